@@ -1,0 +1,178 @@
+"""The hosted upstream: a FastMCP server as a task in our Trio nursery, through trio-asyncio.
+
+FastMCP's own server is uvicorn on asyncio, and tools may call asyncio as they like. trio-asyncio gives
+them an asyncio loop inside Trio, so that any FastMCP server works here unchanged and still starts,
+fails and stops with the rest of the program.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Callable, Iterator
+
+    import uvicorn
+    from fastmcp import FastMCP
+
+logger = logging.getLogger("gate.upstream")
+
+KEEP_ALIVE_SECONDS = 3600
+"""Far longer than `transports.IDLE_SECONDS`, so that the gate always closes a connection first."""
+
+STOP_SECONDS = 1
+"""What the server may take to stop. By then the gate has drained, so it has nothing left to do."""
+
+
+class HostedServerError(Exception):
+    """The hosted MCP server could not start, or stopped by itself. The text says so in words.
+
+    `started` tells which of the two it was.
+    """
+
+    def __init__(self, message: str, *, started: bool) -> None:
+        super().__init__(message)
+        self.started = started
+
+
+class HostedServer:
+    """Runs the FastMCP server that an import string such as `mcp_app:mcp` names."""
+
+    def __init__(self, import_string: str, path: str, listener: socket.socket) -> None:
+        self.import_string = import_string
+        self.path = path
+        self.ready = trio.Event()
+        self._listener = listener
+        self._over = trio.Event()
+        self._uvicorn: uvicorn.Server | None = None
+        self._told_to_stop = False
+
+    async def run(self, on_import: Callable[[str], None] = lambda _: None) -> None:
+        """Serve until `stop` is called; `on_import` gets the server's name once it is known.
+
+        Raises HostedServerError if the server cannot start, or ends without having been told to.
+        """
+        # In a thread, because the import takes seconds, and the gate answers meanwhile.
+        server = await trio.to_thread.run_sync(
+            load_server, self.import_string, abandon_on_cancel=True
+        )
+        on_import(server.name)
+        try:
+            await self._serve(server)
+        except Exception as error:
+            raise HostedServerError(
+                f"MCP_APP: the server {self.import_string} "
+                f"{'died' if self.ready.is_set() else 'could not start'}: {in_a_line(error)}",
+                started=self.ready.is_set(),
+            ) from error
+        finally:
+            self._over.set()
+        if not self._told_to_stop:
+            raise HostedServerError(
+                f"MCP_APP: the server {self.import_string} stopped by itself", started=True
+            )
+
+    async def stop(self) -> None:
+        """Let the server end its own way; afterwards, `run` has returned or may be cancelled."""
+        self._told_to_stop = True
+        if self._uvicorn is not None:
+            self._uvicorn.should_exit = True
+            with trio.move_on_after(2 * STOP_SECONDS):
+                await self._over.wait()
+
+    async def _serve(self, server: FastMCP[Any]) -> None:
+        # Imported here, not at the top: by now the gate is up, and these take their time.
+        import trio_asyncio
+        import uvicorn
+
+        app = server.http_app(path=self.path, host_origin_protection="auto")
+        hosted = self
+
+        class Server(uvicorn.Server):
+            @contextmanager
+            def capture_signals(self) -> Iterator[None]:
+                yield  # signals are for run.py to handle
+
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                hosted.ready.set()
+
+        self._uvicorn = uvicorn_server = Server(
+            uvicorn.Config(
+                app,
+                lifespan="off",  # run below, so that its errors reach us as they are
+                log_config=None,
+                access_log=False,  # it would log the query; the gate has logged the request already
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
+
+        async def serve() -> None:
+            async with app.router.lifespan_context(app):
+                await uvicorn_server.serve(sockets=[self._listener])
+
+        async with trio_asyncio.open_loop() as loop:
+            # By default an asyncio task that nobody awaits would take the whole loop down with it.
+            loop.set_exception_handler(log_background_error)
+            await trio_asyncio.aio_as_trio(serve)()
+
+
+def load_server(import_string: str) -> FastMCP[Any]:
+    """Import the FastMCP server `module:name`. Raises HostedServerError in words."""
+    module_name, _, name = import_string.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name.partition(".")[0] and error.name != module_name:
+            raise _cannot_import(import_string, error) from error
+        raise HostedServerError(
+            f"MCP_APP: there is no module {module_name} to import {import_string} from",
+            started=False,
+        ) from None
+    except Exception as error:
+        raise _cannot_import(import_string, error) from error
+    server = getattr(module, name, None)
+    if server is None:
+        raise HostedServerError(f"MCP_APP: {module_name} has no {name}", started=False)
+    if not callable(getattr(server, "http_app", None)):
+        raise HostedServerError(
+            f"MCP_APP: {import_string} is no FastMCP server but a {type(server).__name__}",
+            started=False,
+        )
+    return server  # type: ignore[no-any-return]
+
+
+def _cannot_import(import_string: str, error: BaseException) -> HostedServerError:
+    return HostedServerError(
+        f"MCP_APP: importing {import_string} failed: {in_a_line(error)}", started=False
+    )
+
+
+def in_a_line(error: BaseException) -> str:
+    """An error as one line: type, text and place."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    text = "; ".join(str(error).split("\n"))
+    return f"{type(error).__name__}: {text}{place}"
+
+
+def log_background_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio's exception handler: a failing background task of a tool is logged, and that is all."""
+    error = context.get("exception")
+    logger.error(
+        "%s",
+        context.get("message", "an asyncio background task failed"),
+        exc_info=error if isinstance(error, BaseException) else sys.exc_info() if error else None,
+    )

@@ -1,0 +1,45 @@
+"""The landing page: what stands here, whether it is ready, and how to connect."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from html import escape
+from pathlib import Path
+from string import Template
+
+from gatehouse.replies import Reply
+
+# A Space shows its app in a frame on huggingface.co; nobody else may frame it. The page loads nothing.
+_POLICY = (
+    b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    b"frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+)
+_HEADERS = (
+    (b"Content-Type", b"text/html; charset=utf-8"),
+    (b"Cache-Control", b"no-store"),
+    (b"Content-Security-Policy", _POLICY),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"X-Content-Type-Options", b"nosniff"),
+)
+
+
+@cache
+def landing_page(endpoint: str, name: str, *, ready: bool) -> Reply:
+    """The page for the MCP endpoint at the URL `endpoint`; it holds no secret, only placeholders."""
+    template = Template(Path(__file__).with_name("landing.html").read_text(encoding="utf-8"))
+    local = endpoint.startswith("http:")  # mcp-remote wants to be told that this is meant
+    page = template.substitute(
+        endpoint=escape(endpoint),
+        name=escape(name),
+        slug=slug(name),
+        status="ready" if ready else "starting",
+        insecure=" --allow-http" if local else "",
+        insecure_json=', "--allow-http"' if local else "",
+    )
+    return Reply(200, page.encode(), _HEADERS)
+
+
+def slug(name: str) -> str:
+    """`name` as a key for a client's configuration: lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "mcp"

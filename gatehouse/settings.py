@@ -1,0 +1,196 @@
+"""The gate's settings: read once from the environment or `.env`, and refused in words if wrong.
+
+Every fault is collected, so that one run tells everything that has to be mended. The words never
+repeat a value that may be secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MIN_TOKEN_LENGTH = 32
+MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'  # noqa: S105
+
+# RFC 3986 section 3.3, without percent-encoding, empty segments and parameters: what an endpoint
+# path needs, and nothing that two programs could read in two ways.
+ENDPOINT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
+IMPORT_STRING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. `faults` has one sentence for each fault, naming the setting."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def _stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _host(value: Any) -> Any:
+    host = _stripped(value)
+    if isinstance(host, str):
+        host = host.removeprefix("[").removesuffix("]")
+        if not re.fullmatch(r"[A-Za-z0-9.:_%-]+", host):
+            raise ValueError("must be a host name or an IP address, without port or scheme")
+    return host
+
+
+def _token(value: Any) -> Any:
+    """A token must fit into a header field as it is; a blank one counts as none."""
+    token = _stripped(value)
+    if not isinstance(token, str):
+        return token
+    if not token:
+        return None
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise ValueError("may hold visible ASCII characters only, no spaces")
+    if len(token) < MIN_TOKEN_LENGTH:
+        raise ValueError(
+            f"is too short: it needs {MIN_TOKEN_LENGTH} random characters or more. "
+            f"Make one with: {MAKE_A_TOKEN}"
+        )
+    return token
+
+
+def _endpoint_path(value: Any) -> Any:
+    path = _stripped(value)
+    if isinstance(path, str) and not ENDPOINT_PATH.fullmatch(path):
+        raise ValueError(
+            "must be a plain path such as /mcp: no query, no %, no empty or dot segments"
+        )
+    return path
+
+
+def _import_string(value: Any) -> Any:
+    name = _stripped(value)
+    if isinstance(name, str) and name and not IMPORT_STRING.fullmatch(name):
+        raise ValueError(
+            "must look like module:name (for example mcp_app:mcp), or be empty if an MCP server "
+            "already runs at the upstream address"
+        )
+    return name
+
+
+Host = Annotated[str, BeforeValidator(_host)]
+Port = Annotated[int, BeforeValidator(_stripped), Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """What `design` calls the settings; see the table in README.md for what each one means."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", hide_input_in_errors=True
+    )
+
+    mcp_auth_token: Annotated[SecretStr | None, BeforeValidator(_token)] = None
+    host: Host = "127.0.0.1"
+    port: Port = 7860
+    upstream_host: Host = "127.0.0.1"
+    upstream_port: Port = 7870
+    upstream_path: Annotated[str, BeforeValidator(_endpoint_path)] = "/mcp"
+    mcp_app: Annotated[str, BeforeValidator(_import_string)] = "mcp_app:mcp"
+
+    # Set by Hugging Face in a Space, not by the user: they say where we are, not what to do.
+    space_id: str = ""
+    space_host: str = ""
+
+    @property
+    def in_space(self) -> bool:
+        """Whether this runs in a Hugging Face Space, which is always reachable from outside."""
+        return bool(self.space_id)
+
+    @property
+    def hosts_upstream(self) -> bool:
+        """Whether this program runs the MCP server itself, rather than finding it running."""
+        return bool(self.mcp_app)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`; a name other than localhost counts as no."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings(env_file: Path | str | None = ".env") -> Settings:
+    """Read the environment and `env_file` (the environment wins).
+
+    Raises SettingsError with every fault in words; no value of a secret is in them.
+    """
+    faults: list[str] = []
+    mended: dict[str, Any] = {}
+    try:
+        try:
+            settings = Settings(_env_file=env_file)
+        except ValidationError as error:
+            faults = [_in_words(fault) for fault in error.errors()]
+            names = {str(fault["loc"][0]) for fault in error.errors()}
+            mended = {name: Settings.model_fields[name].default for name in names}
+            # The rest is still worth checking: read again as if the faulty ones were not set.
+            settings = Settings(_env_file=env_file, **mended)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{env_file}: cannot be read ({type(error).__name__})"]) from None
+    faults += [fault for names, fault in _disagreements(settings) if not names & mended.keys()]
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def _disagreements(settings: Settings) -> Iterator[tuple[set[str], str]]:
+    """What is fine one by one, but together would open the gate or loop: settings and sentence."""
+    exposed = settings.in_space or not is_loopback(settings.host)
+    if settings.mcp_auth_token is None and exposed:
+        yield (
+            {"mcp_auth_token", "host"},
+            (
+                "MCP_AUTH_TOKEN: is missing, and the gate never runs open. On a HOST that others can "
+                "reach, or in a Space, set it to 32 random characters or more. "
+                f"Make one with: {MAKE_A_TOKEN}"
+            ),
+        )
+    if settings.hosts_upstream and not is_loopback(settings.upstream_host):
+        yield (
+            {"mcp_app", "upstream_host"},
+            (
+                "UPSTREAM_HOST: must be a loopback address such as 127.0.0.1 while MCP_APP is set, or "
+                "others could reach the MCP server without passing the gate"
+            ),
+        )
+    everywhere = settings.host in {"0.0.0.0", "::"} and is_loopback(settings.upstream_host)  # noqa: S104
+    if settings.port == settings.upstream_port and (
+        everywhere or settings.host == settings.upstream_host
+    ):
+        yield (
+            {"port", "upstream_port", "host", "upstream_host"},
+            (
+                "UPSTREAM_PORT: is the gate's own PORT, so the gate would forward to itself; give one "
+                "of the two another number"
+            ),
+        )
+
+
+def _in_words(fault: Any) -> str:
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    name = ".".join(str(part) for part in fault["loc"]).upper()
+    return f"{name}: {message}" if name else message
+
+
+def make_token() -> str:
+    """A one-off token: 43 URL-safe characters, 256 bits of randomness."""
+    return secrets.token_urlsafe(32)

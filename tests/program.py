@@ -1,0 +1,98 @@
+"""Runs the whole program as a user does, `python run.py`, and keeps every line it prints."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKEN = "t0Ken-for.tests_only~3f9c1b7ad25e48c0"
+START_SECONDS = 30.0
+
+
+def free_port() -> int:
+    """A port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Program:
+    """A running `run.py`: where it listens, and what it has printed so far."""
+
+    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+        self.port = free_port()
+        self.upstream_port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.endpoint = f"{self.url}/mcp"
+        self._stdout, self._stderr = folder / "stdout.txt", folder / "stderr.txt"
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        environment = {
+            "PORT": str(self.port),
+            "UPSTREAM_PORT": str(self.upstream_port),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **kept,
+            **settings,
+        }
+        with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "run.py")],
+                cwd=folder,
+                env=environment,
+                stdout=stdout,
+                stderr=stderr,
+                stdin=subprocess.DEVNULL,
+            )
+
+    @property
+    def output(self) -> str:
+        """All that has been printed, both streams."""
+        return self._stdout.read_text() + self._stderr.read_text()
+
+    @property
+    def log(self) -> str:
+        """What went to stderr."""
+        return self._stderr.read_text()
+
+    def wait_for(self, path: str = "/ready") -> None:
+        """Wait until `path` answers 200."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"ended with {self.process.returncode}: {self.output}")
+            try:
+                if httpx.get(self.url + path, trust_env=False).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"{path} was not 200 within {START_SECONDS} s: {self.output}")
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM, seconds: float = 15.0) -> int:
+        """Send a signal and wait for the end; returns the exit status."""
+        self.process.send_signal(signum)
+        return self.process.wait(seconds)
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[Program]:
+    """The program with these settings and TOKEN (unless given), until the block ends."""
+    program = Program(folder, {"MCP_AUTH_TOKEN": TOKEN, **settings})
+    try:
+        yield program
+    finally:
+        program.process.kill()
+        program.process.wait()
