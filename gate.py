@@ -39,7 +39,7 @@ from gatehouse.headers import has_body, request_headers, response_headers
 from gatehouse.landing import landing_page
 from gatehouse.logs import without_text
 from gatehouse.routes import Route, route_of, upstream_path
-from gatehouse.transports import Transports
+from gatehouse.transports import Transport, Transports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,7 +62,7 @@ CONNECT_SECONDS = 2.0
 """How long the upstream may take to accept a connection. On loopback it is at once or never."""
 
 # No limit on reading: an event stream may be silent, and a JSON answer comes when its tool is done.
-TIMEOUTS = {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}
+TIMEOUTS = {"read": None, "write": None}
 
 LINGER_SECONDS, LINGER_BYTES = 1.0, 1024 * 1024
 """How long, and how much of, a refused body is still read, so that the client gets to read the
@@ -115,7 +115,12 @@ class Gate:
         self.upstream = upstream
         self.endpoint = endpoint
         self.name = name
-        self.transports = Transports(keep_alive=upstream.keep_alive)
+        self.transports = Transports(
+            upstream.host,
+            upstream.port,
+            connect_seconds=CONNECT_SECONDS,
+            keep_alive=upstream.keep_alive,
+        )
         self._authority = upstream.authority.encode("ascii")
         self._endpoint_path = upstream.path.encode("ascii")
         self._url = httpx.URL(f"http://{upstream.authority}")
@@ -178,22 +183,20 @@ class Gate:
 
     async def forward(self, exchange: Exchange) -> None:
         """Send the request upstream and relay what comes back, until either side is done."""
-        transport = self.transports.take()
-        reusable = False
+        transport = await self.transports.take()
+        whole = False
         try:
             async with exchange.watching():
                 response = await self.round_trip(exchange, transport)
                 if response is not None:
-                    reusable = await self.relay(exchange, response)
+                    whole = await self.relay(exchange, response)
         finally:
-            if reusable:
+            if whole:
                 await self.transports.give_back(transport)
             else:
-                await self.transports.discard(transport)
+                await transport.aclose()
 
-    async def round_trip(
-        self, exchange: Exchange, transport: httpx.AsyncHTTPTransport
-    ) -> httpx.Response | None:
+    async def round_trip(self, exchange: Exchange, transport: Transport) -> httpx.Response | None:
         """Send the request and wait for the response's head; None if it came to nothing.
 
         Then the client has got a local reply that says why, or is gone.
@@ -203,7 +206,7 @@ class Gate:
         except ClientLeftError:
             exchange.outcome = "client left"
             return None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except httpx.HTTPError as error:
             logger.warning(
                 "upstream %s failed on %s: %s",
                 self.upstream.authority,
@@ -259,6 +262,7 @@ class Gate:
             await exchange.start(response.status_code, response_headers(response.headers.raw))
             async for chunk in stream:
                 await exchange.write(chunk)
+            await stream.aclose()
         except httpx.HTTPError as error:
             logger.warning(
                 "upstream %s broke off its answer to %s: %s",
@@ -268,7 +272,6 @@ class Gate:
             )
             exchange.outcome = "upstream broke off"
             return False
-        await stream.aclose()
         await exchange.finish()
         return True
 

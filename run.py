@@ -15,6 +15,11 @@ import os
 import signal
 import sys
 
+if not (3, 11) <= sys.version_info < (3, 14):
+    # trio-asyncio does not import on 3.14 (python-trio/trio-asyncio#160).
+    print("This needs Python 3.11 to 3.13; python3.13 run.py, for example.", file=sys.stderr)  # noqa: T201
+    sys.exit(2)
+
 if __name__ == "__main__":
     # Until Trio takes the signals over. As PID 1 the kernel would otherwise ignore them, and importing
     # takes long enough for somebody to change their mind.
@@ -33,7 +38,7 @@ from hypercorn.trio import serve
 
 from gate import Gate, Upstream
 from gatehouse.credentials import SharedToken
-from gatehouse.hosting import HostedServer, HostedServerError
+from gatehouse.hosting import HostedServer, HostedServerError, leaf
 from gatehouse.logs import configure_logging
 from gatehouse.notice import startup_notice
 from gatehouse.settings import Settings, SettingsError, load_settings, make_token
@@ -84,11 +89,10 @@ def main() -> int:
     try:
         trio.run(run, gate, hosted, hypercorn_config(listeners), partial(print, notice, flush=True))
     except BaseExceptionGroup as group:
-        faults, others = group.split(HostedServerError)
-        if faults is None or others is not None:
+        failed = leaf(group)
+        if not isinstance(failed, HostedServerError):
             raise
-        fault = leaf(faults)
-        return refuse(str(fault), status=1 if fault.started else 2)
+        return refuse(*failed.faults, status=1 if failed.started else 2)
     return 0
 
 
@@ -181,12 +185,6 @@ def public_endpoint(settings: Settings) -> str:
         # With a custom domain it is a list; the first one is canonical.
         return f"https://{settings.space_host.split(',')[0].strip()}/mcp"
     return local_endpoint(settings)
-
-
-def leaf(error: BaseExceptionGroup[HostedServerError]) -> HostedServerError:
-    """The first error in a group of groups."""
-    first = error.exceptions[0]
-    return leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def refuse(*faults: str, status: int = 2) -> int:

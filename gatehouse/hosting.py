@@ -34,13 +34,14 @@ STOP_SECONDS = 1
 
 
 class HostedServerError(Exception):
-    """The hosted MCP server could not start, or stopped by itself. The text says so in words.
+    """The hosted MCP server could not start, or stopped by itself.
 
-    `started` tells which of the two it was.
+    `faults` says so in words, a line each; `started` tells which of the two it was.
     """
 
-    def __init__(self, message: str, *, started: bool) -> None:
-        super().__init__(message)
+    def __init__(self, *faults: str, started: bool) -> None:
+        super().__init__(*faults)
+        self.faults = faults
         self.started = started
 
 
@@ -69,11 +70,7 @@ class HostedServer:
         try:
             await self._serve(server)
         except Exception as error:
-            raise HostedServerError(
-                f"MCP_APP: the server {self.import_string} "
-                f"{'died' if self.ready.is_set() else 'could not start'}: {in_a_line(error)}",
-                started=self.ready.is_set(),
-            ) from error
+            raise self._failed(error) from error
         finally:
             self._over.set()
         if not self._told_to_stop:
@@ -88,6 +85,18 @@ class HostedServer:
             self._uvicorn.should_exit = True
             with trio.move_on_after(2 * STOP_SECONDS):
                 await self._over.wait()
+
+    def _failed(self, error: Exception) -> HostedServerError:
+        cause = leaf(error)
+        started = self.ready.is_set()
+        if faults := getattr(
+            cause, "faults", None
+        ):  # a server's own settings, told as we tell ours
+            return HostedServerError(*faults, started=started)
+        what = "died" if started else "could not start"
+        return HostedServerError(
+            f"MCP_APP: the server {self.import_string} {what}: {in_a_line(cause)}", started=started
+        )
 
     async def _serve(self, server: FastMCP[Any]) -> None:
         # Imported here, not at the top: by now the gate is up, and these take their time.
@@ -127,6 +136,13 @@ class HostedServer:
             await trio_asyncio.aio_as_trio(serve)()
 
 
+def leaf(error: BaseException) -> BaseException:
+    """The error that a group of groups holds, if it holds just one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 def load_server(import_string: str) -> FastMCP[Any]:
     """Import the FastMCP server `module:name`. Raises HostedServerError in words."""
     module_name, _, name = import_string.partition(":")
@@ -139,7 +155,7 @@ def load_server(import_string: str) -> FastMCP[Any]:
             f"MCP_APP: there is no module {module_name} to import {import_string} from",
             started=False,
         ) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _cannot_import(import_string, error) from error
     server = getattr(module, name, None)
     if server is None:
@@ -160,8 +176,6 @@ def _cannot_import(import_string: str, error: BaseException) -> HostedServerErro
 
 def in_a_line(error: BaseException) -> str:
     """An error as one line: type, text and place."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     text = "; ".join(str(error).split("\n"))

@@ -1,63 +1,171 @@
-"""The connections to the upstream: one httpx transport for each, kept on a free list.
+"""The connections to the upstream: an httpx transport for each one, kept on a free list.
 
-Not one shared httpx client, for two reasons found by experiment with httpx 0.28.1: its pool loses a
-slot at each cancelled request until none is left, and its cost per request grows with every open
-stream. A transport that carries one exchange at a time has neither fault. And not the client's
-helpers: they would keep cookies across callers, obey proxy variables and add headers of their own.
+Not one shared httpx client, for reasons found by experiment with httpx 0.28.1: its pool loses a slot
+at each cancelled request until none is left, hands bytes that a server sent too much to the next
+request, and costs more for every stream that is open. And not the client's helpers: they would keep
+cookies across callers, obey proxy variables and add header fields of their own.
+
+So each transport here is one HTTP/1.1 connection (httpcore's), carries one exchange at a time, and is
+thrown away after anything but a clean end.
 """
 
 from __future__ import annotations
 
-import ssl
-import time
 from collections import deque
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, cast
 
+import httpcore
 import httpx
 import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
 
 IDLE_SECONDS = 60.0
 """How long a kept connection may rest. The hosted upstream keeps it far longer (`hosting`), so that
 we close first: a server that closes just as a POST comes in would lose it."""
 
 
+class Transport(httpx.AsyncBaseTransport):
+    """One connection to `origin`, opened at the first request.
+
+    Raises httpx's exceptions: ConnectError and ConnectTimeout if there is no connection to be had,
+    another TransportError for everything that goes wrong later.
+    """
+
+    def __init__(self, origin: httpcore.Origin, connect_seconds: float) -> None:
+        self._origin = origin
+        self._connect_seconds = connect_seconds
+        self._connection: httpcore.AsyncHTTP11Connection | None = None
+        self._body: ResponseBody | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request; the target comes from `extensions`, as raw bytes."""
+        origin = self._origin
+        with httpx_errors():
+            if self._connection is None:
+                stream = await httpcore.TrioBackend().connect_tcp(
+                    origin.host.decode("ascii"), origin.port, timeout=self._connect_seconds
+                )
+                self._connection = httpcore.AsyncHTTP11Connection(
+                    origin, stream, keepalive_expiry=IDLE_SECONDS
+                )
+            response = await self._connection.handle_async_request(
+                httpcore.Request(
+                    request.method,
+                    httpcore.URL(
+                        scheme=origin.scheme, host=origin.host, port=origin.port, target=b"/"
+                    ),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        self._body = ResponseBody(cast("httpx.AsyncByteStream", response.stream))
+        return httpx.Response(response.status, headers=response.headers, stream=self._body)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another exchange may follow: the last one is over, and nothing is left unread."""
+        connection = self._connection
+        if connection is None or not connection.is_idle() or connection.has_expired():
+            return False
+        # httpcore sees unread bytes in the socket, but not those that h11 has already taken from it:
+        # they would become the answer to the next request (tests/test_upstream_failures.py).
+        unread, _ = connection._h11_state.trailing_data  # noqa: SLF001
+        return not unread
+
+    async def aclose(self) -> None:
+        """Close the connection, whatever is going on in it; not to be cancelled."""
+        with trio.CancelScope(shield=True):
+            if self._connection is not None:
+                await self._connection.aclose()
+            if self._body is not None:
+                await self._body.run_out()
+
+
+class ResponseBody(httpx.AsyncByteStream):
+    """The chunks of a response as they arrive, undecoded."""
+
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+        self._chunks = aiter(stream)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with httpx_errors():
+            return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """End the exchange; after the last chunk, the connection is then free for another one."""
+        with httpx_errors():
+            await self._stream.aclose()
+
+    async def run_out(self) -> None:
+        """End httpcore's generators from the inside, the connection being closed already.
+
+        Left suspended half-way they would be closed by the garbage collector, some time, with a
+        ResourceWarning for each (trio's documentation, «Notes on async generators»).
+        """
+        with suppress(httpcore.NetworkError, httpcore.ProtocolError):
+            async for _ in self._chunks:
+                pass
+
+
+@contextmanager
+def httpx_errors() -> Iterator[None]:
+    """Translate httpcore's exceptions at the border, so that nobody else needs to know them."""
+    try:
+        yield
+    except httpcore.ConnectTimeout as error:
+        raise httpx.ConnectTimeout(type(error).__name__) from error
+    except httpcore.ConnectError as error:
+        raise httpx.ConnectError(type(error).__name__) from error
+    except httpcore.TimeoutException as error:
+        raise httpx.TimeoutException(type(error).__name__) from error
+    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+        raise httpx.TransportError(type(error).__name__) from error
+
+
 class Transports:
-    """A free list of transports to one upstream.
+    """The free list of transports to the upstream at `host:port`.
 
     With `keep_alive` a connection is used again after a clean exchange; without, each exchange has
     a connection of its own, which is right for an upstream whose own time limits we do not know.
     """
 
-    def __init__(self, *, keep_alive: bool) -> None:
+    def __init__(self, host: str, port: int, *, connect_seconds: float, keep_alive: bool) -> None:
+        self._origin = httpcore.Origin(b"http", host.encode("ascii"), port)
+        self._connect_seconds = connect_seconds
         self._keep_alive = keep_alive
-        self._free: deque[tuple[float, httpx.AsyncHTTPTransport]] = deque()
-        self._ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # costly to make, never used
-        self._limits = httpx.Limits(
-            max_connections=1,
-            max_keepalive_connections=1 if keep_alive else 0,
-            keepalive_expiry=IDLE_SECONDS,
-        )
+        self._free: deque[tuple[float, Transport]] = deque()
 
-    def take(self) -> httpx.AsyncHTTPTransport:
-        """A transport for one exchange; the caller gives it back or discards it."""
-        if self._free:
-            return self._free.pop()[1]
-        return httpx.AsyncHTTPTransport(
-            verify=self._ssl_context, trust_env=False, limits=self._limits
-        )
-
-    async def give_back(self, transport: httpx.AsyncHTTPTransport) -> None:
-        """Keep a transport whose exchange came to a clean end; let go of one that rests too long."""
-        now = time.monotonic()
-        self._free.append((now, transport))
-        if self._free[0][0] < now - IDLE_SECONDS:
-            await self.discard(self._free.popleft()[1])
-
-    async def discard(self, transport: httpx.AsyncHTTPTransport) -> None:
-        """Close a transport, and with it whatever is still going on, even while being cancelled."""
-        with trio.CancelScope(shield=True):
+    async def take(self) -> Transport:
+        """A transport for one exchange; the caller gives it back or closes it."""
+        while self._free:
+            _, transport = self._free.pop()
+            if transport.reusable:
+                return transport
             await transport.aclose()
+        return Transport(self._origin, self._connect_seconds)
+
+    async def give_back(self, transport: Transport) -> None:
+        """Keep a transport whose exchange came to a clean end, or close it if it has served its time.
+
+        The newest is used first, so the oldest, at the far end, are closed once nobody needs them.
+        """
+        if not (self._keep_alive and transport.reusable):
+            await transport.aclose()
+            return
+        now = trio.current_time()
+        self._free.append((now, transport))
+        while self._free[0][0] < now - IDLE_SECONDS:
+            await self._free.popleft()[1].aclose()
 
     async def aclose(self) -> None:
         """Close all that is kept."""
         while self._free:
-            await self.discard(self._free.pop()[1])
+            await self._free.pop()[1].aclose()

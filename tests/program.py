@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-TOKEN = "t0Ken-for.tests_only~3f9c1b7ad25e48c0"
+TOKEN = "t0Ken/for+tests.only~3f9c1b7ad25e48c0"
 START_SECONDS = 30.0
 
 

@@ -1,0 +1,115 @@
+"""A real gate on Hypercorn and Trio, in front of a scripted upstream, both on loopback."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+import trio
+from hypercorn.trio import serve
+
+import gate as gate_module
+from gate import Gate
+from gatehouse.credentials import SharedToken
+from run import bind, hypercorn_config
+from tests.program import TOKEN
+from tests.wire import Head, Peer, Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
+
+
+@dataclass
+class House:
+    """The gate as a client meets it, and the upstream behind it."""
+
+    port: int
+    upstream: Upstream
+    gate: Gate
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def connect(self) -> Peer:
+        return Peer(await trio.open_tcp_stream("127.0.0.1", self.port))
+
+    async def request(
+        self,
+        target: bytes = b"/mcp",
+        *fields: bytes,
+        method: bytes = b"GET",
+        body: bytes = b"",
+        token: bool = True,
+    ) -> tuple[Head, bytes]:
+        """One request on a connection of its own, and its whole answer."""
+        peer = await self.connect()
+        await peer.send(self.raw(target, *fields, method=method, body=body, token=token))
+        head = await peer.head()
+        content = b"" if method == b"HEAD" else await peer.body(head)
+        await peer.stream.aclose()
+        return head, content
+
+    def raw(
+        self,
+        target: bytes = b"/mcp",
+        *fields: bytes,
+        method: bytes = b"GET",
+        body: bytes = b"",
+        token: bool = True,
+    ) -> bytes:
+        lines = [b"%s %s HTTP/1.1" % (method, target), b"Host: gate.example"]
+        if token:
+            lines.append(BEARER.rstrip())
+        if body:
+            lines.append(b"Content-Length: %d" % len(body))
+        return b"\r\n".join([*lines, *fields]) + b"\r\n\r\n" + body
+
+    def client(self, *, token: bool = True) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {TOKEN}"} if token else {}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False)
+
+
+@asynccontextmanager
+async def open_house(*, keep_alive: bool) -> AsyncIterator[House]:
+    """A gate and its upstream, until the block ends."""
+    async with trio.open_nursery() as nursery:
+        upstream = Upstream()
+        await nursery.start(upstream.serve)
+        listeners = bind("PORT", "127.0.0.1", 0)
+        port = listeners[0].getsockname()[1]
+        gate = Gate(
+            SharedToken(TOKEN),
+            gate_module.Upstream("127.0.0.1", upstream.port, "/mcp", keep_alive=keep_alive),
+            endpoint=f"http://127.0.0.1:{port}/mcp",
+        )
+        await nursery.start(partial(serve, gate, hypercorn_config(listeners)))
+        yield House(port, upstream, gate)
+        await gate.transports.aclose()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture(params=[False, True], ids=["close", "keep-alive"])
+def keep_alive(request: pytest.FixtureRequest) -> bool:
+    """Whether connections to the upstream are used again: every test runs both ways."""
+    return bool(request.param)
+
+
+@pytest.fixture
+async def house(keep_alive: bool) -> AsyncIterator[House]:
+    async with open_house(keep_alive=keep_alive) as house:
+        yield house
+
+
+@pytest.fixture
+def access_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Every line of every library, from the lowest level on."""
+    caplog.set_level(logging.DEBUG)
+    return caplog

@@ -1,0 +1,155 @@
+"""Which header fields pass: everything end-to-end, and nothing else."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatehouse.credentials import CREDENTIAL_HEADERS
+from gatehouse.headers import HOP_BY_HOP, Headers, has_body, request_headers, response_headers
+
+OURS = [
+    (b"X-Forwarded-For", b"192.0.2.7"),
+    (b"X-Forwarded-Host", b"gate.example"),
+    (b"X-Forwarded-Proto", b"http"),
+    (b"Via", b"1.1 mcp-gate"),
+]
+
+
+def forwarded(*fields: tuple[bytes, bytes]) -> Headers:
+    """What of `fields` arrives upstream, without what the gate adds."""
+    sent = request_headers(
+        [(b"Host", b"gate.example"), *fields],
+        host=b"127.0.0.1:7870",
+        peer=b"192.0.2.7",
+        scheme=b"http",
+    )
+    assert sent[0] == (b"Host", b"127.0.0.1:7870")
+    assert sent[-len(OURS) :] == OURS
+    return sent[1 : -len(OURS)]
+
+
+def test_end_to_end_fields_keep_order_duplicates_and_spelling() -> None:
+    fields = [
+        (b"Accept", b"application/json, text/event-stream"),
+        (b"mcp-protocol-version", b"2026-07-28"),
+        (b"Mcp-Param-X", b"1"),
+        (b"X-CUSTOM", b"a"),
+        (b"x-custom", b"b"),
+        (b"Accept", b"*/*"),
+        (b"Last-Event-ID", b"\xe9"),
+        (b"Cookie", b"a=b"),
+        (b"Empty", b""),
+        (b"Content-Length", b"0"),
+        (b"Origin", b"https://claude.ai"),
+    ]
+    assert forwarded(*fields) == fields
+
+
+def test_credentials_never_pass_wherever_they_stand() -> None:
+    assert (
+        forwarded(
+            (b"Authorization", b"Bearer t"),
+            (b"authorization", b"Basic eA=="),
+            (b"X-API-Key", b"t"),
+            (b"X-HF-Authorization", b"Bearer hf_x"),
+            (b"Proxy-Authorization", b"Basic eA=="),
+        )
+        == []
+    )
+
+
+def test_hop_by_hop_fields_and_those_that_connection_nominates_are_dropped() -> None:
+    assert forwarded(
+        (b"Connection", b""),
+        (b"Connection", b"keep-alive, X-Private"),
+        (b"connection", b"x-other ,TE"),
+        (b"Keep-Alive", b"timeout=5"),
+        (b"Proxy-Connection", b"keep-alive"),
+        (b"TE", b"trailers"),
+        (b"Trailer", b"X-T"),
+        (b"Upgrade", b"h2c"),
+        (b"HTTP2-Settings", b"AAMAAABkAAQCAAAAAAIAAAAA"),
+        (b"X-Private", b"1"),
+        (b"x-OTHER", b"2"),
+        (b"X-Kept", b"3"),
+    ) == [(b"X-Kept", b"3")]
+
+
+def test_a_client_can_neither_pose_as_another_nor_strip_what_the_gate_adds() -> None:
+    assert (
+        forwarded(
+            (b"Connection", b"X-Forwarded-For, X-Forwarded-Host, Via, Host"),
+            (b"X-Forwarded-For", b"203.0.113.1"),
+            (b"x-forwarded-proto", b"https"),
+            (b"X-Forwarded-Anything", b"x"),
+            (b"Forwarded", b"for=203.0.113.1"),
+            (b"X-Real-IP", b"203.0.113.1"),
+        )
+        == []
+    )
+
+
+def test_expect_is_not_forwarded_because_it_was_meant_for_the_gate() -> None:
+    assert forwarded((b"Expect", b"100-continue")) == []
+
+
+def test_a_body_keeps_its_framing_and_never_gets_two() -> None:
+    assert forwarded((b"Content-Length", b"5")) == [(b"Content-Length", b"5")]
+    chunked = [(b"Transfer-Encoding", b"chunked")]
+    assert forwarded((b"transfer-encoding", b"chunked")) == chunked
+    assert forwarded((b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")) == chunked
+    length = [(b"Content-Length", b"5")]
+    assert forwarded((b"Connection", b"content-length"), *length) == length
+
+
+def test_a_response_loses_its_hop_by_hop_fields_only() -> None:
+    kept = [
+        (b"date", b"Tue, 24 Nov 2026 00:00:00 GMT"),
+        (b"Server", b"uvicorn"),
+        (b"Mcp-Session-Id", b"1868a90c"),
+        (b"Set-Cookie", b"a=1"),
+        (b"set-cookie", b"b=2"),
+        (b"X-Accel-Buffering", b"no"),
+        (b"Content-Length", b"3"),
+    ]
+    dropped = [(b"connection", b"keep-alive, X-Hop"), (b"Keep-Alive", b"5"), (b"x-hop", b"1")]
+    assert response_headers([*kept[:3], *dropped, *kept[3:]]) == kept
+
+
+def test_a_chunked_response_does_not_keep_a_length() -> None:
+    both = [(b"Content-Length", b"3"), (b"Transfer-Encoding", b"chunked"), (b"A", b"b")]
+    assert response_headers(both) == [(b"A", b"b")]
+
+
+def test_a_body_is_announced_by_a_length_or_by_chunking() -> None:
+    assert has_body([(b"content-length", b"1")])
+    assert has_body([(b"Transfer-Encoding", b"chunked")])
+    assert not has_body([(b"content-length", b"0"), (b"a", b"b")])
+    assert not has_body([])
+
+
+names = st.sampled_from(
+    sorted({*HOP_BY_HOP, *CREDENTIAL_HEADERS, b"x-forwarded-for", b"forwarded", b"accept", b"x-a"})
+).flatmap(lambda name: st.sampled_from([name, name.title(), name.upper()]))
+fields = st.lists(st.tuples(names, st.sampled_from([b"", b"x-a", b"accept, x-a", b"chunked"])))
+
+
+@given(fields)
+def test_nothing_that_must_stop_here_survives_in_any_spelling_or_order(
+    given_fields: list[tuple[bytes, bytes]],
+) -> None:
+    passed = forwarded(*given_fields)
+    stopped = (HOP_BY_HOP - {b"transfer-encoding"}) | CREDENTIAL_HEADERS
+    assert not {name.lower() for name, _ in passed} & stopped
+    assert not any(name.lower().startswith((b"x-forwarded-", b"forwarded")) for name, _ in passed)
+    nominated = {b"x-a", b"accept"} & {
+        name.strip()
+        for field, value in given_fields
+        if field.lower() == b"connection"
+        for name in value.split(b",")
+    }
+    expected = [
+        field for field in given_fields if field[0].lower() in {b"accept", b"x-a"} - nominated
+    ]
+    assert [field for field in passed if field[0] != b"Transfer-Encoding"] == expected

@@ -1,0 +1,107 @@
+"""Where a request goes: the table of paths, and that nothing odd has a route."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatehouse.routes import Route, route_of, upstream_path
+
+
+@pytest.mark.parametrize(
+    ("path", "forwarded"),
+    [
+        (b"/mcp", b"/mcp"),
+        (b"/mcp/", b"/mcp"),
+        (b"/mcp/a", b"/mcp/a"),
+        (b"/mcp/a/", b"/mcp/a/"),
+        (b"/mcp/a/b.c-d_e~f", b"/mcp/a/b.c-d_e~f"),
+        (b"/mcp/a%20b%C3%A9", b"/mcp/a%20b%C3%A9"),
+        (b"/mcp/...", b"/mcp/..."),
+        (b"/mcp/a=b,c:@!$&'()*+", b"/mcp/a=b,c:@!$&'()*+"),
+    ],
+)
+def test_the_endpoint_and_what_is_below_it_is_forwarded_as_it_stands(
+    path: bytes, forwarded: bytes
+) -> None:
+    assert route_of(path) is Route.MCP
+    assert upstream_path(path, b"/mcp") == forwarded
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "path", "forwarded"),
+    [
+        (b"/mcp", b"/mcp/", b"/mcp"),
+        (b"/mcp/", b"/mcp", b"/mcp/"),
+        (b"/mcp/", b"/mcp/a", b"/mcp/a"),
+        (b"/api/v1/mcp", b"/mcp/", b"/api/v1/mcp"),
+        (b"/api/v1/mcp", b"/mcp/a", b"/api/v1/mcp/a"),
+        (b"/api/", b"/mcp/a", b"/api/a"),
+    ],
+)
+def test_both_spellings_become_exactly_the_upstreams_own(
+    endpoint: bytes, path: bytes, forwarded: bytes
+) -> None:
+    assert upstream_path(path, endpoint) == forwarded
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [(b"/", Route.LANDING), (b"/health", Route.HEALTH), (b"/ready", Route.READY)],
+)
+def test_the_pages_of_the_gate_are_matched_exactly(path: bytes, route: Route) -> None:
+    assert route_of(path) is route
+    assert route_of(path + b"/") is Route.NOWHERE
+    assert route_of(path.upper() + b"x") is Route.NOWHERE
+
+
+ODD = """
+    //mcp /mcp// /mcp//a /mcp/a// /./mcp /../mcp /mcp/. /mcp/.. /mcp/./a /mcp/../admin /mcp/a/..
+    /mcp/%2e%2e/admin /mcp/%2E /mcp/.%2e/x /mcp/%2e./x /mcp;x /mcp;/a /mcp/a;b /mcp/a%3Bb /mcp%2f
+    /mcp%2Fa /mcp/a%2fb /mcp/a%5cb /mcp\\ /mcp/a\\b /m%63p /%6dcp /MCP /Mcp /mcp/%6d /mcp/%41 /mcp#x
+    /mcp/a#b /mcp%00 /mcp/a%00 /mcp/%0d%0a /mcp/%7f /mcp/%1b /mcp/%25 /mcp/%252e%252e /mcp/%3f
+    /mcp/%23 /mcp/% /mcp/%4 /mcp/%zz /mcp/%u002e /mcpx /mcp.json /mcp, mcp mcp/ * http://host/mcp
+    host:443 /xmcp /a/mcp /mcp/a|b /mcp/a"b /mcp/<a> /mcp/a^b /mcp/{a} /mcp/a`b /mcp%20 /mcp/.%2F
+""".split()
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_a_path_that_could_be_read_in_two_ways_has_no_route(path: str) -> None:
+    assert route_of(path.encode()) is Route.NOWHERE
+
+
+def test_control_characters_and_raw_8_bit_have_no_route() -> None:
+    for byte in [*range(0x21), *range(0x7F, 0x100)]:
+        assert route_of(b"/mcp/a" + bytes([byte])) is Route.NOWHERE
+        assert route_of(b"/mcp" + bytes([byte])) is Route.NOWHERE
+
+
+DISCOVERY = """
+    /.well-known/oauth-protected-resource /.well-known/oauth-protected-resource/mcp
+    /.well-known/oauth-authorization-server /.well-known/oauth-authorization-server/mcp
+    /.well-known/openid-configuration /.well-known/openid-configuration/mcp
+    /mcp/.well-known/openid-configuration /mcp/.well-known /mcp/a/.well-known/b /.well-known/
+    /register /authorize /token /register/ /oauth/token
+""".split()
+
+
+@pytest.mark.parametrize("path", DISCOVERY)
+def test_oauth_discovery_is_nowhere_even_below_the_endpoint(path: str) -> None:
+    assert route_of(path.encode()) is Route.NOWHERE
+
+
+@given(st.text("/.%25eEfFcC;\\amcp?#A", max_size=12))
+def test_whatever_is_forwarded_reads_the_same_for_everybody(tail: str) -> None:
+    path = b"/mcp/" + tail.encode()
+    if route_of(path) is not Route.MCP:
+        return
+    for spelling in (path, unquote_to_bytes(path)):
+        segments = spelling.split(b"/")[1:]
+        assert b"" not in segments[:-1]
+        assert not {b".", b".."} & set(segments)
+        assert not any(byte in spelling for byte in b"\\;?#")
+    assert b"%" not in unquote_to_bytes(path)
+    assert unquote_to_bytes(path).count(b"/") == path.count(b"/")

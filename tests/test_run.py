@@ -1,0 +1,349 @@
+"""`python run.py`: how it starts, serves, logs and stops, run as a user runs it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.program import ROOT, TOKEN, Program, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROBE = "probe_server:mcp"
+JSON_AND_SSE = {"Accept": "application/json, text/event-stream"}
+
+
+def rpc(method: str, **params: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+
+def call_tool(program: Program, name: str, token: str = TOKEN, **arguments: Any) -> httpx.Response:
+    """A 2026-07-28 call, which needs no handshake."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    return httpx.post(
+        program.endpoint,
+        headers={
+            **JSON_AND_SSE,
+            "Authorization": f"Bearer {token}",
+            "MCP-Protocol-Version": "2026-07-28",
+            "Mcp-Method": "tools/call",
+            "Mcp-Name": name,
+        },
+        json=rpc("tools/call", name=name, arguments=arguments, _meta=meta),
+        timeout=30,
+        trust_env=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    with running(tmp_path_factory.mktemp("run"), MCP_APP=PROBE) as program:
+        program.wait_for()
+        yield program
+
+
+def test_any_fastmcp_server_works_asyncio_only_tools_included(program: Program) -> None:
+    answer = call_tool(program, "asyncio_only", seconds=0.01)
+    assert answer.status_code == 200
+    assert "exit 0" in answer.text
+    assert '"7"' in call_tool(program, "add", a=3, b=4).text
+
+
+def test_a_failing_asyncio_background_task_ends_neither_server_nor_gate(program: Program) -> None:
+    assert "left behind" in call_tool(program, "fail_in_background").text
+    time.sleep(0.3)
+    assert "left behind" in call_tool(program, "fail_in_background").text
+    assert program.process.poll() is None
+    assert "failed in a callback" in program.log
+
+
+def test_the_server_behind_sees_no_credential(program: Program) -> None:
+    answer = httpx.post(
+        f"{program.endpoint}?key={quote(TOKEN)}",
+        headers={
+            **JSON_AND_SSE,
+            "X-API-Key": TOKEN,
+            "Authorization": f"Bearer {TOKEN}",
+            "Mcp-Method": "tools/call",
+            "Mcp-Name": "what_arrived",
+            "MCP-Protocol-Version": "2026-07-28",
+            "X-Kept": "yes",
+        },
+        json=rpc(
+            "tools/call",
+            name="what_arrived",
+            arguments={},
+            _meta={
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+            },
+        ),
+        trust_env=False,
+    )
+    assert answer.status_code == 200
+    assert "x-kept" in answer.text
+    assert "authorization" not in answer.text
+    assert "x-api-key" not in answer.text
+    assert TOKEN not in answer.text
+
+
+def test_a_foreign_browser_origin_is_refused_by_the_hosted_server(program: Program) -> None:
+    answer = httpx.post(
+        program.endpoint,
+        json=rpc("ping"),
+        trust_env=False,
+        headers={
+            **JSON_AND_SSE,
+            "Authorization": f"Bearer {TOKEN}",
+            "Origin": "https://evil.example",
+        },
+    )
+    assert answer.status_code == 403
+
+
+def test_every_request_leaves_one_line_without_its_query(program: Program) -> None:
+    httpx.post(program.endpoint + "?secretly=hidden&key=" + TOKEN, json={}, trust_env=False)
+    httpx.get(program.url + "/nope?also=hidden", trust_env=False)
+    lines = [line for line in program.log.splitlines() if "gate.access" in line]
+    assert re.search(r"POST /mcp \d+ [\d.]+ ms, 2 bytes in, \d+ bytes out$", lines[-2])
+    assert re.search(r"GET /nope 404 [\d.]+ ms, 0 bytes in, \d+ bytes out$", lines[-1])
+    assert "hidden" not in program.output
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_a_call_finish_and_ends_with_status_0(
+    tmp_path: Path, signum: signal.Signals
+) -> None:
+    with running(tmp_path, MCP_APP=PROBE) as program:
+        program.wait_for()
+        answers: list[httpx.Response] = []
+        caller = threading.Thread(
+            target=lambda: answers.append(call_tool(program, "asyncio_only", seconds=1.5))
+        )
+        caller.start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert program.stop(signum) == 0
+        assert time.monotonic() - began < 5
+        caller.join()
+        assert "exit 0" in answers[0].text
+        assert "Traceback" not in program.output
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(program.url, trust_env=False)
+
+
+def test_a_call_that_outlasts_the_grace_is_cut_and_the_program_still_ends_with_0(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path, MCP_APP=PROBE) as program:
+        program.wait_for()
+        failures: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                call_tool(program, "count", to=60, pause=1)
+            except httpx.TransportError as error:
+                failures.append(error)
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert program.stop() == 0
+        assert 9 < time.monotonic() - began < 14
+        caller.join()
+        assert failures, "a cut answer must not look complete"
+        assert "Traceback" not in program.output
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3, 0.6, 1.0, 1.5])
+def test_a_signal_at_any_moment_of_the_start_ends_it_cleanly(tmp_path: Path, delay: float) -> None:
+    with running(tmp_path, MCP_APP=PROBE) as program:
+        time.sleep(delay)
+        status = program.stop(seconds=8)
+        assert status in ({0, -signal.SIGTERM} if delay < 0.2 else {0})
+        assert "Traceback" not in program.output
+
+
+def test_the_gate_answers_before_the_upstream_is_up(tmp_path: Path) -> None:
+    (tmp_path / "sleepy.py").write_text("import time; time.sleep(60)")
+    with running(tmp_path, MCP_APP="sleepy:mcp", PYTHONPATH=f"{ROOT}:{tmp_path}") as program:
+        program.wait_for("/health")
+        assert httpx.get(program.url + "/ready", trust_env=False).status_code == 503
+        assert httpx.get(program.url + "/", trust_env=False).status_code == 200
+        assert call_tool(program, "add").status_code == 502
+        assert program.stop(seconds=8) == 0
+
+
+def test_with_an_empty_mcp_app_it_forwards_to_a_server_that_runs_elsewhere(
+    tmp_path: Path, program: Program
+) -> None:
+    with running(tmp_path, MCP_APP="", UPSTREAM_PORT=str(program.upstream_port)) as other:
+        other.wait_for()
+        assert '"7"' in call_tool(other, "add", a=3, b=4).text
+        assert "uvicorn" not in other.log
+
+
+def test_if_the_hosted_server_dies_the_program_says_so_and_ends_with_1(tmp_path: Path) -> None:
+    (tmp_path / "mortal.py").write_text(
+        "import asyncio\n"
+        "from contextlib import asynccontextmanager\n"
+        "from fastmcp import FastMCP\n"
+        "@asynccontextmanager\n"
+        "async def lifespan(server):\n"
+        "    task = asyncio.current_task()\n"
+        "    asyncio.get_running_loop().call_later(1.0, lambda: end(task))\n"
+        "    yield {}\n"
+        "def end(task):\n"
+        "    import gc, uvicorn\n"
+        "    for found in gc.get_objects():\n"
+        "        if isinstance(found, uvicorn.Server): found.should_exit = True\n"
+        "mcp = FastMCP('mortal', lifespan=lifespan)\n"
+    )
+    with running(tmp_path, MCP_APP="mortal:mcp", PYTHONPATH=f"{ROOT}:{tmp_path}") as program:
+        assert program.process.wait(20) == 1
+        assert program.log.splitlines()[-1] == "MCP_APP: the server mortal:mcp stopped by itself"
+
+
+@pytest.mark.parametrize(
+    ("module", "app", "words"),
+    [
+        ("", "no_such_module:mcp", "there is no module no_such_module"),
+        ("mcp = 1", "broken:mcp", "is no FastMCP server but a int"),
+        ("", "broken:mcp", "broken has no mcp"),
+        ("import no_such_library", "broken:mcp", "No module named 'no_such_library'"),
+        ("1/0", "broken:mcp", "ZeroDivisionError: division by zero (.*broken.py, line 1)"),
+        ("def f(:", "broken:mcp", "SyntaxError"),
+        ("raise SystemExit(0)", "broken:mcp", "SystemExit"),
+        (
+            "from contextlib import asynccontextmanager\nfrom fastmcp import FastMCP\n"
+            "@asynccontextmanager\nasync def lifespan(server):\n    raise OSError('no disk')\n"
+            "    yield\nmcp = FastMCP('x', lifespan=lifespan)",
+            "broken:mcp",
+            "could not start: OSError: no disk",
+        ),
+    ],
+)
+def test_a_server_that_cannot_be_started_is_one_clear_line_and_status_2(
+    tmp_path: Path, module: str, app: str, words: str
+) -> None:
+    (tmp_path / "broken.py").write_text(module)
+    with running(tmp_path, MCP_APP=app, PYTHONPATH=f"{ROOT}:{tmp_path}") as program:
+        assert program.process.wait(20) == 2
+        (line,) = program.log.splitlines()
+        assert line.startswith("MCP_APP: ")
+        assert re.search(words, line)
+
+
+@pytest.mark.parametrize("setting", ["PORT", "UPSTREAM_PORT"])
+def test_a_port_in_use_is_one_clear_line_and_status_2(tmp_path: Path, setting: str) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        with running(tmp_path, **{setting: port}) as program:
+            assert program.process.wait(20) == 2
+            (line,) = program.output.splitlines()
+            assert line.startswith(f"{setting}: 127.0.0.1:{port} is already in use")
+
+
+def test_bad_settings_are_one_clear_line_each_and_status_2(tmp_path: Path) -> None:
+    with running(tmp_path, PORT="x", UPSTREAM_PATH="?", MCP_AUTH_TOKEN="tooShort") as program:
+        assert program.process.wait(20) == 2
+        names = [line.partition(":")[0] for line in program.output.splitlines()]
+        assert names == ["MCP_AUTH_TOKEN", "PORT", "UPSTREAM_PATH"]
+        assert "tooShort" not in program.output
+
+
+def test_bad_settings_of_foodwise_are_one_clear_line_and_status_2(tmp_path: Path) -> None:
+    with running(tmp_path, NOTION_SECRET="ntn_secret-secret-secret") as program:
+        assert program.process.wait(20) == 2
+        (line,) = program.log.splitlines()
+        assert "NOTION_INVENTORY_DB_ID" in line
+        assert "ntn_secret" not in program.output
+
+
+def test_a_made_up_token_is_shown_works_and_is_another_one_each_time(tmp_path: Path) -> None:
+    tokens = set()
+    for _ in range(2):
+        with running(tmp_path, MCP_APP=PROBE, MCP_AUTH_TOKEN="") as program:
+            program.wait_for()
+            (token,) = re.findall(r"Token for this run only .*: (\S+)", program.output)
+            assert call_tool(program, "add", token=token, a=1, b=1).status_code == 200
+            assert token not in program.log
+            assert f"{program.endpoint}?key={token}" in program.output
+            tokens.add(token)
+            program.stop()
+    assert len(tokens) == 2
+
+
+def test_the_notice_holds_snippets_that_parse_and_no_token_that_was_given(
+    program: Program,
+) -> None:
+    notice = program.output
+    assert program.endpoint in notice
+    assert TOKEN not in notice
+    desktop = json.loads(notice[notice.index("{\n") : notice.index("\n}\n") + 2])
+    (server,) = desktop["mcpServers"].values()
+    assert server["command"] == "npx"
+    assert program.endpoint in server["args"]
+
+
+def test_no_log_holds_a_piece_of_the_token_in_any_spelling(program: Program) -> None:
+    basic = base64.b64encode(f"me:{TOKEN}".encode()).decode()
+    for target in (
+        f"/mcp/{TOKEN}",
+        f"/{TOKEN}",
+        f"/x/{quote(TOKEN)}",
+        f"/mcp?{TOKEN}",
+        f"/mcp?token={TOKEN}",
+        f"/mcp/key={TOKEN}",
+    ):
+        httpx.get(
+            program.url + target, trust_env=False, headers={"Authorization": f"Basic {basic}"}
+        )
+    raw = TOKEN.encode()
+    for data in (
+        b"GET /mcp HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + raw + b"\x00\r\n\r\n",
+        b"GET /mcp HTTP/1.1\r\nHost: a\r\nAuthorization : Bearer " + raw + b"\r\n\r\n",
+        b"GET /mcp HTTP/1.1\r\nHost: a\r\nHost: b\r\nX-API-Key: " + raw + b"\r\n\r\n",
+        raw + b" / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", program.port), timeout=5) as connection:
+            connection.sendall(data)
+            connection.recv(65536)
+    output = program.output
+    spellings = (TOKEN, basic, base64.b64encode(raw).decode(), "".join(f"%{b:02x}" for b in raw))
+    for spelling in spellings:
+        for at in range(len(spelling) - 7):
+            assert spelling[at : at + 8] not in output
+    assert program.process.poll() is None
+
+
+def test_python_3_14_is_refused_in_words() -> None:
+    code = (
+        "import sys; sys.version_info = (3, 14, 0, 'final', 0); sys.argv = ['run.py'];"
+        "import runpy; runpy.run_path('run.py', run_name='__main__')"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "Python 3.11 to 3.13" in ended.stderr

@@ -1,0 +1,168 @@
+"""Settings: what is accepted, what is refused in words, and that the papers agree with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gatehouse.settings import Settings, SettingsError, load_settings
+from pantry.settings import PantrySettings
+from tests.program import ROOT, TOKEN
+
+NOT_SETTINGS = {"space_id", "space_host"}  # Hugging Face sets them
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def faults(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    try:
+        load_settings()
+    except SettingsError as error:
+        return error.faults
+    return []
+
+
+def test_without_any_setting_the_gate_is_for_this_machine_only() -> None:
+    settings = load_settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 7860)
+    assert (settings.upstream_host, settings.upstream_port) == ("127.0.0.1", 7870)
+    assert (settings.upstream_path, settings.mcp_app) == ("/mcp", "mcp_app:mcp")
+    assert settings.mcp_auth_token is None
+
+
+@pytest.mark.parametrize(
+    "where", [{"HOST": "0.0.0.0"}, {"SPACE_ID": "me/space"}, {"HOST": "gate.lan"}]
+)
+@pytest.mark.parametrize("token", ["", "   ", None])
+def test_without_a_token_it_never_runs_where_others_reach_it(
+    monkeypatch: pytest.MonkeyPatch, where: dict[str, str], token: str | None
+) -> None:
+    given = where if token is None else {**where, "MCP_AUTH_TOKEN": token}
+    (fault,) = faults(monkeypatch, **given)
+    assert fault.startswith("MCP_AUTH_TOKEN: is missing")
+    assert "secrets.token_urlsafe" in fault
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"HOST": "0.0.0.0", "MCP_AUTH_TOKEN": TOKEN},
+        {"HOST": "::1"},
+        {"HOST": "[::1]"},
+        {"HOST": "localhost"},
+        {"MCP_APP": ""},
+        {"MCP_APP": "", "UPSTREAM_HOST": "mcp.lan"},
+        {"MCP_APP": "my_server.main:app_1"},
+        {"UPSTREAM_PATH": "/api/v1/mcp/"},
+        {"PORT": " 8080 "},
+    ],
+)
+def test_what_makes_sense_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
+) -> None:
+    assert faults(monkeypatch, **settings) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"PORT": "0"}, "PORT: "),
+        ({"PORT": "70000"}, "PORT: "),
+        ({"PORT": "http"}, "PORT: "),
+        ({"UPSTREAM_PORT": "-1"}, "UPSTREAM_PORT: "),
+        ({"HOST": ""}, "HOST: must be a host name"),
+        ({"HOST": "http://x"}, "HOST: must be a host name"),
+        ({"HOST": "127.0.0.1:80", "UPSTREAM_HOST": "a b"}, "UPSTREAM_HOST: "),
+        ({"UPSTREAM_PATH": "mcp"}, "UPSTREAM_PATH: must be a plain path"),
+        ({"UPSTREAM_PATH": "/mcp?x=1"}, "UPSTREAM_PATH: "),
+        ({"UPSTREAM_PATH": "/a/../b"}, "UPSTREAM_PATH: "),
+        ({"UPSTREAM_PATH": "//mcp"}, "UPSTREAM_PATH: "),
+        ({"UPSTREAM_PATH": "/"}, "UPSTREAM_PATH: "),
+        ({"UPSTREAM_PATH": "/%6dcp"}, "UPSTREAM_PATH: "),
+        ({"MCP_APP": "mcp_app"}, "MCP_APP: must look like module:name"),
+        ({"MCP_APP": "mcp_app.py:mcp()"}, "MCP_APP: "),
+        ({"MCP_AUTH_TOKEN": "short"}, "MCP_AUTH_TOKEN: is too short"),
+        ({"MCP_AUTH_TOKEN": "with space " * 5}, "MCP_AUTH_TOKEN: may hold visible ASCII"),
+        ({"MCP_AUTH_TOKEN": "ö" * 40}, "MCP_AUTH_TOKEN: may hold visible ASCII"),
+        ({"UPSTREAM_HOST": "0.0.0.0"}, "UPSTREAM_HOST: must be a loopback address"),
+        ({"UPSTREAM_PORT": "7860"}, "UPSTREAM_PORT: is the gate's own PORT"),
+        (
+            {"UPSTREAM_PORT": "7860", "HOST": "0.0.0.0", "MCP_AUTH_TOKEN": TOKEN},
+            "UPSTREAM_PORT: is the gate's own PORT",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words_that_name_the_setting(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], words: str
+) -> None:
+    assert any(fault.startswith(words) for fault in faults(monkeypatch, **settings))
+
+
+def test_all_faults_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = faults(
+        monkeypatch, HOST="0.0.0.0", PORT="x", UPSTREAM_PATH="mcp", UPSTREAM_HOST="192.0.2.1"
+    )
+    assert [fault.partition(":")[0] for fault in told] == [
+        "PORT",
+        "UPSTREAM_PATH",
+        "MCP_AUTH_TOKEN",
+        "UPSTREAM_HOST",
+    ]
+
+
+def test_a_refused_token_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "hunter2-hunter2 hunter2-hunter2-hunter2"
+    told = faults(monkeypatch, MCP_AUTH_TOKEN=secret, PORT="nonsense-value")
+    assert len(told) == 2
+    assert not any("hunter2" in fault for fault in told)
+
+
+def test_the_env_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text(f"MCP_AUTH_TOKEN={TOKEN}\nPORT=1234\nHOST=0.0.0.0\nOTHER=x\n")
+    monkeypatch.setenv("PORT", "5678")
+    settings = load_settings()
+    assert settings.port == 5678
+    assert settings.mcp_auth_token is not None
+    assert settings.mcp_auth_token.get_secret_value() == TOKEN
+    assert TOKEN not in repr(settings)
+
+
+def test_an_env_file_that_cannot_be_read_is_a_fault() -> None:
+    Path(".env").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match=r"\.env: cannot be read"):
+        load_settings()
+
+
+def in_code() -> dict[str, str]:
+    """Every setting with its default, as code has it."""
+    fields = {**Settings.model_fields, **PantrySettings.model_fields}
+    return {
+        name.upper(): "" if field.default is None else str(field.default)
+        for name, field in fields.items()
+        if name not in NOT_SETTINGS
+    }
+
+
+def test_the_example_file_lists_every_setting_with_its_default() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    written = dict(
+        line.removeprefix("#").split("=", 1) for line in lines if re.match(r"#?[A-Z_]+=", line)
+    )
+    assert written == in_code()
+
+
+def test_the_readme_lists_every_setting_with_its_default() -> None:
+    rows = re.findall(
+        r"^\| `([A-Z_]+)` \| (.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    written = {name: "" if default == "none" else default.strip("`") for name, default in rows}
+    assert written == in_code()
