@@ -23,6 +23,9 @@ PIECE = 8
 
 MASK = "[secret]"
 
+TALKATIVE = ("httpcore", "httpx", "hypercorn", "mcp", "sse_starlette", "uvicorn")
+"""Libraries that log what passes (header fields, sessions, events) below the level of a warning."""
+
 
 class Redactor:
     """Blanks the pieces of secrets in text: as they are, percent-encoded, or in base64."""
@@ -80,8 +83,7 @@ def configure_logging(secrets: Iterable[str], stream: TextIO | None = None) -> N
     handler.setFormatter(RedactingFormatter(Redactor(secrets)))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    # They announce what the start-up notice says better, or each request once more.
-    for name in ("httpx", "httpcore", "hypercorn.error", "mcp.server", "uvicorn.error"):
+    for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

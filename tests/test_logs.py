@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.logs import MASK, PIECE, Redactor, configure_logging, without_text
+from gatehouse.logs import MASK, PIECE, TALKATIVE, Redactor, configure_logging, without_text
 from tests.program import TOKEN
 
 if TYPE_CHECKING:
@@ -72,11 +72,14 @@ def stream() -> Iterator[io.StringIO]:
     """What the one handler writes; the root logger is put back afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in TALKATIVE}
     stream = io.StringIO()
     configure_logging([TOKEN], stream)
     yield stream
     logging.captureWarnings(capture=False)
     root.handlers, root.level = handlers, level
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
 
 
 def test_arguments_tracebacks_and_warnings_are_redacted(stream: io.StringIO) -> None:
@@ -93,6 +96,21 @@ def test_arguments_tracebacks_and_warnings_are_redacted(stream: io.StringIO) -> 
     assert written.count(MASK) >= 3
     assert "ValueError: illegal header value" in written
     assert TOKEN not in written
+
+
+def test_libraries_stay_silent_about_what_passes_whatever_level_the_root_has(
+    stream: io.StringIO,
+) -> None:
+    logging.getLogger().setLevel(logging.DEBUG)
+    for name in (
+        "httpcore.http11",
+        "httpx",
+        "mcp.server.sse",
+        "sse_starlette.sse",
+        "uvicorn.error",
+    ):
+        logging.getLogger(name).info("header fields: ...")
+    assert stream.getvalue() == ""
 
 
 def test_an_error_without_its_text_still_says_what_and_where() -> None:
