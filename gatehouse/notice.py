@@ -24,8 +24,6 @@ def startup_notice(endpoint: str, *, one_off_token: str | None, upstream: str) -
             endpoint,
             "--oauth2Bearer",
             token,
-            "--logLevel",
-            "none",
         ],
     }
     about_token = (

@@ -1,0 +1,32 @@
+"""Looks for pieces of a secret in what a program printed, however they are spelled."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PIECE = 8
+"""So many characters in a row count as a piece; fewer occur by chance."""
+
+
+def pieces_in(output: str, secret: str) -> set[str]:
+    """The pieces of `secret` that stand in `output`: raw, percent-encoded or in base64."""
+    searched = f"{output}\n{unquote(output)}"
+    return {
+        spelling[at : at + PIECE]
+        for spelling in _spellings(secret)
+        for at in range(len(spelling) - PIECE + 1)
+        if spelling[at : at + PIECE] in searched
+    }
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    yield secret
+    for encode in (base64.standard_b64encode, base64.urlsafe_b64encode):
+        for shift in range(3):  # what stands before the secret shifts its base64
+            # The first and the last group depend on what stands around the secret.
+            yield encode(bytes(shift) + secret.encode()).decode()[4:-4]
