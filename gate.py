@@ -3,14 +3,16 @@
 The walk of a request, which is also the order of this file:
 
 1.  `Gate.__call__` answers lifespan, refuses WebSockets, and hands HTTP to `handle`.
-2.  `decide` looks at the raw path. A page of our own is answered at once. For the MCP endpoint the
-    credentials are verified; without a good one a challenge (401) goes out before a byte of the body
-    is read.
+2.  `decide` looks at the request line and the header fields. What is malformed is refused; a page of our
+    own is answered at once. For the MCP endpoint `refusal` goes through the questions in their order:
+    by what name and from what page does it come, what token does it bring, is there room for it. Only
+    then is a byte of the body read.
 3.  `forward` makes the outbound request from the raw path and query: every end-to-end header field,
     without the credentials, and sends it through a transport of its own.
 4.  `RequestBody` feeds the client's body to the upstream chunk by chunk, as fast as the upstream takes
-    it. Then `watch_for_disconnect` takes over `receive`, and a client that leaves cancels the exchange.
+    it. Then the exchange's watcher takes over `receive`: a client that leaves cancels the exchange.
 5.  `relay` hands the response back as it arrives: the head at once, each chunk as it comes, undecoded.
+    Into an event stream that stays silent the watcher writes a comment, between two whole events.
 
 Promises. Nothing is buffered, neither way. What has not started may still become a 502 or 504; what
 has started is either finished or *aborted*, never ended politely, so that a client can tell a cut
@@ -26,8 +28,6 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from email.utils import formatdate
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -35,38 +35,45 @@ import trio
 
 from gatehouse import replies
 from gatehouse.credentials import AmbiguousCredentialsError, credentials_from, without_key
-from gatehouse.headers import has_body, request_headers, response_headers
+from gatehouse.events import COMMENT, EventBorders
+from gatehouse.framing import malformation
+from gatehouse.headers import (
+    SECRET_HEADER,
+    has_body,
+    is_event_stream,
+    request_headers,
+    response_headers,
+    sound,
+    value_of,
+)
 from gatehouse.landing import landing_page
 from gatehouse.logs import without_text
+from gatehouse.origins import CORS, Origins, cors_headers, preflight
 from gatehouse.routes import Route, route_of, upstream_path
 from gatehouse.transports import Transport, Transports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from hypercorn.typing import (
-        ASGIReceiveCallable,
-        ASGISendCallable,
-        HTTPScope,
-        Scope,
-    )
+    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
     from gatehouse.credentials import Verifier
     from gatehouse.headers import Headers
     from gatehouse.replies import Reply
+    from gatehouse.settings import Settings
 
 logger = logging.getLogger("gate")
 access = logging.getLogger("gate.access")
 
-CONNECT_SECONDS = 2.0
-"""How long the upstream may take to accept a connection. On loopback it is at once or never."""
-
-# No limit on reading: an event stream may be silent, and a JSON answer comes when its tool is done.
-TIMEOUTS = {"read": None, "write": None}
-
 LINGER_SECONDS, LINGER_BYTES = 1.0, 1024 * 1024
 """How long, and how much of, a refused body is still read, so that the client gets to read the
 refusal instead of a reset connection (RFC 9112 section 9.6)."""
+
+LEAST_BYTES_PER_SECOND = 1024
+"""A body that comes faster than this may take as long as it is large."""
+
+FIRST_COMMENT_SECONDS = 0.25
+"""How soon a silent event stream gets its first comment: some fronts hold back the head until then."""
 
 REDIRECTS = frozenset(range(300, 400)) - {304}  # 304 is an answer; the others point elsewhere
 
@@ -75,61 +82,54 @@ class ClientLeftError(Exception):
     """The client went away before its request was complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """Where the MCP server listens: `path` is its endpoint. See `Transports` for `keep_alive`."""
+class BodyTooLargeError(Exception):
+    """The request's body is larger than MAX_BODY_BYTES."""
 
-    host: str
-    port: int
-    path: str = "/mcp"
-    keep_alive: bool = False
 
-    @property
-    def authority(self) -> str:
-        """`host:port` as it stands in a Host field (RFC 9110 section 7.2)."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    async def accepts_connections(self) -> bool:
-        """Whether a connection can be opened now."""
-        try:
-            with trio.fail_after(CONNECT_SECONDS):
-                stream = await trio.open_tcp_stream(self.host, self.port)
-        except (OSError, trio.TooSlowError):
-            return False
-        await trio.aclose_forcefully(stream)
-        return True
+class BodyTooSlowError(Exception):
+    """The request's body did not come within BODY_SECONDS, and slower than a body may."""
 
 
 class Gate:
     """The ASGI callable.
 
-    `verifier` turns credentials into a principal; `upstream` is where admitted requests go; `endpoint`
-    is the URL of the gate's own `/mcp` as clients see it, shown on the landing page together with
-    `name`, which may be set later, when the hosted server is known.
+    `verifier` turns credentials into a principal. For an upstream that this program hosts, `started`
+    is set when it is up, and `secret` is what it wants to see, or it answers nobody. `name` is what the
+    landing page calls the upstream; it may be set later.
     """
 
     def __init__(
-        self, verifier: Verifier, upstream: Upstream, *, endpoint: str, name: str = "MCP server"
+        self,
+        settings: Settings,
+        verifier: Verifier,
+        *,
+        started: trio.Event | None = None,
+        secret: str = "",
+        name: str = "MCP server",
     ) -> None:
+        self.settings = settings
         self.verifier = verifier
-        self.upstream = upstream
-        self.endpoint = endpoint
         self.name = name
         self.transports = Transports(
-            upstream.host,
-            upstream.port,
-            connect_seconds=CONNECT_SECONDS,
-            keep_alive=upstream.keep_alive,
+            settings.upstream_host,
+            settings.upstream_port,
+            keep_alive=settings.hosts_upstream or settings.upstream_keep_alive,
         )
-        self._authority = upstream.authority.encode("ascii")
-        self._endpoint_path = upstream.path.encode("ascii")
-        self._url = httpx.URL(f"http://{upstream.authority}")
+        self._origins = Origins(settings)
+        self._endpoint = settings.upstream_path.encode("ascii")
+        self._secret = secret.encode("ascii")
+        self._url = httpx.URL(f"http://{self.transports.authority}")
+        self._started = started
+        self._waiting = 0  # requests that wait for the start
+        self._draining = False
+        self._in_flight: set[Exchange] = set()
+        self._drained = trio.Event()
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         if scope["type"] == "http":
-            await self.handle(Exchange(scope, receive, send))
+            await self.handle(Exchange(scope, receive, send, self.settings))
         elif scope["type"] == "lifespan":
             await self.lifespan(receive, send)
         else:  # MCP has no WebSocket transport; closing before accepting is a 403
@@ -140,6 +140,22 @@ class Gate:
             await send({"type": "lifespan.startup.complete"})
         await self.transports.aclose()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def drain(self) -> None:
+        """Take no new requests; return when those in flight are over, or GRACE_SECONDS are.
+
+        Streams that stand open end at once, those that answer a call when the grace is over; both at a
+        border between two events. What is no event stream and not over by then is for the caller to cut.
+        """
+        self._draining = True
+        for exchange in self._in_flight:
+            if exchange.stands_open:
+                exchange.end_events()
+        if self._in_flight:
+            with trio.move_on_after(self.settings.grace_seconds):
+                await self._drained.wait()
+        for exchange in self._in_flight:
+            exchange.end_events()
 
     async def handle(self, exchange: Exchange) -> None:
         """Carry one HTTP exchange to its end, and write its one line of log."""
@@ -154,19 +170,16 @@ class Gate:
 
     async def decide(self, exchange: Exchange) -> None:
         scope = exchange.scope
+        if reply := malformation(scope, self.settings):
+            await exchange.reply(reply)
+            return
         route = route_of(scope["raw_path"])
         if route is not Route.MCP:
             await exchange.reply(await self.page(route, scope["method"]))
-            return
-        try:
-            credentials = credentials_from(scope["headers"], scope["query_string"])
-        except AmbiguousCredentialsError:
-            await exchange.reply(replies.AMBIGUOUS_CREDENTIALS)
-            return
-        if self.verifier(credentials) is None:
-            await exchange.reply(replies.CHALLENGE)
-            return
-        await self.forward(exchange)
+        elif reply := self.refusal(exchange) or await self.not_started():
+            await exchange.reply(reply)
+        else:
+            await self.forward(exchange)
 
     async def page(self, route: Route, method: str) -> Reply:
         """What the gate answers itself, to anybody."""
@@ -176,14 +189,53 @@ class Gate:
             return replies.METHOD_NOT_ALLOWED
         if route is Route.HEALTH:
             return replies.ALIVE
-        ready = await self.upstream.accepts_connections()
+        ready = not self._draining and await self.transports.upstream_accepts()
         if route is Route.READY:
             return replies.READY if ready else replies.NOT_READY
-        return landing_page(self.endpoint, self.name, ready=ready)
+        return landing_page(self.settings.public_endpoint, self.name, ready=ready)
+
+    def refusal(self, exchange: Exchange) -> Reply | None:
+        """The reply to a request that is not let in to the MCP endpoint, or None for one that is."""
+        scope = exchange.scope
+        headers = scope["headers"]
+        origin = value_of(headers, b"origin")
+        if reply := self._origins.refusal(value_of(headers, b"host") or b"", origin):
+            return reply
+        if origin is not None:
+            exchange.cors = cors_headers(origin)
+            if scope["method"] == "OPTIONS" and value_of(headers, b"access-control-request-method"):
+                return preflight(value_of(headers, b"access-control-request-headers") or b"")
+        try:
+            credentials = credentials_from(headers, scope["query_string"])
+        except AmbiguousCredentialsError:
+            return replies.AMBIGUOUS_CREDENTIALS
+        if self.verifier(credentials) is None:
+            return replies.CHALLENGE
+        if self._draining:
+            return replies.DRAINING
+        if int(value_of(headers, b"content-length") or 0) > self.settings.max_body_bytes:
+            return replies.BODY_TOO_LARGE
+        return None
+
+    async def not_started(self) -> Reply | None:
+        """Wait for a hosted upstream that is still coming up; a reply if it takes too long."""
+        started = self._started
+        if started is None or started.is_set():
+            return None
+        if self._waiting >= self.settings.start_requests:
+            return replies.STARTING
+        self._waiting += 1
+        try:
+            with trio.move_on_after(self.settings.start_seconds):
+                await started.wait()
+        finally:
+            self._waiting -= 1
+        return None if started.is_set() else replies.STARTING
 
     async def forward(self, exchange: Exchange) -> None:
         """Send the request upstream and relay what comes back, until either side is done."""
         transport = await self.transports.take()
+        self._in_flight.add(exchange)
         whole = False
         try:
             async with exchange.watching():
@@ -191,6 +243,9 @@ class Gate:
                 if response is not None:
                     whole = await self.relay(exchange, response)
         finally:
+            self._in_flight.discard(exchange)
+            if self._draining and not self._in_flight:
+                self._drained.set()
             if whole:
                 await self.transports.give_back(transport)
             else:
@@ -201,54 +256,76 @@ class Gate:
 
         Then the client has got a local reply that says why, or is gone.
         """
+        request = self.outbound(exchange)
         try:
-            response = await transport.handle_async_request(self.outbound(exchange))
+            with exchange.patience:
+                response = await transport.handle_async_request(request)
         except ClientLeftError:
             exchange.outcome = "client left"
             return None
+        except BodyTooLargeError:
+            await exchange.reply(replies.BODY_TOO_LARGE)
+            return None
+        except BodyTooSlowError:
+            await exchange.reply(replies.BODY_TOO_SLOW)
+            return None
         except httpx.HTTPError as error:
-            logger.warning(
-                "upstream %s failed on %s: %s",
-                self.upstream.authority,
-                exchange.described,
-                type(error).__name__,
-            )
+            self.complain(exchange, "failed: %s", type(error).__name__)
             await exchange.reply(reply_for(error))
             return None
+        if exchange.patience.cancelled_caught:
+            self.complain(exchange, "did not answer within %g s", self.settings.upstream_seconds)
+            await exchange.reply(replies.UPSTREAM_TIMED_OUT)
+            return None
         if response.status_code in REDIRECTS or response.status_code < 200:
-            logger.warning(
-                "upstream %s answered %s with status %d, which is not passed on: is UPSTREAM_PATH=%s "
-                "exactly the path of its MCP endpoint?",
-                self.upstream.authority,
-                exchange.described,
+            self.complain(
+                exchange,
+                "answered with status %d, which is not passed on: is UPSTREAM_PATH exactly the path "
+                "of its MCP endpoint?",
                 response.status_code,
-                self.upstream.path,
             )
             await exchange.reply(replies.UPSTREAM_REDIRECTED)
             return None
+        if not sound(response.headers.raw):
+            self.complain(exchange, "answered with %s in a header field", "control characters")
+            await exchange.reply(replies.UPSTREAM_BROKE)
+            return None
         return response
+
+    def complain(self, exchange: Exchange, what: str, detail: object) -> None:
+        """Log what the upstream did wrong: `what` has a place for `detail`."""
+        logger.warning(
+            "upstream %s, asked %s, %s",
+            self.transports.authority,
+            exchange.described,
+            what % detail,
+        )
 
     def outbound(self, exchange: Exchange) -> httpx.Request:
         """The request for the upstream; `stream=` makes httpx add no header field of its own."""
         scope = exchange.scope
         client = scope["client"]
-        target = upstream_path(scope["raw_path"], self._endpoint_path)
-        if query := without_key(scope["query_string"]):
-            target += b"?" + query
+        query = without_key(scope["query_string"])
+        if query != scope["query_string"]:
+            # RFC 6750 section 2.3: an answer to a token in a URL is for no cache.
+            exchange.added.append((b"Cache-Control", b"no-store"))
+        target = upstream_path(scope["raw_path"], self._endpoint)
         headers = request_headers(
             scope["headers"],
-            host=self._authority,
+            host=self.transports.authority.encode("ascii"),
             peer=client[0].encode("ascii") if client else b"unknown",
             scheme=scope["scheme"].encode("ascii"),
         )
-        if not self.upstream.keep_alive:
-            headers.append((b"Connection", b"close"))
+        if self._secret:
+            headers.append((SECRET_HEADER, self._secret))
+        if not self.transports.keep_alive:
+            headers.append(replies.CLOSE_CONNECTION)
         return httpx.Request(
             scope["method"],
             self._url,
             headers=headers,
             stream=exchange.body,
-            extensions={"target": target, "timeout": TIMEOUTS},
+            extensions={"target": target + b"?" + query if query else target},
         )
 
     async def relay(self, exchange: Exchange, response: httpx.Response) -> bool:
@@ -258,41 +335,61 @@ class Gate:
         the connection, and the client sees a cut response, never a complete-looking one.
         """
         stream = cast("httpx.AsyncByteStream", response.stream)
+        headers = response_headers(response.headers.raw)
         try:
-            await exchange.start(response.status_code, response_headers(response.headers.raw))
-            async for chunk in stream:
-                await exchange.write(chunk)
+            await exchange.start(response.status_code, headers)
+            if is_event_stream(headers) and exchange.scope["method"] != "HEAD":
+                exchange.expect_events()
+                if not await self.relay_events(exchange, aiter(stream)):
+                    await exchange.finish()
+                    return False
+            else:
+                async for chunk in stream:
+                    await exchange.write(chunk)
             await stream.aclose()
         except httpx.HTTPError as error:
-            logger.warning(
-                "upstream %s broke off its answer to %s: %s",
-                self.upstream.authority,
-                exchange.described,
-                type(error).__name__,
-            )
+            self.complain(exchange, "broke off its answer: %s", type(error).__name__)
             exchange.outcome = "upstream broke off"
             return False
         await exchange.finish()
         return True
 
+    async def relay_events(self, exchange: Exchange, chunks: AsyncIterator[bytes]) -> bool:
+        """Relay an event stream. True at its end, False if it was ended by us, at a border."""
+        while True:
+            if exchange.ending and exchange.events.at_border:
+                return False
+            with trio.CancelScope() as exchange.awaiting_event:
+                try:
+                    chunk = await anext(chunks)
+                except StopAsyncIteration:
+                    return True
+            if exchange.awaiting_event.cancelled_caught:
+                return False
+            if exchange.ending and (border := exchange.events.upto_border(chunk)):
+                chunk = chunk[:border]
+            exchange.events.feed(chunk)
+            await exchange.write(chunk)
+
 
 def reply_for(error: Exception) -> Reply:
     """The local reply for an upstream that failed before its response began."""
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return replies.UPSTREAM_UNREACHABLE
-    if isinstance(error, httpx.TimeoutException):
-        return replies.UPSTREAM_TIMED_OUT
-    return replies.UPSTREAM_BROKE
+    unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+    return replies.UPSTREAM_UNREACHABLE if unreachable else replies.UPSTREAM_BROKE
 
 
 class RequestBody(httpx.AsyncByteStream):
     """The client's body as httpx asks for it: one chunk at a time, so the upstream sets the pace.
 
-    Written as an iterator, not as a generator, so that a transport may stop asking half-way.
+    Written as an iterator, not as a generator, so that a transport may stop asking half-way. Raises
+    ClientLeftError, BodyTooLargeError or BodyTooSlowError; only the time in which the client is waited
+    for counts against it.
     """
 
-    def __init__(self, receive: ASGIReceiveCallable) -> None:
+    def __init__(self, receive: ASGIReceiveCallable, limits: Settings) -> None:
         self._receive = receive
+        self._limits = limits
+        self._waited = 0.0
         self.size = 0
         self.released = trio.Event()
         """Set when `receive` is free for another caller."""
@@ -304,14 +401,22 @@ class RequestBody(httpx.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         while not self.ended.is_set():
-            if chunk := await self._next():
+            began = trio.current_time()
+            allowed = self._limits.body_seconds + self.size / LEAST_BYTES_PER_SECOND
+            with trio.move_on_after(allowed - self._waited) as patience:
+                chunk = await self._next()
+            if patience.cancelled_caught:
+                raise BodyTooSlowError
+            self._waited += trio.current_time() - began
+            if self.size > self._limits.max_body_bytes:
+                raise BodyTooLargeError
+            if chunk:
                 return chunk
         self.released.set()
         raise StopAsyncIteration
 
     async def discard(self) -> None:
         """Read on and drop what comes; returns when the client has left."""
-        self.released.set()
         enough = self.size + LINGER_BYTES
         try:
             while True:
@@ -337,16 +442,32 @@ class Exchange:
     """One request and its response: the two ASGI callables, and what the log will say of them."""
 
     def __init__(
-        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+        self,
+        scope: HTTPScope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        settings: Settings,
     ) -> None:
         self.scope = scope
-        self.body = RequestBody(receive)
+        self.body = RequestBody(receive, settings)
+        self.patience = trio.CancelScope()
+        """Around the wait for the response's head; its clock starts when the body has been sent."""
+        self.cors: Headers = []
+        self.added: Headers = []
+        """Header fields of the gate's own for the response, whoever makes it."""
         self.status = 0
         self.outcome = "cut"
+        self.events = EventBorders()
+        self.ending = False
+        self.awaiting_event = trio.CancelScope()
+        self._settings = settings
         self._send = send
         self._began = time.perf_counter()
         self._sent = 0
         self._watched = False
+        self._watch_scope = trio.CancelScope()
+        self._carries_events = False
+        self._wrote_at = 0.0
 
     @property
     def described(self) -> str:
@@ -358,10 +479,15 @@ class Exchange:
     async def start(self, status: int, headers: Headers) -> None:
         self.status = status
         self.body.released.set()  # a transport that has an answer asks for no more of the body
+        if self.cors:  # the gate's word on origins stands for both
+            headers = [pair for pair in headers if not pair[0].lower().startswith(CORS)]
+        headers = headers + self.cors + self.added
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, chunk: bytes) -> None:
         self._sent += len(chunk)
+        if self._carries_events:
+            self._wrote_at = trio.current_time()
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def finish(self) -> None:
@@ -378,9 +504,7 @@ class Exchange:
                 await self._reply(reply)
 
     async def _reply(self, reply: Reply) -> None:
-        framing = (b"Content-Length", b"%d" % len(reply.body))
-        headers = [(b"Date", formatdate(usegmt=True).encode("ascii")), *reply.headers, framing]
-        await self.start(reply.status, headers)
+        await self.start(reply.status, reply.fields())
         if self.scope["method"] != "HEAD":
             await self.write(reply.body)
         self.outcome = "done"  # the client has all of it, and may well leave now
@@ -388,6 +512,28 @@ class Exchange:
             with trio.move_on_after(LINGER_SECONDS):
                 await self.body.ended.wait()
         await self.finish()
+
+    # Event streams.
+
+    @property
+    def stands_open(self) -> bool:
+        """Whether this is a stream that ends only when somebody ends it, rather than with a result."""
+        subscribes = value_of(self.scope["headers"], b"mcp-method") == b"subscriptions/listen"
+        return self.scope["method"] == "GET" or subscribes
+
+    def expect_events(self) -> None:
+        """From here on the response is an event stream, which the watcher keeps from falling silent."""
+        self._carries_events = True
+        if self._settings.comment_seconds:
+            due = trio.current_time() + FIRST_COMMENT_SECONDS
+            self._wrote_at = due - self._settings.comment_seconds
+            self._watch_scope.deadline = due
+
+    def end_events(self) -> None:
+        """End an event stream at the next border between two events, which may be right now."""
+        self.ending = True
+        if self._carries_events and self.events.at_border:
+            self.awaiting_event.cancel()
 
     # The client's side of the connection.
 
@@ -402,10 +548,28 @@ class Exchange:
 
     async def _watch(self, exchange_scope: trio.CancelScope) -> None:
         await self.body.released.wait()
-        await self.body.discard()
+        if not self.status:
+            self.patience.deadline = trio.current_time() + self._settings.upstream_seconds
+        while True:
+            with trio.CancelScope(deadline=self._watch_scope.deadline) as self._watch_scope:
+                await self.body.discard()
+            if not self._watch_scope.cancelled_caught:
+                break
+            await self._break_silence()
         if self.outcome != "done":
             self.outcome = "client left"
             exchange_scope.cancel()
+
+    async def _break_silence(self) -> None:
+        """Write a comment if the stream has been silent long enough, and set the next alarm."""
+        now = trio.current_time()
+        due = self._wrote_at + self._settings.comment_seconds
+        if now >= due and self.outcome != "done" and self.events.at_border:
+            await self.write(COMMENT)
+            due = now + self._settings.comment_seconds
+        elif now >= due:
+            due = now + 1.0  # in the middle of an event: look again soon
+        self._watch_scope = trio.CancelScope(deadline=due)
 
     def log(self) -> None:
         """Write the one line that a request leaves behind: no query, no header field."""

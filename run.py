@@ -4,9 +4,10 @@ Who starts whom: settings, logging and sockets come first, so that what is wrong
 line and status 2. Then one Trio nursery holds everything. The gate listens at once; the MCP server is
 imported and started behind it, or already runs elsewhere (`MCP_APP` empty).
 
-Who stops first: at SIGINT or SIGTERM the gate stops accepting, and what is in flight may finish within
-GRACE_SECONDS. Only then the MCP server is stopped, since it was still needed. Exit status: 0 after a
-signal, 1 if the MCP server died, 2 if the program could not start.
+Who stops first: at SIGINT or SIGTERM the gate turns new requests away, and what is in flight may finish
+within GRACE_SECONDS. Only then the listeners close, and the MCP server is stopped, since it was still
+needed. A second signal ends everything at once. Exit status: 0 after a signal, 1 after two or if the MCP
+server died, 2 if the program could not start.
 """
 
 from __future__ import annotations
@@ -28,28 +29,31 @@ if __name__ == "__main__":
 
 import errno
 import logging
+import secrets
 import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
 
-from gate import Gate, Upstream
+from gate import Gate
 from gatehouse.credentials import SharedToken
 from gatehouse.hosting import HostedServer, HostedServerError, leaf
 from gatehouse.logs import configure_logging
 from gatehouse.notice import startup_notice
+from gatehouse.serving import GateConfig, serve
 from gatehouse.settings import Settings, SettingsError, load_settings, make_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GRACE_SECONDS = 10.0
-"""What requests in flight get to finish after a signal; Docker's own patience is as long."""
+CUT_SECONDS = 0.5
+"""What is left of a connection after the grace gets so long to notice that it is over."""
 
 BACKLOG = 1024
+
+VANISHED_SECONDS = 30
+"""How long the kernel goes on sending to a peer that acknowledges nothing."""
 
 logger = logging.getLogger("gate.run")
 
@@ -65,61 +69,99 @@ def main() -> int:
         given = settings.mcp_auth_token
         token = given.get_secret_value() if given else make_token()
         os.environ.pop("MCP_AUTH_TOKEN", None)  # the MCP server and its tools need not know it
-        configure_logging(secrets=[token])
-        listeners = bind("PORT", settings.host, settings.port)
-        hosted = host(settings)
+        secret = secrets.token_urlsafe(32)
+        configure_logging(secrets=[token, secret])
+        listeners = inherited() or bind("PORT", settings.host, settings.port)
+        hosted = host(settings, secret)
     except SettingsError as error:
         return refuse(*error.faults)
     except CannotStartError as error:
         return refuse(str(error))
+    gate = Gate(
+        settings,
+        SharedToken(token),
+        started=hosted.started if hosted else None,
+        secret=secret if hosted else "",
+    )
     notice = startup_notice(
-        local_endpoint(settings),
+        settings.public_endpoint,
         one_off_token=None if given else token,
-        upstream=settings.mcp_app
-        if hosted
-        else f"{settings.upstream_host}:{settings.upstream_port}",
+        upstream=settings.mcp_app if hosted else gate.transports.authority,
     )
-    upstream = Upstream(
-        settings.upstream_host,
-        settings.upstream_port,
-        settings.upstream_path,
-        keep_alive=hosted is not None,
-    )
-    gate = Gate(SharedToken(token), upstream, endpoint=public_endpoint(settings))
     try:
-        trio.run(run, gate, hosted, hypercorn_config(listeners), partial(print, notice, flush=True))
+        return trio.run(run, gate, hosted, listeners, partial(print, notice, flush=True))
     except BaseExceptionGroup as group:
         failed = leaf(group)
         if not isinstance(failed, HostedServerError):
             raise
         return refuse(*failed.faults, status=1 if failed.started else 2)
-    return 0
 
 
 async def run(
-    gate: Gate, hosted: HostedServer | None, config: Config, announce: Callable[[], None]
+    gate: Gate,
+    hosted: HostedServer | None,
+    listeners: list[socket.socket],
+    announce: Callable[[], None],
+) -> int:
+    """Serve until a signal comes, or the hosted server dies (HostedServerError); the exit status."""
+    stopping = trio.Event()
+
+    async def drained() -> None:
+        await stopping.wait()
+        await gate.drain()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(watch_signals, stopping, nursery.cancel_scope)
+        if hosted is not None:
+            nursery.start_soon(hosted.run, partial(setattr, gate, "name"))
+        async with trio.open_nursery() as gate_nursery:
+            config = hypercorn_config(gate.settings, listeners)
+            await gate_nursery.start(partial(serve, gate, config, shutdown_trigger=drained))
+            announce()
+        if hosted is not None:
+            await hosted.stop()
+        nursery.cancel_scope.cancel()
+        return 0
+    return 1
+
+
+async def watch_signals(
+    stopping: trio.Event,
+    everything: trio.CancelScope,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until a signal comes, or until the hosted server dies (HostedServerError)."""
+    """The first signal asks politely, the second one does not."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            if hosted is not None:
-                nursery.start_soon(hosted.run, partial(setattr, gate, "name"))
-            async with trio.open_nursery() as gate_nursery:
-                await gate_nursery.start(
-                    partial(serve, gate, config, shutdown_trigger=partial(anext, signals))
-                )
-                announce()
-            if hosted is not None:
-                await hosted.stop()
-            nursery.cancel_scope.cancel()
+        task_status.started()
+        await anext(signals)
+        stopping.set()
+        await anext(signals)
+        everything.cancel()
 
 
-def host(settings: Settings) -> HostedServer | None:
+def host(settings: Settings, secret: str) -> HostedServer | None:
     """The MCP server to host, its address bound but not listening yet; None if it runs elsewhere."""
     if not settings.hosts_upstream:
         return None
     listener, *_ = bind("UPSTREAM_PORT", settings.upstream_host, settings.upstream_port)
-    return HostedServer(settings.mcp_app, settings.upstream_path, listener)
+    return HostedServer(settings.mcp_app, settings.upstream_path, listener, secret)
+
+
+def inherited() -> list[socket.socket]:
+    """Listeners that the parent process has handed down, as systemd does it: sd_listen_fds(3).
+
+    With them, connections wait instead of failing while this program is started again.
+    """
+    if os.environ.get("LISTEN_PID", str(os.getpid())) != str(os.getpid()):
+        return []
+    count = os.environ.get("LISTEN_FDS", "0")
+    first = 3
+    try:
+        return [socket.socket(fileno=first + number) for number in range(int(count))]
+    except (ValueError, OSError):
+        raise CannotStartError(
+            f"LISTEN_FDS: {count} sockets were announced, but not there"
+        ) from None
 
 
 def bind(setting: str, host: str, port: int) -> list[socket.socket]:
@@ -150,41 +192,32 @@ def bind(setting: str, host: str, port: int) -> list[socket.socket]:
                 if in_use
                 else f"{setting}: {host}:{port} cannot be listened on ({error.strerror})"
             ) from None
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # for a peer that vanished without a word
+            listener.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_SECONDS * 1000
+            )
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sockets.append(listener)
     return sockets
 
 
-def hypercorn_config(listeners: list[socket.socket]) -> Config:
-    """Hypercorn as the gate needs it: quiet, adding nothing to what passes, with our sockets."""
-    config = Config()
+def hypercorn_config(settings: Settings, listeners: list[socket.socket]) -> GateConfig:
+    """Hypercorn as the gate needs it: quiet, adding nothing to what passes, with our limits."""
+    config = GateConfig()
     config.bind = [f"fd://{listener.detach()}" for listener in listeners]
     config.backlog = BACKLOG
-    config.graceful_timeout = GRACE_SECONDS
+    config.graceful_timeout = CUT_SECONDS  # the grace itself is the gate's: Gate.drain
     config.include_server_header = False
     config.include_date_header = False  # the upstream's passes, the gate's own replies have one
-    config.h11_pass_raw_headers = True  # names keep their spelling
     config.errorlog = logging.getLogger("hypercorn.error")
+    # Large enough for the gate to see, and to name, what is over its own limits.
+    config.h11_max_incomplete_size = 2 * (settings.max_target_bytes + settings.max_header_bytes)
+    config.keep_alive_timeout = settings.keep_alive_seconds
+    config.header_timeout = settings.header_seconds
+    config.write_timeout = settings.write_seconds
+    config.max_connections = settings.max_connections
+    config.max_target = settings.max_target_bytes
     return config
-
-
-def local_endpoint(settings: Settings) -> str:
-    """The MCP endpoint's URL for a client on this machine, or in the Space where this runs."""
-    if settings.in_space:
-        return public_endpoint(settings)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    return (
-        f"http://[{host}]:{settings.port}/mcp"
-        if ":" in host
-        else f"http://{host}:{settings.port}/mcp"
-    )
-
-
-def public_endpoint(settings: Settings) -> str:
-    """The MCP endpoint's URL as others see it: the Space's first host name, else as on this machine."""
-    if settings.in_space and settings.space_host:
-        # With a custom domain it is a list; the first one is canonical.
-        return f"https://{settings.space_host.split(',')[0].strip()}/mcp"
-    return local_endpoint(settings)
 
 
 def refuse(*faults: str, status: int = 2) -> int:

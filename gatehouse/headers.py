@@ -8,6 +8,7 @@ of our own are added last, so that nothing a client sends can remove them.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from gatehouse.credentials import CREDENTIAL_HEADERS
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Headers = list[tuple[bytes, bytes]]
+
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 HOP_BY_HOP = frozenset(
     {
@@ -32,8 +35,11 @@ HOP_BY_HOP = frozenset(
     }
 )
 
+SECRET_HEADER = b"X-Gate-Secret"
+"""Tells the hosted upstream that a request comes from the gate (see `hosting`)."""
+
 # Replaced by ours, or void once forwarded.
-_REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"x-real-ip"})
+_REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"x-real-ip", SECRET_HEADER.lower()})
 _NOT_FORWARDED = HOP_BY_HOP | CREDENTIAL_HEADERS | _REQUEST_ONLY
 
 
@@ -93,6 +99,31 @@ def nominated(spelled: Iterable[tuple[bytes, bytes, bytes]]) -> frozenset[bytes]
         if name == b"connection"
         for token in value.split(b",")
     ) - {b"content-length"}  # frames the message for every hop; naming it would only break that
+
+
+def value_of(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes | None:
+    """The value of the first field of that name (in lower case), or None."""
+    for name, value in headers:
+        if name.lower() == wanted:
+            return value
+    return None
+
+
+def sound(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether no value holds a control character other than a tab (RFC 9110 section 5.5)."""
+    return not any(CONTROL.search(value) for _, value in headers)
+
+
+def is_event_stream(headers: Headers) -> bool:
+    """Whether these are the fields of an event stream into which a comment can be written.
+
+    One with a length or an encoding is for its maker alone to write.
+    """
+    kind = value_of(headers, b"content-type") or b""
+    if kind.partition(b";")[0].strip().lower() != b"text/event-stream":
+        return False
+    fixed = {b"content-length", b"content-encoding"}
+    return not any(name.lower() in fixed for name, _ in headers)
 
 
 def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -7,6 +7,7 @@ fails and stops with the rest of the program.
 
 from __future__ import annotations
 
+import hmac
 import importlib
 import logging
 import sys
@@ -16,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from gatehouse import replies
+from gatehouse.headers import SECRET_HEADER
+
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     import uvicorn
     from fastmcp import FastMCP
@@ -48,10 +52,11 @@ class HostedServerError(Exception):
 class HostedServer:
     """Runs the FastMCP server that an import string such as `mcp_app:mcp` names."""
 
-    def __init__(self, import_string: str, path: str, listener: socket.socket) -> None:
+    def __init__(self, import_string: str, path: str, listener: socket.socket, secret: str) -> None:
         self.import_string = import_string
         self.path = path
-        self.ready = trio.Event()
+        self._secret = secret
+        self.started = trio.Event()
         self._listener = listener
         self._over = trio.Event()
         self._uvicorn: uvicorn.Server | None = None
@@ -88,7 +93,7 @@ class HostedServer:
 
     def _failed(self, error: Exception) -> HostedServerError:
         cause = leaf(error)
-        started = self.ready.is_set()
+        started = self.started.is_set()
         if faults := getattr(
             cause, "faults", None
         ):  # a server's own settings, told as we tell ours
@@ -103,7 +108,7 @@ class HostedServer:
         import trio_asyncio
         import uvicorn
 
-        app = server.http_app(path=self.path, host_origin_protection="auto")
+        app = server.http_app(path=self.path)
         hosted = self
 
         class Server(uvicorn.Server):
@@ -113,11 +118,11 @@ class HostedServer:
 
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
                 await super().startup(sockets)
-                hosted.ready.set()
+                hosted.started.set()
 
         self._uvicorn = uvicorn_server = Server(
             uvicorn.Config(
-                app,
+                FromGateOnly(app, self._secret),
                 lifespan="off",  # run below, so that its errors reach us as they are
                 log_config=None,
                 access_log=False,  # it would log the query; the gate has logged the request already
@@ -134,6 +139,37 @@ class HostedServer:
             # By default an asyncio task that nobody awaits would take the whole loop down with it.
             loop.set_exception_handler(log_background_error)
             await trio_asyncio.aio_as_trio(serve)()
+
+
+class FromGateOnly:
+    """ASGI middleware that lets in only requests with the secret that the gate adds, else 403.
+
+    The port is open to everybody on this machine, tools included: one that can be talked into fetching
+    a URL would otherwise reach its own server without a token. The secret is made anew at each start,
+    and taken off here, so that the server never sees it.
+    """
+
+    def __init__(self, app: Callable[..., Awaitable[None]], secret: str) -> None:
+        self._app = app
+        self._secret = secret.encode("ascii")
+        self._name = SECRET_HEADER.lower()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        shown = [value for name, value in scope["headers"] if name == self._name]
+        if len(shown) == 1 and hmac.compare_digest(shown[0], self._secret):
+            headers = [pair for pair in scope["headers"] if pair[0] != self._name]
+            await self._app({**scope, "headers": headers}, receive, send)
+        elif scope["type"] == "http":
+            reply = replies.NOT_FROM_GATE
+            start = {
+                "type": "http.response.start",
+                "status": reply.status,
+                "headers": reply.fields(),
+            }
+            await send(start)
+            await send({"type": "http.response.body", "body": reply.body})
+        else:
+            await send({"type": "websocket.close", "code": 1008})
 
 
 def leaf(error: BaseException) -> BaseException:

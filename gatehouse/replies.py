@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from email.utils import formatdate
+from functools import cache
 from typing import Any
 
 # The JSON-RPC codes that MCP leaves to implementations are -32000..-32019, of which -32000, -32001 and
 # -32002 are in use; -32020..-32022 would tell a client that a 2026-07-28 server speaks here.
 UNAUTHORIZED = -32010
-BAD_CREDENTIALS = -32011
+BAD_REQUEST = -32011
 UPSTREAM_FAILED = -32012
 GATE_FAILED = -32013
+BUSY = -32014
+
+CLOSE_CONNECTION = (b"Connection", b"close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,12 @@ class Reply:
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...]
+
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """All header fields, with the date and the length of the body."""
+        date = formatdate(usegmt=True).encode("ascii")
+        length = [] if self.status == 204 else [(b"Content-Length", b"%d" % len(self.body))]
+        return [(b"Date", date), *self.headers, *length]
 
 
 def json_reply(status: int, content: dict[str, Any], *headers: tuple[bytes, bytes]) -> Reply:
@@ -50,7 +61,7 @@ CHALLENGE = rpc_error(
 )
 AMBIGUOUS_CREDENTIALS = rpc_error(
     400,
-    BAD_CREDENTIALS,
+    BAD_REQUEST,
     "Bad request: the same kind of credential came twice. Send one Authorization header, one "
     "X-API-Key header, or one key parameter.",
 )
@@ -77,12 +88,90 @@ UPSTREAM_TIMED_OUT = rpc_error(
     "The MCP server behind the gate took too long to accept the request. Try again.",
 )
 
+STARTING = rpc_error(
+    503,
+    BUSY,
+    "The MCP server behind the gate is still starting. Try again in a few seconds.",
+    (b"Retry-After", b"5"),
+)
+DRAINING = rpc_error(
+    503,
+    BUSY,
+    "The gate is about to restart and takes no new requests. Try again in a few seconds.",
+    (b"Retry-After", b"5"),
+    CLOSE_CONNECTION,
+)
+TOO_MANY_CONNECTIONS = rpc_error(
+    503,
+    BUSY,
+    "The gate has as many connections as it can hold. Try again in a few seconds.",
+    (b"Retry-After", b"5"),
+    CLOSE_CONNECTION,
+)
+BODY_TOO_LARGE = rpc_error(
+    413,
+    BAD_REQUEST,
+    "The request is larger than the gate passes on. Send less at once.",
+    CLOSE_CONNECTION,
+)
+BODY_TOO_SLOW = rpc_error(
+    408, BAD_REQUEST, "The request's body came too slowly. Try again.", CLOSE_CONNECTION
+)
+MISDIRECTED = rpc_error(
+    421,
+    BAD_REQUEST,
+    "The gate does not answer to this host name. Use its own address, or have its operator add the "
+    "name to ALLOWED_HOSTS.",
+)
+FOREIGN_ORIGIN = rpc_error(
+    403,
+    BAD_REQUEST,
+    "The gate takes no requests from web pages of this origin. Its operator can add it to "
+    "ALLOWED_ORIGINS.",
+)
+METHOD_UNKNOWN = rpc_error(
+    405,
+    BAD_REQUEST,
+    "The gate does not know this HTTP method. MCP uses POST, GET and DELETE.",
+    (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    CLOSE_CONNECTION,
+)
+HTTP_VERSION_NOT_SUPPORTED = rpc_error(
+    505, BAD_REQUEST, "The gate speaks HTTP/1.1 and HTTP/1.0.", CLOSE_CONNECTION
+)
+EXPECTATION_FAILED = rpc_error(
+    417, BAD_REQUEST, "The gate knows no expectation but 100-continue.", CLOSE_CONNECTION
+)
+NO_WEBSOCKET = rpc_error(
+    400, BAD_REQUEST, "MCP has no WebSocket transport. Send requests by POST.", CLOSE_CONNECTION
+)
+
+_MALFORMED = {
+    400: "This is no well-formed HTTP/1.1 request, so it was not read any further.",
+    414: "The URL is longer than the gate accepts.",
+    431: "The header fields are more, or longer, than the gate accepts.",
+    501: "The gate does not know this transfer encoding.",
+}
+
+
+@cache
+def malformed(status: int) -> Reply:
+    """The reply to a request that breaks HTTP's rules or the gate's limits; it ends the connection."""
+    return rpc_error(status, BAD_REQUEST, _MALFORMED.get(status, _MALFORMED[400]), CLOSE_CONNECTION)
+
+
+NOT_FROM_GATE = rpc_error(403, UNAUTHORIZED, "This server answers only to the gate in front of it.")
+
 FAILED = rpc_error(
     500, GATE_FAILED, "The gate itself failed; its operator finds the fault in the log."
 )
 
 NOT_FOUND = json_reply(
-    404, {"error": "not_found", "error_description": "Nothing is here. The MCP endpoint is /mcp."}
+    404,
+    {
+        "error": "not_found",
+        "error_description": "Nothing is here, and no OAuth: the MCP endpoint is /mcp, and wants its access token.",
+    },
 )
 METHOD_NOT_ALLOWED = json_reply(
     405,

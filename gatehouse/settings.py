@@ -11,7 +11,7 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 if TYPE_CHECKING:
@@ -84,6 +84,22 @@ def _import_string(value: Any) -> Any:
     return name
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The items of a comma-separated list, in lower case."""
+    return tuple(item for part in text.lower().split(",") if (item := part.strip()))
+
+
+def _origins(value: str) -> str:
+    for origin in listed(value):
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", origin):
+            raise ValueError(
+                f"{origin} is no origin; write scheme://host or scheme://host:port, with commas between"
+            )
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_stripped), Field(ge=1)]
+Seconds = Annotated[float, BeforeValidator(_stripped), Field(gt=0, le=86_400)]
 Host = Annotated[str, BeforeValidator(_host)]
 Port = Annotated[int, BeforeValidator(_stripped), Field(ge=1, le=65535)]
 
@@ -103,9 +119,40 @@ class Settings(BaseSettings):
     upstream_path: Annotated[str, BeforeValidator(_endpoint_path)] = "/mcp"
     mcp_app: Annotated[str, BeforeValidator(_import_string)] = "mcp_app:mcp"
 
+    upstream_keep_alive: bool = False
+
+    allowed_hosts: Annotated[str, BeforeValidator(_stripped)] = ""
+    allowed_origins: Annotated[str, AfterValidator(_origins)] = ""
+
+    max_connections: Count = 2000
+    max_target_bytes: Count = 8192
+    max_header_bytes: Count = 16384
+    max_header_fields: Count = 100
+    max_body_bytes: Count = 4 * 1024 * 1024
+
+    header_seconds: Seconds = 8
+    body_seconds: Seconds = 15
+    write_seconds: Seconds = 30
+    keep_alive_seconds: Seconds = 30
+    upstream_seconds: Seconds = 300
+    comment_seconds: Annotated[float, Field(ge=0, le=3600)] = 15
+    start_seconds: Annotated[float, Field(ge=0, le=3600)] = 10
+    start_requests: Annotated[int, Field(ge=0, le=100_000)] = 64
+    grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10
+
     # Set by Hugging Face in a Space, not by the user: they say where we are, not what to do.
     space_id: str = ""
     space_host: str = ""
+
+    @property
+    def hosts_allowed(self) -> tuple[str, ...]:
+        """The names that Host may have, in lower case; none means that the bind address decides."""
+        return listed(self.allowed_hosts) or (listed(self.space_host) if self.in_space else ())
+
+    @property
+    def origins_allowed(self) -> tuple[str, ...]:
+        """The origins of web pages that may send requests, in lower case."""
+        return listed(self.allowed_origins)
 
     @property
     def in_space(self) -> bool:
@@ -116,6 +163,19 @@ class Settings(BaseSettings):
     def hosts_upstream(self) -> bool:
         """Whether this program runs the MCP server itself, rather than finding it running."""
         return bool(self.mcp_app)
+
+    @property
+    def local_endpoint(self) -> str:
+        """The MCP endpoint's URL for a client on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/mcp"
+
+    @property
+    def public_endpoint(self) -> str:
+        """The MCP endpoint's URL as others see it: on the Space's first host name, if it has one."""
+        # With a custom domain there are several; the first one is canonical.
+        space_hosts = listed(self.space_host) if self.in_space else ()
+        return f"https://{space_hosts[0]}/mcp" if space_hosts else self.local_endpoint
 
 
 def is_loopback(host: str) -> bool:

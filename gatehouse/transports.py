@@ -22,6 +22,9 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+CONNECT_SECONDS = 2.0
+"""How long the upstream may take to accept a connection. On loopback it is at once or never."""
+
 IDLE_SECONDS = 60.0
 """How long a kept connection may rest. The hosted upstream keeps it far longer (`hosting`), so that
 we close first: a server that closes just as a POST comes in would lose it."""
@@ -34,9 +37,8 @@ class Transport(httpx.AsyncBaseTransport):
     another TransportError for everything that goes wrong later.
     """
 
-    def __init__(self, origin: httpcore.Origin, connect_seconds: float) -> None:
+    def __init__(self, origin: httpcore.Origin) -> None:
         self._origin = origin
-        self._connect_seconds = connect_seconds
         self._connection: httpcore.AsyncHTTP11Connection | None = None
         self._body: ResponseBody | None = None
 
@@ -45,11 +47,8 @@ class Transport(httpx.AsyncBaseTransport):
         origin = self._origin
         with httpx_errors():
             if self._connection is None:
-                stream = await httpcore.TrioBackend().connect_tcp(
-                    origin.host.decode("ascii"), origin.port, timeout=self._connect_seconds
-                )
                 self._connection = httpcore.AsyncHTTP11Connection(
-                    origin, stream, keepalive_expiry=IDLE_SECONDS
+                    origin, await connect(origin), keepalive_expiry=IDLE_SECONDS
                 )
             response = await self._connection.handle_async_request(
                 httpcore.Request(
@@ -115,6 +114,13 @@ class ResponseBody(httpx.AsyncByteStream):
                 pass
 
 
+async def connect(origin: httpcore.Origin) -> httpcore.AsyncNetworkStream:
+    """Open a connection. Raises httpcore's ConnectError or ConnectTimeout."""
+    return await httpcore.TrioBackend().connect_tcp(
+        origin.host.decode("ascii"), origin.port, timeout=CONNECT_SECONDS
+    )
+
+
 @contextmanager
 def httpx_errors() -> Iterator[None]:
     """Translate httpcore's exceptions at the border, so that nobody else needs to know them."""
@@ -137,11 +143,25 @@ class Transports:
     a connection of its own, which is right for an upstream whose own time limits we do not know.
     """
 
-    def __init__(self, host: str, port: int, *, connect_seconds: float, keep_alive: bool) -> None:
+    def __init__(self, host: str, port: int, *, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
         self._origin = httpcore.Origin(b"http", host.encode("ascii"), port)
-        self._connect_seconds = connect_seconds
-        self._keep_alive = keep_alive
         self._free: deque[tuple[float, Transport]] = deque()
+
+    @property
+    def authority(self) -> str:
+        """`host:port` as it stands in a Host field (RFC 9110 section 7.2)."""
+        host, port = self._origin.host.decode("ascii"), self._origin.port
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def upstream_accepts(self) -> bool:
+        """Whether a connection to the upstream can be opened now."""
+        try:
+            stream = await connect(self._origin)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            return False
+        await stream.aclose()
+        return True
 
     async def take(self) -> Transport:
         """A transport for one exchange; the caller gives it back or closes it."""
@@ -150,14 +170,14 @@ class Transports:
             if transport.reusable:
                 return transport
             await transport.aclose()
-        return Transport(self._origin, self._connect_seconds)
+        return Transport(self._origin)
 
     async def give_back(self, transport: Transport) -> None:
         """Keep a transport whose exchange came to a clean end, or close it if it has served its time.
 
         The newest is used first, so the oldest, at the far end, are closed once nobody needs them.
         """
-        if not (self._keep_alive and transport.reusable):
+        if not (self.keep_alive and transport.reusable):
             await transport.aclose()
             return
         now = trio.current_time()

@@ -6,16 +6,16 @@ import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 import trio
-from hypercorn.trio import serve
 
-import gate as gate_module
 from gate import Gate
 from gatehouse.credentials import SharedToken
+from gatehouse.serving import GateConfig, serve
+from gatehouse.settings import Settings
 from run import bind, hypercorn_config
 from tests.program import TOKEN
 from tests.wire import Head, Peer, Upstream
@@ -33,6 +33,8 @@ class House:
     port: int
     upstream: Upstream
     gate: Gate
+    config: GateConfig
+    stop: trio.Event
 
     @property
     def url(self) -> str:
@@ -78,21 +80,30 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(*, keep_alive: bool) -> AsyncIterator[House]:
+async def open_house(
+    *, keep_alive: bool = True, started: trio.Event | None = None, **settings: Any
+) -> AsyncIterator[House]:
     """A gate and its upstream, until the block ends."""
     async with trio.open_nursery() as nursery:
         upstream = Upstream()
         await nursery.start(upstream.serve)
         listeners = bind("PORT", "127.0.0.1", 0)
         port = listeners[0].getsockname()[1]
-        gate = Gate(
-            SharedToken(TOKEN),
-            gate_module.Upstream("127.0.0.1", upstream.port, "/mcp", keep_alive=keep_alive),
-            endpoint=f"http://127.0.0.1:{port}/mcp",
+        given = Settings(
+            _env_file=None,
+            port=port,
+            upstream_port=upstream.port,
+            upstream_keep_alive=keep_alive,
+            mcp_app="",
+            **{"allowed_hosts": "gate.example,127.0.0.1", **settings},
         )
-        await nursery.start(partial(serve, gate, hypercorn_config(listeners)))
-        yield House(port, upstream, gate)
-        await gate.transports.aclose()
+        gate = Gate(given, SharedToken(TOKEN), started=started)
+        config = hypercorn_config(given, listeners)
+        stop = trio.Event()
+        async with trio.open_nursery() as gate_nursery:
+            await gate_nursery.start(partial(serve, gate, config, shutdown_trigger=stop.wait))
+            yield House(port, upstream, gate, config, stop)
+            stop.set()
         nursery.cancel_scope.cancel()
 
 

@@ -53,7 +53,7 @@ async def test_a_missing_and_a_wrong_token_get_the_same_bytes(house: House) -> N
 
 async def test_a_challenge_comes_before_a_byte_of_the_body_is_read(house: House) -> None:
     peer = await house.connect()
-    await peer.send(b"POST /mcp HTTP/1.1\r\nHost: g\r\nContent-Length: 1000000\r\n\r\n")
+    await peer.send(b"POST /mcp HTTP/1.1\r\nHost: gate.example\r\nContent-Length: 1000000\r\n\r\n")
     head = await peer.head()
     assert_challenge(head, await peer.body(head))
     await peer.stream.aclose()
@@ -67,7 +67,10 @@ async def test_a_refused_upload_reads_its_refusal_and_leaves_nothing_behind(hous
         async with trio.open_nursery() as nursery:
 
             async def upload(peer: Peer = peer, body: bytes = body) -> None:
-                head = b"POST /mcp HTTP/1.1\r\nHost: g\r\nContent-Length: %d\r\n\r\n" % len(body)
+                head = (
+                    b"POST /mcp HTTP/1.1\r\nHost: gate.example\r\nContent-Length: %d\r\n\r\n"
+                    % len(body)
+                )
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     await peer.stream.send_all(head + body)
 
@@ -160,7 +163,7 @@ async def test_ready_says_whether_the_upstream_accepts_connections(house: House)
 async def test_head_gets_the_head_of_get_without_a_body(house: House, path: bytes) -> None:
     get, body = await house.request(path, token=False)
     peer = await house.connect()
-    await peer.send(b"HEAD %s HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n" % path)
+    await peer.send(b"HEAD %s HTTP/1.1\r\nHost: gate.example\r\nConnection: close\r\n\r\n" % path)
     head = await peer.head()
     assert head.status == get.status == 200
     assert head.get(b"Content-Length") == b"%d" % len(body)
@@ -208,7 +211,7 @@ async def test_the_landing_page_may_be_framed_by_hugging_face_and_loads_nothing(
 async def test_a_websocket_is_refused(house: House) -> None:
     peer = await house.connect()
     await peer.send(
-        b"GET /mcp HTTP/1.1\r\nHost: g\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"GET /mcp HTTP/1.1\r\nHost: gate.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         + BEARER
         + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )

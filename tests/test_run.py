@@ -17,7 +17,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.program import ROOT, TOKEN, Program, running
+from tests.program import ROOT, TOKEN, Program, free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +104,7 @@ def test_the_server_behind_sees_no_credential(program: Program) -> None:
     assert TOKEN not in answer.text
 
 
-def test_a_foreign_browser_origin_is_refused_by_the_hosted_server(program: Program) -> None:
+def test_a_foreign_browser_origin_is_refused(program: Program) -> None:
     answer = httpx.post(
         program.endpoint,
         json=rpc("ping"),
@@ -184,21 +184,54 @@ def test_a_signal_at_any_moment_of_the_start_ends_it_cleanly(tmp_path: Path, del
 
 def test_the_gate_answers_before_the_upstream_is_up(tmp_path: Path) -> None:
     (tmp_path / "sleepy.py").write_text("import time; time.sleep(60)")
-    with running(tmp_path, MCP_APP="sleepy:mcp", PYTHONPATH=f"{ROOT}:{tmp_path}") as program:
+    with running(
+        tmp_path, MCP_APP="sleepy:mcp", PYTHONPATH=f"{ROOT}:{tmp_path}", START_SECONDS="0.5"
+    ) as program:
         program.wait_for("/health")
         assert httpx.get(program.url + "/ready", trust_env=False).status_code == 503
         assert httpx.get(program.url + "/", trust_env=False).status_code == 200
-        assert call_tool(program, "add").status_code == 502
+        answer = call_tool(program, "add")
+        assert answer.status_code == 503
+        assert "Retry-After" in answer.headers
         assert program.stop(seconds=8) == 0
 
 
-def test_with_an_empty_mcp_app_it_forwards_to_a_server_that_runs_elsewhere(
-    tmp_path: Path, program: Program
-) -> None:
-    with running(tmp_path, MCP_APP="", UPSTREAM_PORT=str(program.upstream_port)) as other:
-        other.wait_for()
-        assert '"7"' in call_tool(other, "add", a=3, b=4).text
-        assert "uvicorn" not in other.log
+def test_a_call_that_comes_too_early_waits_for_the_server_to_start(tmp_path: Path) -> None:
+    with running(tmp_path, MCP_APP=PROBE) as program:
+        program.wait_for("/health")
+        assert httpx.get(program.url + "/ready", trust_env=False).status_code == 503
+        assert '"7"' in call_tool(program, "add", a=3, b=4).text
+
+
+def test_with_an_empty_mcp_app_it_forwards_to_a_server_that_runs_elsewhere(tmp_path: Path) -> None:
+    port = free_port()
+    code = f"from probe_server import mcp; mcp.run('http', port={port}, show_banner=False)"
+    elsewhere = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "tests",
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with running(tmp_path, MCP_APP="", UPSTREAM_PORT=str(port)) as program:
+            program.wait_for()
+            assert '"7"' in call_tool(program, "add", a=3, b=4).text
+            assert "uvicorn" not in program.log
+    finally:
+        elsewhere.kill()
+        elsewhere.wait()
+
+
+def test_nobody_goes_round_the_gate_to_the_hosted_server(program: Program) -> None:
+    url = f"http://127.0.0.1:{program.upstream_port}/mcp"
+    for headers in ({}, {"Authorization": f"Bearer {TOKEN}"}, {"X-Gate-Secret": TOKEN}):
+        answer = httpx.post(
+            url, json=rpc("ping"), headers={**JSON_AND_SSE, **headers}, trust_env=False
+        )
+        assert answer.status_code == 403
+    seen = call_tool(program, "what_arrived").text
+    assert "x-forwarded-for" in seen
+    assert "x-gate-secret" not in seen.lower()
 
 
 def test_if_the_hosted_server_dies_the_program_says_so_and_ends_with_1(tmp_path: Path) -> None:

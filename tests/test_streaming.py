@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.conftest import BEARER, House
+from tests.conftest import BEARER, House, open_house
 from tests.wire import Head, Peer, answer, until_gone
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ async def test_an_upload_arrives_piece_by_piece(house: House) -> None:
     house.upstream.script = script
     peer = await house.connect()
     await peer.send(
-        b"POST /mcp HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n" + BEARER + b"\r\n"
+        b"POST /mcp HTTP/1.1\r\nHost: gate.example\r\nTransfer-Encoding: chunked\r\n"
+        + BEARER
+        + b"\r\n"
     )
     for piece in (b"one", b"two", b"three"):
         await peer.send(chunk(piece))
@@ -120,17 +122,16 @@ async def test_a_client_that_reads_slowly_slows_the_upstream_down(house: House) 
     await peer.reset()
 
 
-async def test_an_upstream_that_reads_slowly_slows_the_upload_down(house: House) -> None:
+async def test_an_upstream_that_reads_slowly_slows_the_upload_down() -> None:
     async def script(peer: Peer, head: Head) -> None:
         await trio.sleep_forever()
 
-    house.upstream.script = script
-    peer = await house.connect()
-    await peer.send(
-        b"POST /mcp HTTP/1.1\r\nHost: g\r\nContent-Length: %d\r\n" % MANY + BEARER + b"\r\n"
-    )
-    assert await pushed(peer.stream.send_all, MANY) < 64 * 1024 * 1024
-    await peer.reset()
+    async with open_house(max_body_bytes=MANY) as house:
+        house.upstream.script = script
+        peer = await house.connect()
+        await peer.send(house.raw(b"/mcp", b"Content-Length: %d" % MANY, method=b"POST"))
+        assert await pushed(peer.stream.send_all, MANY) < 64 * 1024 * 1024
+        await peer.reset()
 
 
 async def test_a_client_that_leaves_a_stream_ends_the_upstream_exchange_at_once(
@@ -184,7 +185,7 @@ async def test_an_upload_that_is_cut_never_looks_complete_upstream(
 
     house.upstream.script = script
     peer = await house.connect()
-    head = b"POST /mcp HTTP/1.1\r\nHost: g\r\n" + framing + b"\r\n" + BEARER + b"\r\n"
+    head = b"POST /mcp HTTP/1.1\r\nHost: gate.example\r\n" + framing + b"\r\n" + BEARER + b"\r\n"
     await peer.send(head + (chunk(b"half") if b"chunked" in framing else b"half"))
     with trio.fail_after(5):
         while not house.upstream.heads:

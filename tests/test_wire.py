@@ -25,7 +25,7 @@ SENT = [
     b"x-twice: 2",
     b"X-Spacing: a  b\tc",
     b"X-Latin: caf\xe9",
-    b"Origin: https://claude.ai",
+    b"Origin: http://gate.example",
     b"Cookie: a=b; c=d",
 ]
 
@@ -37,7 +37,7 @@ async def test_a_request_arrives_with_every_byte_but_the_credentials(house: Hous
     head = house.upstream.head
     assert head.start_line == b"POST /mcp?a=%2F&b=;+%20&&c HTTP/1.1"
     lines = head.raw.split(b"\r\n")[1:-2]
-    connection = [] if house.gate.upstream.keep_alive else [b"Connection: close"]
+    connection = [] if house.gate.transports.keep_alive else [b"Connection: close"]
     assert lines == [
         b"Host: 127.0.0.1:%d" % house.upstream.port,
         b"Content-Length: %d" % len(body),
@@ -78,7 +78,7 @@ async def test_a_body_arrives_whole_and_framed_as_it_was_sent(house: House, body
     await house.request(method=b"POST", body=body)
     peer = await house.connect()
     await peer.send(
-        b"POST /mcp HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n"
+        b"POST /mcp HTTP/1.1\r\nHost: gate.example\r\nTransfer-Encoding: chunked\r\n"
         + BEARER
         + b"\r\n"
         + (b"%x\r\n%b\r\n" % (len(body), body) if body else b"")
@@ -157,7 +157,7 @@ async def test_connections_to_the_upstream_are_kept_only_where_that_is_safe(hous
         await peer.send(house.raw(method=b"POST", body=b"{}"))
         await peer.body(await peer.head())
     await peer.stream.aclose()
-    assert house.upstream.connections == (1 if house.gate.upstream.keep_alive else 5)
+    assert house.upstream.connections == (1 if house.gate.transports.keep_alive else 5)
 
 
 async def test_pipelined_requests_are_judged_one_by_one_and_answered_in_order(house: House) -> None:
