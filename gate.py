@@ -26,6 +26,7 @@ know what MCP server stands behind it. What it decides by is in `gatehouse/`, as
 from __future__ import annotations
 
 import logging
+import math
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
@@ -120,7 +121,7 @@ class Gate:
         self._secret = secret.encode("ascii")
         self._url = httpx.URL(f"http://{self.transports.authority}")
         self._started = started
-        self._waiting = 0  # requests that wait for the start
+        self._waiting: set[trio.CancelScope] = set()  # of the requests that wait for the start
         self._draining = False
         self._in_flight: set[Exchange] = set()
         self._drained = trio.Event()
@@ -148,6 +149,8 @@ class Gate:
         border between two events. What is no event stream and not over by then is for the caller to cut.
         """
         self._draining = True
+        for patience in self._waiting:
+            patience.cancel()
         for exchange in self._in_flight:
             if exchange.stands_open:
                 exchange.end_events()
@@ -218,38 +221,42 @@ class Gate:
         return None
 
     async def not_started(self) -> Reply | None:
-        """Wait for a hosted upstream that is still coming up; a reply if it takes too long."""
+        """Wait for a hosted upstream that is still coming up; a reply if it does not come in time."""
         started = self._started
         if started is None or started.is_set():
             return None
-        if self._waiting >= self.settings.start_requests:
+        if len(self._waiting) >= self.settings.start_requests:
             return replies.STARTING
-        self._waiting += 1
-        try:
-            with trio.move_on_after(self.settings.start_seconds):
+        with trio.move_on_after(self.settings.start_seconds) as patience:
+            self._waiting.add(patience)
+            try:
                 await started.wait()
-        finally:
-            self._waiting -= 1
+            finally:
+                self._waiting.discard(patience)
+        if self._draining:
+            return replies.DRAINING
         return None if started.is_set() else replies.STARTING
 
     async def forward(self, exchange: Exchange) -> None:
         """Send the request upstream and relay what comes back, until either side is done."""
-        transport = await self.transports.take()
         self._in_flight.add(exchange)
-        whole = False
         try:
-            async with exchange.watching():
-                response = await self.round_trip(exchange, transport)
-                if response is not None:
-                    whole = await self.relay(exchange, response)
+            transport = await self.transports.take()
+            whole = False
+            try:
+                async with exchange.watching():
+                    response = await self.round_trip(exchange, transport)
+                    if response is not None:
+                        whole = await self.relay(exchange, response)
+            finally:
+                if whole:
+                    await self.transports.give_back(transport)
+                else:
+                    await transport.aclose()
         finally:
             self._in_flight.discard(exchange)
             if self._draining and not self._in_flight:
                 self._drained.set()
-            if whole:
-                await self.transports.give_back(transport)
-            else:
-                await transport.aclose()
 
     async def round_trip(self, exchange: Exchange, transport: Transport) -> httpx.Response | None:
         """Send the request and wait for the response's head; None if it came to nothing.
@@ -258,7 +265,7 @@ class Gate:
         """
         request = self.outbound(exchange)
         try:
-            with exchange.patience:
+            with exchange.body.patience:
                 response = await transport.handle_async_request(request)
         except ClientLeftError:
             exchange.outcome = "client left"
@@ -273,7 +280,7 @@ class Gate:
             self.complain(exchange, "failed: %s", type(error).__name__)
             await exchange.reply(reply_for(error))
             return None
-        if exchange.patience.cancelled_caught:
+        if exchange.body.patience.cancelled_caught:
             self.complain(exchange, "did not answer within %g s", self.settings.upstream_seconds)
             await exchange.reply(replies.UPSTREAM_TIMED_OUT)
             return None
@@ -336,6 +343,8 @@ class Gate:
         """
         stream = cast("httpx.AsyncByteStream", response.stream)
         headers = response_headers(response.headers.raw)
+        if exchange.cors:  # the gate's word on origins stands for both
+            headers = [pair for pair in headers if not pair[0].lower().startswith(CORS)]
         try:
             await exchange.start(response.status_code, headers)
             if is_event_stream(headers) and exchange.scope["method"] != "HEAD":
@@ -390,6 +399,9 @@ class RequestBody(httpx.AsyncByteStream):
         self._receive = receive
         self._limits = limits
         self._waited = 0.0
+        self.patience = trio.CancelScope()
+        """Around the wait for the response's head; its clock runs while the upstream has the word: from
+        when it gets a chunk until it asks for the next one, and once it has them all."""
         self.size = 0
         self.released = trio.Event()
         """Set when `receive` is free for another caller."""
@@ -400,6 +412,7 @@ class RequestBody(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
+        self.patience.deadline = math.inf
         while not self.ended.is_set():
             began = trio.current_time()
             allowed = self._limits.body_seconds + self.size / LEAST_BYTES_PER_SECOND
@@ -411,9 +424,14 @@ class RequestBody(httpx.AsyncByteStream):
             if self.size > self._limits.max_body_bytes:
                 raise BodyTooLargeError
             if chunk:
+                self._give_the_word()
                 return chunk
+        self._give_the_word()
         self.released.set()
         raise StopAsyncIteration
+
+    def _give_the_word(self) -> None:
+        self.patience.deadline = trio.current_time() + self._limits.upstream_seconds
 
     async def discard(self) -> None:
         """Read on and drop what comes; returns when the client has left."""
@@ -450,8 +468,6 @@ class Exchange:
     ) -> None:
         self.scope = scope
         self.body = RequestBody(receive, settings)
-        self.patience = trio.CancelScope()
-        """Around the wait for the response's head; its clock starts when the body has been sent."""
         self.cors: Headers = []
         self.added: Headers = []
         """Header fields of the gate's own for the response, whoever makes it."""
@@ -479,8 +495,6 @@ class Exchange:
     async def start(self, status: int, headers: Headers) -> None:
         self.status = status
         self.body.released.set()  # a transport that has an answer asks for no more of the body
-        if self.cors:  # the gate's word on origins stands for both
-            headers = [pair for pair in headers if not pair[0].lower().startswith(CORS)]
         headers = headers + self.cors + self.added
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
@@ -504,10 +518,10 @@ class Exchange:
                 await self._reply(reply)
 
     async def _reply(self, reply: Reply) -> None:
+        self.outcome = "done"  # whatever becomes of the request: it has had its answer
         await self.start(reply.status, reply.fields())
         if self.scope["method"] != "HEAD":
             await self.write(reply.body)
-        self.outcome = "done"  # the client has all of it, and may well leave now
         if self._watched:
             with trio.move_on_after(LINGER_SECONDS):
                 await self.body.ended.wait()
@@ -548,8 +562,6 @@ class Exchange:
 
     async def _watch(self, exchange_scope: trio.CancelScope) -> None:
         await self.body.released.wait()
-        if not self.status:
-            self.patience.deadline = trio.current_time() + self._settings.upstream_seconds
         while True:
             with trio.CancelScope(deadline=self._watch_scope.deadline) as self._watch_scope:
                 await self.body.discard()

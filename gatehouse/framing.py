@@ -43,6 +43,7 @@ def _fields_malformation(scope: HTTPScope, settings: Settings) -> Reply | None:
     fields = 0
     size = 0
     framings: set[bytes] = set()
+    origins = 0
     for name, value in scope["headers"]:
         fields += 1
         size += len(name) + len(value) + 4  # ": " and CRLF
@@ -52,6 +53,8 @@ def _fields_malformation(scope: HTTPScope, settings: Settings) -> Reply | None:
         name = name.lower()
         if name in {b"content-length", b"transfer-encoding"}:
             framings.add(name)
+        elif name == b"origin":
+            origins += 1
         elif name == b"host" and not _HOST.fullmatch(value):
             return replies.malformed(400)
         elif name == b"expect" and value.lower() != b"100-continue":
@@ -61,6 +64,9 @@ def _fields_malformation(scope: HTTPScope, settings: Settings) -> Reply | None:
     if fields > settings.max_header_fields or size > settings.max_header_bytes:
         return replies.malformed(431)
     # RFC 9112 section 6.1: both framings at once, or chunks in HTTP/1.0, are how requests are smuggled.
-    if len(framings) > 1 or (b"transfer-encoding" in framings and scope["http_version"] == "1.0"):
+    smuggles = len(framings) > 1 or (
+        b"transfer-encoding" in framings and scope["http_version"] == "1.0"
+    )
+    if smuggles or origins > 1:  # RFC 6454 section 7.3: one would be judged, and the other one read
         return replies.malformed(400)
     return None

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gate.upstream")
 
-KEEP_ALIVE_SECONDS = 3600
-"""Far longer than `transports.IDLE_SECONDS`, so that the gate always closes a connection first."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than `transports.IDLE_SECONDS`, so that the gate always closes a connection first; not much
+longer, because uvicorn sets a timer for it after each answer, and trio-asyncio keeps a cancelled timer,
+with the request's context, until it would have been due."""
 
 STOP_SECONDS = 1
 """What the server may take to stop. By then the gate has drained, so it has nothing left to do."""

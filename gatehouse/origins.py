@@ -7,6 +7,7 @@ page's own origin, nor, once its name has been pointed here, about the name (MCP
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -25,6 +26,10 @@ _ALLOW_HEADERS = (
 )
 _EXPOSE_HEADERS = b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"
 _PREFLIGHT_SECONDS = b"600"
+
+# An origin is a scheme, a host and perhaps a port (RFC 6454 section 6.2); what else a URL may hold, and
+# what parsers make of it, would only help somebody to look like a host that he is not.
+_AUTHORITY = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 CORS = b"access-control-"
 """How the names of all fields of the CORS protocol begin."""
@@ -55,7 +60,7 @@ class Origins:
         if text in self._origins:
             return True
         scheme, _, authority = text.partition("://")
-        if scheme not in {"http", "https"} or not authority:
+        if scheme not in {"http", "https"} or not _AUTHORITY.fullmatch(authority):
             return False
         if self._loopback and is_loopback(hostname(b"//" + authority.encode("latin-1"))):
             return True

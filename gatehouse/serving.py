@@ -89,7 +89,7 @@ class GateConfig(Config):
 
 @dataclass(frozen=True)
 class Reset(Event):
-    """End the connection in a way that cannot be taken for the end of a response."""
+    """End the connection at once, in a way that cannot be taken for the end of a response."""
 
 
 async def serve(
@@ -99,12 +99,12 @@ async def serve(
     shutdown_trigger: Callable[[], Awaitable[object]],
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Hypercorn's `serve`, with connections that are swept, and closed at once if idle at the end."""
+    """Hypercorn's `serve`, with connections that are swept, and at the end closed at once if resting."""
 
     async def trigger() -> None:
         await shutdown_trigger()
         for connection in config.connections:
-            if connection.idle:
+            if connection.resting:
                 connection.cut()
 
     async with trio.open_nursery() as nursery:
@@ -155,9 +155,9 @@ class Connection:
         return self.run().__await__()
 
     @property
-    def idle(self) -> bool:
-        """Whether no request is under way."""
-        return self.protocol is None or self.protocol.stream is None
+    def resting(self) -> bool:
+        """Whether no request is under way, nor may be on its way: a connection is made to send one."""
+        return self.protocol is not None and self.protocol.stream is None and not self._head_began
 
     def cut(self) -> None:
         """End everything about this connection."""
@@ -184,10 +184,19 @@ class Connection:
         except* OSError:
             pass  # the peer vanished
         except* Exception as group:  # noqa: BLE001 - a fault in one connection ends no other
-            self.config.failures += 1
-            logger.error("a connection ended by: %s", without_text(group))
+            self._fail(group)
         finally:
+            if self.protocol is not None and self.protocol.would_look_whole:
+                linger = struct.pack("ii", 1, 0)  # close() then sends RST
+                with suppress(OSError):
+                    self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             await trio.aclose_forcefully(self.stream)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._scope.cancel_called:  # else it follows from what has ended the connection
+            self.config.failures += 1
+            logger.error("a connection ended by: %s", without_text(error))
+            self.cut()
 
     async def _serve(self) -> None:
         socket = self.stream.socket
@@ -214,7 +223,7 @@ class Connection:
     async def _turn_away(self) -> None:
         self.config.turned_away += 1
         try:
-            with trio.move_on_after(LINGER_SECONDS):
+            with suppress(trio.BrokenResourceError), trio.move_on_after(LINGER_SECONDS):
                 await self.stream.receive_some(MAX_RECV)
                 await self.stream.send_all(raw(replies.TOO_MANY_CONNECTIONS))
                 await self.stream.send_eof()
@@ -233,27 +242,41 @@ class Connection:
                 self._busy = True
                 await protocol.handle(RawData(bytes(data)))
                 self._busy = False
+        # The application is told; but one that is waiting for its upstream does not listen.
+        self.deadline = trio.current_time() + SWEEP_SECONDS
         await protocol.handle(Closed())
 
     async def _handle(self, event: Event) -> None:
-        """What the protocol wants: bytes sent, the connection ended, or its deadline changed."""
+        """What the protocol wants, which is not the application's fault if it fails."""
+        try:
+            if not self._scope.cancel_called:
+                await self._obey(event)
+        except OSError:
+            self.cut()  # the peer vanished
+        except Exception as error:  # noqa: BLE001 - the application could not end the connection
+            self._fail(error)
+
+    async def _obey(self, event: Event) -> None:
+        """Send bytes, end the connection, or change its deadline."""
         if isinstance(event, RawData):
             await self._write(event.data)
         elif isinstance(event, Updated):
-            self._head_began = False
-            rest = self.config.keep_alive_timeout if event.idle else math.inf
-            self.deadline = trio.current_time() + rest
+            self._update(idle=event.idle)
         elif isinstance(event, Reset):
-            linger = struct.pack("ii", 1, 0)  # close() then sends RST
-            self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.cut()
         elif isinstance(event, Closed):
             self._ended = True
             self.deadline = trio.current_time() + LINGER_SECONDS
-            with suppress(
-                trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError
-            ):
-                await self.stream.send_eof()
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                async with self._send_lock:  # behind what is being written, not across it
+                    await self.stream.send_eof()
+
+    def _update(self, *, idle: bool) -> None:
+        config = self.config
+        # The next head may have begun to come in behind the request that is now answered.
+        self._head_began = idle and self.protocol is not None and self.protocol.has_unread
+        rest = config.header_timeout if self._head_began else config.keep_alive_timeout
+        self.deadline = trio.current_time() + rest if idle else math.inf
 
     async def _write(self, data: bytes) -> None:
         # Not shielded, as Hypercorn's is: a client that reads nothing would hold up the exit for ever.
@@ -278,6 +301,16 @@ class Http1(H11Protocol):
         super().__init__(*arguments)
         self._over = False
         self._ends_with_connection = False  # the response has neither length nor chunks
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes have come in that are no whole request yet."""
+        return bool(self.connection.trailing_data[0])
+
+    @property
+    def would_look_whole(self) -> bool:
+        """Whether a response is under way that the end of the connection would end as if it were whole."""
+        return self._ends_with_connection and self.connection.our_state is h11.SEND_BODY
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, RawData) and self.connection.their_state in FINISHED:
@@ -353,21 +386,23 @@ class Http1(H11Protocol):
 
     async def _refuse(self, status: int) -> None:
         """Answer what is no HTTP, if the client can still be answered, and end the connection."""
-        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+        connection, stream = self.connection, self.stream
+        self._over = True
+        if connection.our_state is h11.SEND_BODY and isinstance(stream, HTTPStream):
+            # An answer is under way. Who makes it learns that nothing more will come, and ends it or
+            # cuts it; `_maybe_recycle` then ends the connection.
+            await stream.app_put({"type": "http.disconnect"})
+            return
+        if connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             if (
                 status == 431
-                and b"\n" not in self.connection.trailing_data[0][: self.config.max_target]
+                and connection.our_state is h11.IDLE
+                and b"\n" not in connection.trailing_data[0][: self.config.max_target]
             ):
                 status = 414  # the buffer is full of a request line
-            reply = replies.malformed(status)
-            await self._send_h11_event(
-                h11.Response(
-                    status_code=reply.status, headers=reply.fields(), reason=phrase(reply.status)
-                )
-            )
-            await self._send_h11_event(h11.Data(data=reply.body))
-            await self._send_h11_event(h11.EndOfMessage())
-        self._over = True
+            connection.send_failed()  # the application may still be at work, and must add nothing
+            to_head = isinstance(stream, HTTPStream) and stream.scope["method"] == "HEAD"
+            await self.send(RawData(raw(replies.malformed(status), to_head=to_head)))
         await self.send(Closed())
         await self._close_stream()
 
@@ -383,8 +418,7 @@ class Http1(H11Protocol):
             return
         self._over = True
         await self.can_read.set()
-        cut = self._ends_with_connection and connection.our_state is h11.SEND_BODY
-        await self.send(Reset() if cut else Closed())
+        await self.send(Reset() if self.would_look_whole else Closed())
 
 
 def phrase(status: int) -> bytes:
@@ -395,11 +429,11 @@ def phrase(status: int) -> bytes:
         return b""
 
 
-def raw(reply: Reply) -> bytes:
-    """A reply as bytes, for a connection that gets no protocol."""
+def raw(reply: Reply, *, to_head: bool = False) -> bytes:
+    """A reply as bytes, for a client that no protocol speaks to any more."""
     lines = [b"HTTP/1.1 %d %b" % (reply.status, phrase(reply.status))]
     lines += [b": ".join(pair) for pair in reply.fields()]
-    return b"\r\n".join(lines) + b"\r\n\r\n" + reply.body
+    return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if to_head else reply.body)
 
 
 def tcp_state(sock: trio.socket.SocketType) -> int:

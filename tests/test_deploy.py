@@ -243,6 +243,7 @@ def call(url: str, tool: str, arguments: dict[str, object]) -> str:
     answer = httpx.post(
         f"{url}/mcp/",
         headers={
+            "Host": "me-space.hf.space",  # in a Space the gate answers to no other name
             "Authorization": f"Bearer {TOKEN}",
             "MCP-Protocol-Version": "2026-07-28",
             "Mcp-Method": "tools/call",
