@@ -28,7 +28,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -40,7 +40,7 @@ from gatehouse.events import COMMENT, EventBorders
 from gatehouse.framing import malformation
 from gatehouse.headers import (
     SECRET_HEADER,
-    has_body,
+    announces_body,
     is_event_stream,
     request_headers,
     response_headers,
@@ -51,6 +51,7 @@ from gatehouse.landing import landing_page
 from gatehouse.logs import without_text
 from gatehouse.origins import CORS, Origins, cors_headers, preflight
 from gatehouse.routes import Route, route_of, upstream_path
+from gatehouse.serving import HOLD_HEAD
 from gatehouse.transports import Transport, Transports
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ class Gate:
                 async with exchange.watching():
                     response = await self.round_trip(exchange, transport)
                     if response is not None:
-                        whole = await self.relay(exchange, response)
+                        whole = await self.relay(exchange, transport, response)
             finally:
                 if whole:
                     await self.transports.give_back(transport)
@@ -335,7 +336,9 @@ class Gate:
             extensions={"target": target + b"?" + query if query else target},
         )
 
-    async def relay(self, exchange: Exchange, response: httpx.Response) -> bool:
+    async def relay(
+        self, exchange: Exchange, transport: Transport, response: httpx.Response
+    ) -> bool:
         """Hand the response to the client as it arrives. True if it came to its whole end.
 
         If the upstream breaks off, the exchange ends without a last message: Hypercorn then closes
@@ -346,7 +349,7 @@ class Gate:
         if exchange.cors:  # the gate's word on origins stands for both
             headers = [pair for pair in headers if not pair[0].lower().startswith(CORS)]
         try:
-            await exchange.start(response.status_code, headers)
+            await exchange.start(response.status_code, headers, body_follows=bool(transport.unread))
             if is_event_stream(headers) and exchange.scope["method"] != "HEAD":
                 exchange.expect_events()
                 if not await self.relay_events(exchange, aiter(stream)):
@@ -395,8 +398,9 @@ class RequestBody(httpx.AsyncByteStream):
     for counts against it.
     """
 
-    def __init__(self, receive: ASGIReceiveCallable, limits: Settings) -> None:
+    def __init__(self, receive: ASGIReceiveCallable, length: int | None, limits: Settings) -> None:
         self._receive = receive
+        self._length = length
         self._limits = limits
         self._waited = 0.0
         self.patience = trio.CancelScope()
@@ -406,14 +410,14 @@ class RequestBody(httpx.AsyncByteStream):
         self.released = trio.Event()
         """Set when `receive` is free for another caller."""
         self.ended = trio.Event()
-        """Set when the body has been read to its end, or its reader has gone, or had enough of it."""
+        """Set when the body has been read to its end, or the client has left before."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         self.patience.deadline = math.inf
-        while not self.ended.is_set():
+        while not self.ended.is_set() and self.size != self._length:
             began = trio.current_time()
             allowed = self._limits.body_seconds + self.size / LEAST_BYTES_PER_SECOND
             with trio.move_on_after(allowed - self._waited) as patience:
@@ -433,16 +437,18 @@ class RequestBody(httpx.AsyncByteStream):
     def _give_the_word(self) -> None:
         self.patience.deadline = trio.current_time() + self._limits.upstream_seconds
 
-    async def discard(self) -> None:
-        """Read on and drop what comes; returns when the client has left."""
+    async def read_out(self) -> None:
+        """Read on to the end and drop what comes, unless that is too much; `ended` tells which."""
         enough = self.size + LINGER_BYTES
-        try:
+        with suppress(ClientLeftError):
+            while not self.ended.is_set() and self.size < enough:
+                await self._next()
+
+    async def discard(self) -> None:
+        """Drop what comes, and return when the client has left."""
+        with suppress(ClientLeftError):
             while True:
                 await self._next()
-                if self.size > enough:
-                    self.ended.set()
-        except ClientLeftError:
-            return
 
     async def _next(self) -> bytes:
         message = await self._receive()
@@ -467,7 +473,8 @@ class Exchange:
         settings: Settings,
     ) -> None:
         self.scope = scope
-        self.body = RequestBody(receive, settings)
+        length = value_of(scope["headers"], b"content-length") or b""
+        self.body = RequestBody(receive, int(length) if length.isdigit() else None, settings)
         self.cors: Headers = []
         self.added: Headers = []
         """Header fields of the gate's own for the response, whoever makes it."""
@@ -492,10 +499,13 @@ class Exchange:
 
     # The way back to the client.
 
-    async def start(self, status: int, headers: Headers) -> None:
+    async def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> None:
+        """Send the head: at once, or together with the first of the body if that is there already."""
         self.status = status
         self.body.released.set()  # a transport that has an answer asks for no more of the body
         headers = headers + self.cors + self.added
+        if body_follows and (hold_head := self.scope["state"].get(HOLD_HEAD)):
+            hold_head()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, chunk: bytes) -> None:
@@ -511,21 +521,28 @@ class Exchange:
 
     async def reply(self, reply: Reply) -> None:
         """Answer from the gate itself, whether or not the request has been read to its end."""
-        if self._watched or not has_body(self.scope["headers"]):
-            await self._reply(reply)
-        else:
-            async with self.watching():
-                await self._reply(reply)
-
-    async def _reply(self, reply: Reply) -> None:
+        has_body = bool(reply.body) and self.scope["method"] != "HEAD"
         self.outcome = "done"  # whatever becomes of the request: it has had its answer
-        await self.start(reply.status, reply.fields())
-        if self.scope["method"] != "HEAD":
+        await self.start(reply.status, reply.fields(), body_follows=has_body)
+        if has_body:
             await self.write(reply.body)
         if self._watched:
             with trio.move_on_after(LINGER_SECONDS):
                 await self.body.ended.wait()
-        await self.finish()
+            await self.finish()
+        elif await self._read_out():
+            await self.finish()
+        else:  # somebody must go on reading, or Hypercorn waits for ever to report the disconnect
+            async with self.watching():
+                await self.finish()
+
+    async def _read_out(self) -> bool:
+        """Whether the request has no body, or could be read to the end of it in a moment."""
+        if not announces_body(self.scope["headers"]):
+            return True
+        with trio.move_on_after(LINGER_SECONDS):
+            await self.body.read_out()
+        return self.body.ended.is_set()
 
     # Event streams.
 

@@ -126,7 +126,7 @@ def is_event_stream(headers: Headers) -> bool:
     return not any(name.lower() in fixed for name, _ in headers)
 
 
-def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+def announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a request with these fields announces a body (RFC 9112 section 6.3)."""
     for name, value in headers:
         name = name.lower()

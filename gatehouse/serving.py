@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
     from hypercorn.trio.worker_context import WorkerContext
-    from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
+    from hypercorn.typing import AppWrapper, ConnectionState, H11SendableEvent, LifespanState
 
     from gatehouse.replies import Reply
 
@@ -61,6 +61,10 @@ OVERFLOW = 64
 """So many connections over the limit are told so; what comes beyond them is closed without a word."""
 
 CLOSE_WAIT, CLOSE = 8, 7  # of `tcpi_state`, linux/include/net/tcp_states.h
+
+HOLD_HEAD = "gate.hold_head"
+"""In a scope's `state`: call it before `http.response.start` if the first of the body follows at once.
+Both then leave in one packet. Whoever serves the gate may leave it out."""
 
 # The client has said its last word: what follows a request that closes its connection is nobody's
 # (RFC 9112 section 9.6), and after a syntax error nothing can be told apart any more.
@@ -259,7 +263,8 @@ class Connection:
     async def _obey(self, event: Event) -> None:
         """Send bytes, end the connection, or change its deadline."""
         if isinstance(event, RawData):
-            await self._write(event.data)
+            if event.data:  # the end of a message with a length is no byte at all
+                await self._write(event.data)
         elif isinstance(event, Updated):
             self._update(idle=event.idle)
         elif isinstance(event, Reset):
@@ -300,6 +305,8 @@ class Http1(H11Protocol):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._over = False
+        self._hold = False
+        self._held = b""
         self._ends_with_connection = False  # the response has neither length nor chunks
 
     @property
@@ -362,11 +369,29 @@ class Http1(H11Protocol):
                 http_version=request.http_version.decode("ascii"),
                 method=request.method.decode("ascii"),
                 raw_path=request.target,
-                state=self.connection_state,
+                state=cast("ConnectionState", {**self.connection_state, HOLD_HEAD: self.hold_head}),
             )
         )
         self.keep_alive_requests += 1
         await self.context.mark_request()
+
+    def hold_head(self) -> None:
+        """Let the next response's head wait for the first of its body, which the app has ready."""
+        self._hold = True
+
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        try:
+            data = self.connection.send(event) or b""
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return
+        if self._hold and isinstance(event, h11.Response):
+            self._held = data
+            return
+        self._hold = False
+        data, self._held = self._held + data, b""
+        await self.send(RawData(data))
 
     async def stream_send(self, event: StreamEvent) -> None:
         if not isinstance(event, Response):

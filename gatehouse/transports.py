@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httpcore
 import httpx
@@ -47,9 +47,11 @@ class Transport(httpx.AsyncBaseTransport):
         origin = self._origin
         with httpx_errors():
             if self._connection is None:
+                self._wire = await connect(origin)
                 self._connection = httpcore.AsyncHTTP11Connection(
-                    origin, await connect(origin), keepalive_expiry=IDLE_SECONDS
+                    origin, self._wire, keepalive_expiry=IDLE_SECONDS
                 )
+            self._wire.hold_head()
             response = await self._connection.handle_async_request(
                 httpcore.Request(
                     request.method,
@@ -65,15 +67,27 @@ class Transport(httpx.AsyncBaseTransport):
         return httpx.Response(response.status, headers=response.headers, stream=self._body)
 
     @property
-    def reusable(self) -> bool:
-        """Whether another exchange may follow: the last one is over, and nothing is left unread."""
+    def unread(self) -> bytes:
+        """What has come in and nobody has asked for yet.
+
+        After an exchange it would become the answer to the next one: httpcore looks for unread bytes
+        in the socket, but not for those that h11 has already taken from it.
+        """
+        if self._connection is None:
+            return b""
+        unread, _ = self._connection._h11_state.trailing_data  # noqa: SLF001
+        return unread
+
+    @property
+    def clean(self) -> bool:
+        """Whether the last exchange is over, and nothing is left of it."""
         connection = self._connection
-        if connection is None or not connection.is_idle() or connection.has_expired():
-            return False
-        # httpcore sees unread bytes in the socket, but not those that h11 has already taken from it:
-        # they would become the answer to the next request (tests/test_upstream_failures.py).
-        unread, _ = connection._h11_state.trailing_data  # noqa: SLF001
-        return not unread
+        return connection is not None and connection.is_idle() and not self.unread
+
+    @property
+    def expired(self) -> bool:
+        """Whether a clean connection has rested too long, or the upstream has ended it."""
+        return self._connection is None or self._connection.has_expired()
 
     async def aclose(self) -> None:
         """Close the connection, whatever is going on in it; not to be cancelled."""
@@ -114,11 +128,59 @@ class ResponseBody(httpx.AsyncByteStream):
                 pass
 
 
-async def connect(origin: httpcore.Origin) -> httpcore.AsyncNetworkStream:
+class Wire(httpcore.AsyncNetworkStream):
+    """A TCP connection for httpcore, which writes a request's head and body one after the other.
+
+    Here the head waits for what follows it, so that a small request leaves in one packet and costs one
+    system call. There are no timeouts in it: who waits too long is decided further up.
+    """
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._held = b""
+        self._hold = False
+
+    def hold_head(self) -> None:
+        """Keep what is written next until something else is written, or read."""
+        self._hold = True
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        if self._hold:
+            self._hold = False
+            self._held = buffer
+            return
+        data, self._held = self._held + buffer, b""
+        if data:
+            try:
+                await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise httpcore.WriteError(str(error)) from error
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+        if self._held:
+            await self.write(b"")
+        try:
+            return bytes(await self._stream.receive_some(max_bytes))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    async def aclose(self) -> None:
+        await trio.aclose_forcefully(self._stream)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Only what httpcore asks for: whether an idle connection has something to read, or its end."""
+        return self._stream.socket.is_readable() if info == "is_readable" else None
+
+
+async def connect(origin: httpcore.Origin) -> Wire:
     """Open a connection. Raises httpcore's ConnectError or ConnectTimeout."""
-    return await httpcore.TrioBackend().connect_tcp(
-        origin.host.decode("ascii"), origin.port, timeout=CONNECT_SECONDS
-    )
+    try:
+        with trio.fail_after(CONNECT_SECONDS):
+            return Wire(await trio.open_tcp_stream(origin.host.decode("ascii"), origin.port))
+    except trio.TooSlowError as error:
+        raise httpcore.ConnectTimeout from error
+    except OSError as error:
+        raise httpcore.ConnectError(str(error)) from error
 
 
 @contextmanager
@@ -167,7 +229,7 @@ class Transports:
         """A transport for one exchange; the caller gives it back or closes it."""
         while self._free:
             _, transport = self._free.pop()
-            if transport.reusable:
+            if not transport.expired:
                 return transport
             await transport.aclose()
         return Transport(self._origin)
@@ -177,7 +239,7 @@ class Transports:
 
         The newest is used first, so the oldest, at the far end, are closed once nobody needs them.
         """
-        if not (self.keep_alive and transport.reusable):
+        if not (self.keep_alive and transport.clean):
             await transport.aclose()
             return
         now = trio.current_time()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatehouse.credentials import CREDENTIAL_HEADERS
-from gatehouse.headers import HOP_BY_HOP, Headers, has_body, request_headers, response_headers
+from gatehouse.headers import HOP_BY_HOP, Headers, announces_body, request_headers, response_headers
 
 OURS = [
     (b"X-Forwarded-For", b"192.0.2.7"),
@@ -123,10 +123,10 @@ def test_a_chunked_response_does_not_keep_a_length() -> None:
 
 
 def test_a_body_is_announced_by_a_length_or_by_chunking() -> None:
-    assert has_body([(b"content-length", b"1")])
-    assert has_body([(b"Transfer-Encoding", b"chunked")])
-    assert not has_body([(b"content-length", b"0"), (b"a", b"b")])
-    assert not has_body([])
+    assert announces_body([(b"content-length", b"1")])
+    assert announces_body([(b"Transfer-Encoding", b"chunked")])
+    assert not announces_body([(b"content-length", b"0"), (b"a", b"b")])
+    assert not announces_body([])
 
 
 names = st.sampled_from(
