@@ -88,10 +88,6 @@ class BodyTooLargeError(Exception):
     """The request's body is larger than MAX_BODY_BYTES."""
 
 
-class BodyTooSlowError(Exception):
-    """The request's body did not come within BODY_SECONDS, and slower than a body may."""
-
-
 class Gate:
     """The ASGI callable.
 
@@ -266,7 +262,7 @@ class Gate:
         """
         request = self.outbound(exchange)
         try:
-            with exchange.body.patience:
+            with exchange.body.patience as patience:
                 response = await transport.handle_async_request(request)
         except ClientLeftError:
             exchange.outcome = "client left"
@@ -274,14 +270,14 @@ class Gate:
         except BodyTooLargeError:
             await exchange.reply(replies.BODY_TOO_LARGE)
             return None
-        except BodyTooSlowError:
-            await exchange.reply(replies.BODY_TOO_SLOW)
-            return None
         except httpx.HTTPError as error:
             self.complain(exchange, "failed: %s", type(error).__name__)
             await exchange.reply(reply_for(error))
             return None
-        if exchange.body.patience.cancelled_caught:
+        if patience.cancelled_caught and exchange.body.awaited:
+            await exchange.reply(replies.BODY_TOO_SLOW)
+            return None
+        if patience.cancelled_caught:
             self.complain(exchange, "did not answer within %g s", self.settings.upstream_seconds)
             await exchange.reply(replies.UPSTREAM_TIMED_OUT)
             return None
@@ -394,8 +390,8 @@ class RequestBody(httpx.AsyncByteStream):
     """The client's body as httpx asks for it: one chunk at a time, so the upstream sets the pace.
 
     Written as an iterator, not as a generator, so that a transport may stop asking half-way. Raises
-    ClientLeftError, BodyTooLargeError or BodyTooSlowError; only the time in which the client is waited
-    for counts against it.
+    ClientLeftError or BodyTooLargeError. Only the time in which the client is waited for counts against
+    it.
     """
 
     def __init__(self, receive: ASGIReceiveCallable, length: int | None, limits: Settings) -> None:
@@ -404,8 +400,9 @@ class RequestBody(httpx.AsyncByteStream):
         self._limits = limits
         self._waited = 0.0
         self.patience = trio.CancelScope()
-        """Around the wait for the response's head; its clock runs while the upstream has the word: from
-        when it gets a chunk until it asks for the next one, and once it has them all."""
+        """Around the wait for the response's head. Its clock runs for whoever has the word: the client
+        while it is asked for a chunk (`awaited`), else the upstream, which has got one, or all."""
+        self.awaited = False
         self.size = 0
         self.released = trio.Event()
         """Set when `receive` is free for another caller."""
@@ -416,14 +413,13 @@ class RequestBody(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        self.patience.deadline = math.inf
         while not self.ended.is_set() and self.size != self._length:
             began = trio.current_time()
             allowed = self._limits.body_seconds + self.size / LEAST_BYTES_PER_SECOND
-            with trio.move_on_after(allowed - self._waited) as patience:
-                chunk = await self._next()
-            if patience.cancelled_caught:
-                raise BodyTooSlowError
+            self.patience.deadline = began + allowed - self._waited
+            self.awaited = True
+            chunk = await self._next()
+            self.awaited = False
             self._waited += trio.current_time() - began
             if self.size > self._limits.max_body_bytes:
                 raise BodyTooLargeError

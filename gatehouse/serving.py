@@ -125,7 +125,10 @@ async def sweep(config: GateConfig) -> None:
         await trio.sleep(SWEEP_SECONDS)
         now = trio.current_time()
         for connection in config.connections:
-            if now > connection.deadline or connection.client_is_gone():
+            if (
+                now > min(connection.deadline, connection.write_deadline)
+                or connection.client_is_gone()
+            ):
                 connection.cut()
 
 
@@ -147,6 +150,8 @@ class Connection:
         self.stream = stream
         self.deadline = trio.current_time() + config.header_timeout
         """When the client must have done what we wait for; infinite while the gate has the word."""
+        self.write_deadline = math.inf
+        """When it must have taken what is being written."""
         self.protocol: Http1 | None = None
         self._scope = trio.CancelScope()
         self._send_lock = trio.Lock()
@@ -286,14 +291,20 @@ class Connection:
     async def _write(self, data: bytes) -> None:
         # Not shielded, as Hypercorn's is: a client that reads nothing would hold up the exit for ever.
         try:
-            async with self._send_lock:
-                with trio.fail_after(self.config.write_timeout):
-                    await self.stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            self._send_lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._send_lock.acquire()
+        self.write_deadline = trio.current_time() + self.config.write_timeout
+        try:
+            await self.stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.cut()
         except trio.Cancelled:
             self.cut()  # half of it may be out, so nothing can follow
             raise
+        finally:
+            self.write_deadline = math.inf
+            self._send_lock.release()
 
 
 class Http1(H11Protocol):

@@ -12,7 +12,7 @@ thrown away after anything but a clean end.
 from __future__ import annotations
 
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import httpcore
@@ -20,7 +20,7 @@ import httpx
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 CONNECT_SECONDS = 2.0
 """How long the upstream may take to accept a connection. On loopback it is at once or never."""
@@ -45,24 +45,23 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; the target comes from `extensions`, as raw bytes."""
         origin = self._origin
-        with httpx_errors():
+        outbound = httpcore.Request(
+            request.method,
+            httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=b"/"),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        try:
             if self._connection is None:
                 self._wire = await connect(origin)
                 self._connection = httpcore.AsyncHTTP11Connection(
                     origin, self._wire, keepalive_expiry=IDLE_SECONDS
                 )
             self._wire.hold_head()
-            response = await self._connection.handle_async_request(
-                httpcore.Request(
-                    request.method,
-                    httpcore.URL(
-                        scheme=origin.scheme, host=origin.host, port=origin.port, target=b"/"
-                    ),
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions=request.extensions,
-                )
-            )
+            response = await self._connection.handle_async_request(outbound)
+        except HTTPCORE_ERRORS as error:
+            raise in_httpx_terms(error) from error
         self._body = ResponseBody(cast("httpx.AsyncByteStream", response.stream))
         return httpx.Response(response.status, headers=response.headers, stream=self._body)
 
@@ -109,13 +108,14 @@ class ResponseBody(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        with httpx_errors():
+        try:
             return await anext(self._chunks)
+        except HTTPCORE_ERRORS as error:
+            raise in_httpx_terms(error) from error
 
     async def aclose(self) -> None:
         """End the exchange; after the last chunk, the connection is then free for another one."""
-        with httpx_errors():
-            await self._stream.aclose()
+        await self._stream.aclose()
 
     async def run_out(self) -> None:
         """End httpcore's generators from the inside, the connection being closed already.
@@ -123,7 +123,7 @@ class ResponseBody(httpx.AsyncByteStream):
         Left suspended half-way they would be closed by the garbage collector, some time, with a
         ResourceWarning for each (trio's documentation, «Notes on async generators»).
         """
-        with suppress(httpcore.NetworkError, httpcore.ProtocolError):
+        with suppress(*HTTPCORE_ERRORS):
             async for _ in self._chunks:
                 pass
 
@@ -183,19 +183,16 @@ async def connect(origin: httpcore.Origin) -> Wire:
         raise httpcore.ConnectError(str(error)) from error
 
 
-@contextmanager
-def httpx_errors() -> Iterator[None]:
-    """Translate httpcore's exceptions at the border, so that nobody else needs to know them."""
-    try:
-        yield
-    except httpcore.ConnectTimeout as error:
-        raise httpx.ConnectTimeout(type(error).__name__) from error
-    except httpcore.ConnectError as error:
-        raise httpx.ConnectError(type(error).__name__) from error
-    except httpcore.TimeoutException as error:
-        raise httpx.TimeoutException(type(error).__name__) from error
-    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-        raise httpx.TransportError(type(error).__name__) from error
+HTTPCORE_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
+
+
+def in_httpx_terms(error: Exception) -> httpx.TransportError:
+    """httpcore's exception as httpx's, so that nobody beyond this border needs to know both."""
+    kind = {
+        httpcore.ConnectTimeout: httpx.ConnectTimeout,
+        httpcore.ConnectError: httpx.ConnectError,
+    }
+    return kind.get(type(error), httpx.TransportError)(type(error).__name__)
 
 
 class Transports:
