@@ -27,10 +27,8 @@ if __name__ == "__main__":
     for _signal in (signal.SIGINT, signal.SIGTERM):
         signal.signal(_signal, lambda *_: os._exit(0))
 
-import errno
 import logging
 import secrets
-import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,12 +37,14 @@ import trio
 from gate import Gate
 from gatehouse.credentials import SharedToken
 from gatehouse.hosting import HostedServer, HostedServerError, leaf
+from gatehouse.listeners import CannotListenError, bind, inherited
 from gatehouse.logs import configure_logging
 from gatehouse.notice import startup_notice
 from gatehouse.serving import GateConfig, serve
 from gatehouse.settings import Settings, SettingsError, load_settings, make_token
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
 CUT_SECONDS = 0.5
@@ -52,14 +52,7 @@ CUT_SECONDS = 0.5
 
 BACKLOG = 1024
 
-VANISHED_SECONDS = 30
-"""How long the kernel goes on sending to a peer that acknowledges nothing."""
-
 logger = logging.getLogger("gate.run")
-
-
-class CannotStartError(Exception):
-    """Something outside the settings keeps the program from starting; the text says what."""
 
 
 def main() -> int:
@@ -75,7 +68,7 @@ def main() -> int:
         hosted = host(settings, secret)
     except SettingsError as error:
         return refuse(*error.faults)
-    except CannotStartError as error:
+    except CannotListenError as error:
         return refuse(str(error))
     gate = Gate(
         settings,
@@ -143,62 +136,8 @@ def host(settings: Settings, secret: str) -> HostedServer | None:
     """The MCP server to host, its address bound but not listening yet; None if it runs elsewhere."""
     if not settings.hosts_upstream:
         return None
-    listener, *_ = bind("UPSTREAM_PORT", settings.upstream_host, settings.upstream_port)
-    return HostedServer(settings.mcp_app, settings.upstream_path, listener, secret)
-
-
-def inherited() -> list[socket.socket]:
-    """Listeners that the parent process has handed down, as systemd does it: sd_listen_fds(3).
-
-    With them, connections wait instead of failing while this program is started again.
-    """
-    if os.environ.get("LISTEN_PID", str(os.getpid())) != str(os.getpid()):
-        return []
-    count = os.environ.get("LISTEN_FDS", "0")
-    first = 3
-    try:
-        return [socket.socket(fileno=first + number) for number in range(int(count))]
-    except (ValueError, OSError):
-        raise CannotStartError(
-            f"LISTEN_FDS: {count} sockets were announced, but not there"
-        ) from None
-
-
-def bind(setting: str, host: str, port: int) -> list[socket.socket]:
-    """Bind every address that `host` stands for. Raises CannotStartError, naming the setting."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise CannotStartError(
-            f"{setting.replace('PORT', 'HOST')}: {host} is no address of this machine "
-            f"({error.strerror})"
-        ) from None
-    sockets = []
-    for family, kind, protocol, _, address in dict.fromkeys(found):
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-        )  # accepted sockets inherit it
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            listener.bind(address)
-        except OSError as error:
-            in_use = error.errno == errno.EADDRINUSE
-            raise CannotStartError(
-                f"{setting}: {host}:{port} is already in use; stop the other program, or set another "
-                f"{setting}"
-                if in_use
-                else f"{setting}: {host}:{port} cannot be listened on ({error.strerror})"
-            ) from None
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # for a peer that vanished without a word
-            listener.setsockopt(
-                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_SECONDS * 1000
-            )
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sockets.append(listener)
-    return sockets
+    listeners = bind("UPSTREAM_PORT", settings.upstream_host, settings.upstream_port)
+    return HostedServer(settings.mcp_app, settings.upstream_path, listeners, secret)
 
 
 def hypercorn_config(settings: Settings, listeners: list[socket.socket]) -> GateConfig:

@@ -54,12 +54,14 @@ class HostedServerError(Exception):
 class HostedServer:
     """Runs the FastMCP server that an import string such as `mcp_app:mcp` names."""
 
-    def __init__(self, import_string: str, path: str, listener: socket.socket, secret: str) -> None:
+    def __init__(
+        self, import_string: str, path: str, listeners: list[socket.socket], secret: str
+    ) -> None:
         self.import_string = import_string
         self.path = path
         self._secret = secret
         self.started = trio.Event()
-        self._listener = listener
+        self._listeners = listeners
         self._over = trio.Event()
         self._uvicorn: uvicorn.Server | None = None
         self._told_to_stop = False
@@ -135,7 +137,7 @@ class HostedServer:
 
         async def serve() -> None:
             async with app.router.lifespan_context(app):
-                await uvicorn_server.serve(sockets=[self._listener])
+                await uvicorn_server.serve(sockets=self._listeners)
 
         async with trio_asyncio.open_loop() as loop:
             # By default an asyncio task that nobody awaits would take the whole loop down with it.

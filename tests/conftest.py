@@ -14,9 +14,10 @@ import trio
 
 from gate import Gate
 from gatehouse.credentials import SharedToken
+from gatehouse.listeners import bind
 from gatehouse.serving import GateConfig, serve
 from gatehouse.settings import Settings
-from run import bind, hypercorn_config
+from run import hypercorn_config
 from tests.program import TOKEN
 from tests.wire import Head, Peer, Upstream
 
