@@ -26,7 +26,6 @@ know what MCP server stands behind it. What it decides by is in `gatehouse/`, as
 from __future__ import annotations
 
 import logging
-import math
 import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, cast
@@ -500,7 +499,7 @@ class Exchange:
         self.status = status
         self.body.released.set()  # a transport that has an answer asks for no more of the body
         headers = headers + self.cors + self.added
-        if body_follows and (hold_head := self.scope["state"].get(HOLD_HEAD)):
+        if body_follows and (hold_head := self.scope.get("state", {}).get(HOLD_HEAD)):
             hold_head()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 

@@ -18,6 +18,7 @@ import logging
 import math
 import socket
 import struct
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -60,6 +61,10 @@ SWEEP_SECONDS = 1.0
 OVERFLOW = 64
 """So many connections over the limit are told so; what comes beyond them is closed without a word."""
 
+MAX_PIPELINED = 64 * 1024
+"""What may wait behind an unanswered request, beyond the 64 KiB that have been read already."""
+
+SO_MEMINFO = 55  # linux/include/uapi/asm-generic/socket.h; first of what it tells: unread bytes
 CLOSE_WAIT, CLOSE = 8, 7  # of `tcpi_state`, linux/include/net/tcp_states.h
 
 HOLD_HEAD = "gate.hold_head"
@@ -176,9 +181,19 @@ class Connection:
         """Whether the client has closed its side, seen at two looks in a row, while nobody reads.
 
         The reader cannot see it while it waits: for the upstream to take more, or for the answer to
-        one request before it looks at the next. So the kernel is asked.
+        one request before it looks at the next. So the kernel is asked. It cannot know either once its
+        buffer is full, so whoever sends that much behind an unanswered request counts as gone.
         """
-        gone = self._busy and tcp_state(self.stream.socket) in (CLOSE_WAIT, CLOSE)
+        if not self._busy:
+            gone = False
+        elif (
+            self.protocol is not None
+            and self.protocol.waiting
+            and has_much_unread(self.stream.socket)
+        ):
+            gone = True
+        else:
+            gone = tcp_state(self.stream.socket) in (CLOSE_WAIT, CLOSE)
         seen_before, self._seen_gone = self._seen_gone, gone
         return gone and seen_before
 
@@ -291,20 +306,21 @@ class Connection:
     async def _write(self, data: bytes) -> None:
         # Not shielded, as Hypercorn's is: a client that reads nothing would hold up the exit for ever.
         try:
-            self._send_lock.acquire_nowait()
-        except trio.WouldBlock:
-            await self._send_lock.acquire()
-        self.write_deadline = trio.current_time() + self.config.write_timeout
-        try:
-            await self.stream.send_all(data)
+            try:
+                self._send_lock.acquire_nowait()  # far cheaper than acquire(), and nearly always enough
+            except trio.WouldBlock:
+                await self._send_lock.acquire()
+            try:
+                self.write_deadline = trio.current_time() + self.config.write_timeout
+                await self.stream.send_all(data)
+            finally:
+                self.write_deadline = math.inf
+                self._send_lock.release()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.cut()
         except trio.Cancelled:
             self.cut()  # half of it may be out, so nothing can follow
             raise
-        finally:
-            self.write_deadline = math.inf
-            self._send_lock.release()
 
 
 class Http1(H11Protocol):
@@ -315,6 +331,8 @@ class Http1(H11Protocol):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self.waiting = False
+        """Whether the next request has begun to come in, and waits for the answer to the last one."""
         self._over = False
         self._hold = False
         self._held = b""
@@ -350,8 +368,10 @@ class Http1(H11Protocol):
                 await self.send(Updated(idle=False))
                 await self._create_stream(event)
             elif event is h11.PAUSED:
+                self.waiting = True
                 await self.can_read.clear()
                 await self.can_read.wait()
+                self.waiting = False
             elif self.stream is None or not isinstance(event, h11.Data | h11.EndOfMessage):
                 return
             elif isinstance(event, h11.Data):
@@ -470,6 +490,15 @@ def raw(reply: Reply, *, to_head: bool = False) -> bytes:
     lines = [b"HTTP/1.1 %d %b" % (reply.status, phrase(reply.status))]
     lines += [b": ".join(pair) for pair in reply.fields()]
     return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if to_head else reply.body)
+
+
+def has_much_unread(sock: trio.socket.SocketType) -> bool:
+    """Whether the kernel holds MAX_PIPELINED or more that nobody has read; no where it does not tell."""
+    try:
+        memory = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4)
+    except OSError:
+        return False
+    return int.from_bytes(memory, sys.byteorder) >= MAX_PIPELINED
 
 
 def tcp_state(sock: trio.socket.SocketType) -> int:

@@ -11,7 +11,7 @@ from gatehouse.credentials import CREDENTIAL_HEADERS
 from gatehouse.headers import (
     CONTROL,
     HOP_BY_HOP,
-    has_body,
+    announces_body,
     is_event_stream,
     nominated,
     request_headers,
@@ -497,7 +497,7 @@ def test_any_fields_of_an_answer_are_filtered_and_otherwise_unchanged(
 @given(any_fields)
 def test_any_fields_can_be_asked_about(fields: list[tuple[bytes, bytes]]) -> None:
     assert sound(fields) is not any(CONTROL.search(value) for _, value in fields)
-    assert has_body(fields) in {True, False}
+    assert announces_body(fields) in {True, False}
     assert is_event_stream(fields) in {True, False}
     for wanted in (b"host", b"connection", b"x-a", b""):
         value = value_of(fields, wanted)

@@ -308,6 +308,7 @@ GOING = {
     "waiting, with a byte pipelined": (b"/mcp/silent", [], b"", b"G"),
     "waiting, with a request pipelined": (b"/mcp/silent", [], b"", b"GET /health HTTP/1.1\r\n\r\n"),
     "waiting, with much pipelined": (b"/mcp/silent", [], b"", b"x" * 60_000),
+    "waiting, with more pipelined than is ever read": (b"/mcp/silent", [], b"", b"x" * 1_000_000),
     "waiting, with h2c offered": (
         b"/mcp/silent",
         [b"Upgrade: h2c", b"Connection: Upgrade, HTTP2-Settings", b"HTTP2-Settings: A"],
