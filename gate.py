@@ -418,7 +418,7 @@ class RequestBody(httpx.AsyncByteStream):
             self.patience.deadline = began + allowed - self._waited
             self.awaited = True
             chunk = await self._next()
-            self.awaited = False
+            self.awaited = self.patience.cancel_called  # then it came too late, if only just
             self._waited += trio.current_time() - began
             if self.size > self._limits.max_body_bytes:
                 raise BodyTooLargeError

@@ -466,6 +466,9 @@ class Http1(H11Protocol):
         """After a response: make ready for the next request, or end the connection."""
         await self._close_stream()
         connection = self.connection
+        if self._held:  # the body that should have followed did not come
+            held, self._held = self._held, b""
+            await self.send(RawData(held))
         done = connection.our_state is h11.DONE and connection.their_state is h11.DONE
         if done and not self.context.terminated.is_set():
             connection.start_next_cycle()
