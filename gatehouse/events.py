@@ -3,7 +3,8 @@
 Server-sent events are separated by a blank line, that is by two line ends in a row, and a line ends in
 CRLF, LF or CR (HTML Standard, 9.2.5). A CR at the very end of what has arrived may be half of a CRLF, so
 it is taken for a border only when its LF has come: a stream that ends its lines in CR alone, which nobody
-writes, has no border here and is left alone.
+writes, has no border here and is left alone. Nor does anybody begin a stream with a byte order mark, which
+would count no more behind a comment.
 """
 
 from __future__ import annotations

@@ -44,15 +44,11 @@ def bind(setting: str, host: str, port: int) -> list[socket.socket]:
 
 
 def bound(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
-    """A socket bound to one address, not listening yet; accepted sockets inherit its options."""
+    """A socket bound to one address, not listening yet."""
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; for a peer that vanished without a word
-            milliseconds = VANISHED_SECONDS * 1000
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        set_options(listener)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(address)
@@ -60,6 +56,15 @@ def bound(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def set_options(listener: socket.socket) -> None:
+    """Set what accepted sockets inherit: no delay, and an end for a peer that vanished silently."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux
+        milliseconds = VANISHED_SECONDS * 1000
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def inherited() -> list[socket.socket]:
@@ -71,6 +76,9 @@ def inherited() -> list[socket.socket]:
         return []
     count = os.environ.get("LISTEN_FDS", "0")
     try:
-        return [socket.socket(fileno=FIRST_INHERITED + number) for number in range(int(count))]
+        listeners = [socket.socket(fileno=FIRST_INHERITED + number) for number in range(int(count))]
+        for listener in listeners:
+            set_options(listener)
     except (ValueError, OSError):
         raise CannotListenError(f"LISTEN_FDS: {count} were announced, but are not there") from None
+    return listeners

@@ -430,9 +430,10 @@ class Http1(H11Protocol):
             return
         headers = list(event.headers)
         last = self.keep_alive_requests >= self.config.keep_alive_max_requests
-        if last or self.context.terminated.is_set():
-            headers.append((b"Connection", b"close"))
-        lengths = {b"content-length", b"transfer-encoding"} & {name.lower() for name, _ in headers}
+        names = {name.lower() for name, _ in headers}
+        if b"connection" not in names and (last or self.context.terminated.is_set()):
+            headers.append(replies.CLOSE_CONNECTION)
+        lengths = {b"content-length", b"transfer-encoding"} & names
         self._ends_with_connection = not lengths and self.connection.their_http_version == b"1.0"
         await self._send_h11_event(
             h11.Response(

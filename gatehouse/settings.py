@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     max_header_fields: Count = 100
     max_body_bytes: Count = 4 * 1024 * 1024
 
-    header_seconds: Seconds = 8
+    header_seconds: Seconds = 6
     body_seconds: Seconds = 15
     write_seconds: Seconds = 30
     keep_alive_seconds: Seconds = 30

@@ -54,11 +54,10 @@ class House:
     ) -> tuple[Head, bytes]:
         """One request on a connection of its own, and its whole answer."""
         peer = await self.connect()
-        await peer.send(self.raw(target, *fields, method=method, body=body, token=token))
-        head = await peer.head()
-        content = b"" if method == b"HEAD" else await peer.body(head)
-        await peer.stream.aclose()
-        return head, content
+        async with peer.stream:
+            await peer.send(self.raw(target, *fields, method=method, body=body, token=token))
+            head = await peer.head()
+            return head, b"" if method == b"HEAD" else await peer.body(head)
 
     def raw(
         self,
