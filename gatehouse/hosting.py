@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gate.upstream")
 
-KEEP_ALIVE_SECONDS = 75
+KEEP_ALIVE_SECONDS = 20
 """Longer than `transports.IDLE_SECONDS`, so that the gate always closes a connection first; not much
 longer, because uvicorn sets a timer for it after each answer, and trio-asyncio keeps a cancelled timer,
 with the request's context, until it would have been due."""

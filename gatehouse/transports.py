@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 2.0
 """How long the upstream may take to accept a connection. On loopback it is at once or never."""
 
-IDLE_SECONDS = 60.0
+IDLE_SECONDS = 15.0
 """How long a kept connection may rest. The hosted upstream keeps it far longer (`hosting`), so that
 we close first: a server that closes just as a POST comes in would lose it."""
 

@@ -3,8 +3,8 @@
 The whole program with the probe server, and clients that call, listen, cancel, knock with bad tokens and
 talk garbage, many connections a second. Fails (status 1) if the program died, if a good call failed, if
 its memory grew by more than a fifth after the warm-up, if file descriptors did not come back, if it did
-not stop properly, or if its output holds a piece of a token. Not for pytest: it takes its time, and a
-minute more for the kept connections to expire.
+not stop properly, or if its output holds a piece of a token. Not for pytest: it takes its time, and
+half a minute more for the kept connections to expire.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 GROWTH = 0.20
-SETTLE_SECONDS = 80.0
-"""Kept connections to the hosted server expire after 60 s, at the next request."""
+SETTLE_SECONDS = 30.0
+"""Kept connections to the hosted server expire after 15 s, at the next request."""
 
 WRONG = "no+Token/at.all~5d1e80b7c92f4a63"
 GARBAGE = [
