@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -80,6 +81,13 @@ class Program:
                 pass
             time.sleep(0.05)
         raise AssertionError(f"{path} was not 200 within {START_SECONDS} s: {self.output}")
+
+    def wait_for_log(self, pattern: str) -> None:
+        """Wait until the log matches: a client may have its answer a moment before."""
+        deadline = time.monotonic() + 5
+        while not re.search(pattern, self.log):
+            assert time.monotonic() < deadline, f"{pattern} is not in the log: {self.log}"
+            time.sleep(0.02)
 
     def stop(self, signum: signal.Signals = signal.SIGTERM, seconds: float = 15.0) -> int:
         """Send a signal and wait for the end; returns the exit status."""
