@@ -113,6 +113,7 @@ class Gate:
             keep_alive=settings.hosts_upstream or settings.upstream_keep_alive,
         )
         self._origins = Origins(settings)
+        self._authority = self.transports.authority.encode("ascii")
         self._endpoint = settings.upstream_path.encode("ascii")
         self._secret = secret.encode("ascii")
         self._url = httpx.URL(f"http://{self.transports.authority}")
@@ -315,7 +316,7 @@ class Gate:
         target = upstream_path(scope["raw_path"], self._endpoint)
         headers = request_headers(
             scope["headers"],
-            host=self.transports.authority.encode("ascii"),
+            host=self._authority,
             peer=client[0].encode("ascii") if client else b"unknown",
             scheme=scope["scheme"].encode("ascii"),
         )

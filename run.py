@@ -52,8 +52,6 @@ CUT_SECONDS = 0.5
 
 BACKLOG = 1024
 
-logger = logging.getLogger("gate.run")
-
 
 def main() -> int:
     """Run the program; returns its exit status."""

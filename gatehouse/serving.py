@@ -79,14 +79,14 @@ FINISHED = (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR)
 class GateConfig(Config):
     """Hypercorn's configuration, and the limits and the register of connections that go with ours.
 
-    Times are in seconds. `keep_alive_timeout` is Hypercorn's own setting: what a connection may rest
+    The limits have no defaults here: `Settings` has them. Times are in seconds. `keep_alive_timeout` is Hypercorn's own setting: what a connection may rest
     between two requests.
     """
 
-    max_connections = 2000
-    header_timeout = 10.0
-    write_timeout = 30.0
-    max_target = 8 * 1024
+    max_connections: int
+    header_timeout: float
+    write_timeout: float
+    max_target: int
 
     def __init__(self) -> None:
         self.connections: set[Connection] = set()
@@ -184,16 +184,9 @@ class Connection:
         one request before it looks at the next. So the kernel is asked. It cannot know either once its
         buffer is full, so whoever sends that much behind an unanswered request counts as gone.
         """
-        if not self._busy:
-            gone = False
-        elif (
-            self.protocol is not None
-            and self.protocol.waiting
-            and has_much_unread(self.stream.socket)
-        ):
-            gone = True
-        else:
-            gone = tcp_state(self.stream.socket) in (CLOSE_WAIT, CLOSE)
+        socket = self.stream.socket
+        behind = self.protocol is not None and self.protocol.waiting and has_much_unread(socket)
+        gone = behind or (self._busy and tcp_state(socket) in (CLOSE_WAIT, CLOSE))
         seen_before, self._seen_gone = self._seen_gone, gone
         return gone and seen_before
 

@@ -39,24 +39,27 @@ class Transport(httpx.AsyncBaseTransport):
 
     def __init__(self, origin: httpcore.Origin) -> None:
         self._origin = origin
+        # The target that counts is the one in a request's extensions.
+        self._url = httpcore.URL(
+            scheme=origin.scheme, host=origin.host, port=origin.port, target=b"/"
+        )
         self._connection: httpcore.AsyncHTTP11Connection | None = None
         self._body: ResponseBody | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; the target comes from `extensions`, as raw bytes."""
-        origin = self._origin
         outbound = httpcore.Request(
             request.method,
-            httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=b"/"),
+            self._url,
             headers=request.headers.raw,
             content=request.stream,
             extensions=request.extensions,
         )
         try:
             if self._connection is None:
-                self._wire = await connect(origin)
+                self._wire = await connect(self._origin)
                 self._connection = httpcore.AsyncHTTP11Connection(
-                    origin, self._wire, keepalive_expiry=IDLE_SECONDS
+                    self._origin, self._wire, keepalive_expiry=IDLE_SECONDS
                 )
             self._wire.hold_head()
             response = await self._connection.handle_async_request(outbound)
@@ -204,14 +207,10 @@ class Transports:
 
     def __init__(self, host: str, port: int, *, keep_alive: bool) -> None:
         self.keep_alive = keep_alive
+        self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        """`host:port` as it stands in a Host field (RFC 9110 section 7.2)."""
         self._origin = httpcore.Origin(b"http", host.encode("ascii"), port)
         self._free: deque[tuple[float, Transport]] = deque()
-
-    @property
-    def authority(self) -> str:
-        """`host:port` as it stands in a Host field (RFC 9110 section 7.2)."""
-        host, port = self._origin.host.decode("ascii"), self._origin.port
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def upstream_accepts(self) -> bool:
         """Whether a connection to the upstream can be opened now."""
