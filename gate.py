@@ -11,6 +11,7 @@ The walk of a request, which is also the order of this file:
     without the credentials, and sends it through a transport of its own.
 4.  `RequestBody` feeds the client's body to the upstream chunk by chunk, as fast as the upstream takes
     it. Then the exchange's watcher takes over `receive`: a client that leaves cancels the exchange.
+    Only an exchange that is not over in a moment gets one.
 5.  `relay` hands the response back as it arrives: the head at once, each chunk as it comes, undecoded.
     Into an event stream that stays silent the watcher writes a comment, between two whole events.
 
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -76,6 +77,10 @@ LEAST_BYTES_PER_SECOND = 1024
 FIRST_COMMENT_SECONDS = 0.25
 """How soon a silent event stream gets its first comment: some fronts hold back the head until then."""
 
+WATCH_SECONDS = 0.025
+"""An exchange that is not over by then gets a watcher, at the latest when as much again is over. Most are
+over before, and the task would be a fifth of what they cost."""
+
 REDIRECTS = frozenset(range(300, 400)) - {304}  # 304 is an answer; the others point elsewhere
 
 
@@ -121,6 +126,8 @@ class Gate:
         self._waiting: set[trio.CancelScope] = set()  # of the requests that wait for the start
         self._draining = False
         self._in_flight: set[Exchange] = set()
+        self._unwatched: dict[Exchange, None] = {}  # of those in flight, the oldest first
+        self._some_unwatched = trio.Event()
         self._drained = trio.Event()
 
     async def __call__(
@@ -134,10 +141,28 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008, "reason": None})
 
     async def lifespan(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        while (await receive())["type"] != "lifespan.shutdown":
-            await send({"type": "lifespan.startup.complete"})
+        async with trio.open_nursery() as watchers:
+            watchers.start_soon(self.start_watchers, watchers)
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            watchers.cancel_scope.cancel()
         await self.transports.aclose()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def start_watchers(self, watchers: trio.Nursery) -> None:
+        """Have every exchange watched that has been in flight for WATCH_SECONDS."""
+        while True:
+            await self._some_unwatched.wait()
+            await trio.sleep(WATCH_SECONDS)
+            young = time.perf_counter() - WATCH_SECONDS
+            while self._unwatched:
+                exchange = next(iter(self._unwatched))
+                if exchange.began > young:
+                    break
+                del self._unwatched[exchange]
+                exchange.start_watcher(watchers)
+            else:
+                self._some_unwatched = trio.Event()
 
     async def drain(self) -> None:
         """Take no new requests; return when those in flight are over, or GRACE_SECONDS are.
@@ -237,11 +262,13 @@ class Gate:
     async def forward(self, exchange: Exchange) -> None:
         """Send the request upstream and relay what comes back, until either side is done."""
         self._in_flight.add(exchange)
+        self._unwatched[exchange] = None
+        self._some_unwatched.set()
         try:
             transport = await self.transports.take()
             whole = False
             try:
-                async with exchange.watching():
+                with exchange.leaving:
                     response = await self.round_trip(exchange, transport)
                     if response is not None:
                         whole = await self.relay(exchange, transport, response)
@@ -252,6 +279,8 @@ class Gate:
                     await transport.aclose()
         finally:
             self._in_flight.discard(exchange)
+            self._unwatched.pop(exchange, None)
+            await exchange.end_watcher()
             if self._draining and not self._in_flight:
                 self._drained.set()
 
@@ -479,12 +508,15 @@ class Exchange:
         self.events = EventBorders()
         self.ending = False
         self.awaiting_event = trio.CancelScope()
+        self.began = time.perf_counter()
+        self.leaving = trio.CancelScope()
+        """Around all that is to end when the client leaves."""
         self._settings = settings
         self._send = send
-        self._began = time.perf_counter()
         self._sent = 0
-        self._watched = False
-        self._watch_scope = trio.CancelScope()
+        self._watching = trio.CancelScope()
+        self._watcher_over: trio.Event | None = None
+        self._alarm = trio.CancelScope()
         self._carries_events = False
         self._wrote_at = 0.0
 
@@ -522,23 +554,11 @@ class Exchange:
         await self.start(reply.status, reply.fields(), body_follows=has_body)
         if has_body:
             await self.write(reply.body)
-        if self._watched:
+        await self.end_watcher()
+        if announces_body(self.scope["headers"]):
             with trio.move_on_after(LINGER_SECONDS):
-                await self.body.ended.wait()
-            await self.finish()
-        elif await self._read_out():
-            await self.finish()
-        else:  # somebody must go on reading, or Hypercorn waits for ever to report the disconnect
-            async with self.watching():
-                await self.finish()
-
-    async def _read_out(self) -> bool:
-        """Whether the request has no body, or could be read to the end of it in a moment."""
-        if not announces_body(self.scope["headers"]):
-            return True
-        with trio.move_on_after(LINGER_SECONDS):
-            await self.body.read_out()
-        return self.body.ended.is_set()
+                await self.body.read_out()
+        await self.finish()
 
     # Event streams.
 
@@ -554,7 +574,7 @@ class Exchange:
         if self._settings.comment_seconds:
             due = trio.current_time() + FIRST_COMMENT_SECONDS
             self._wrote_at = due - self._settings.comment_seconds
-            self._watch_scope.deadline = due
+            self._alarm.deadline = due
 
     def end_events(self) -> None:
         """End an event stream at the next border between two events, which may be right now."""
@@ -564,26 +584,36 @@ class Exchange:
 
     # The client's side of the connection.
 
-    @asynccontextmanager
-    async def watching(self) -> AsyncIterator[None]:
-        """Cancel what happens inside as soon as the client leaves."""
-        self._watched = True
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch, nursery.cancel_scope)
-            yield
-            nursery.cancel_scope.cancel()
+    def start_watcher(self, nursery: trio.Nursery) -> None:
+        """Have an eye on the client: cancel the exchange when it leaves, and keep events from silence."""
+        self._watcher_over = trio.Event()
+        nursery.start_soon(self._watch, self._watcher_over)
 
-    async def _watch(self, exchange_scope: trio.CancelScope) -> None:
-        await self.body.released.wait()
-        while True:
-            with trio.CancelScope(deadline=self._watch_scope.deadline) as self._watch_scope:
-                await self.body.discard()
-            if not self._watch_scope.cancelled_caught:
-                break
-            await self._break_silence()
-        if self.outcome != "done":
-            self.outcome = "client left"
-            exchange_scope.cancel()
+    async def end_watcher(self) -> None:
+        """Return when there is no watcher, nor will be, so that `receive` is free."""
+        self._watching.cancel()
+        if self._watcher_over is not None:
+            with trio.CancelScope(shield=True):
+                await self._watcher_over.wait()
+
+    async def _watch(self, over: trio.Event) -> None:
+        try:
+            with self._watching:
+                await self.body.released.wait()
+                while True:
+                    with trio.CancelScope(deadline=self._alarm.deadline) as self._alarm:
+                        await self.body.discard()
+                    if not self._alarm.cancelled_caught:
+                        break
+                    await self._break_silence()
+                if self.outcome != "done":
+                    self.outcome = "client left"
+                    self.leaving.cancel()
+        except Exception as error:  # noqa: BLE001 - it would end the watchers of all others
+            logger.error("failed to watch %s: %s", self.described, without_text(error))
+            self.leaving.cancel()
+        finally:
+            over.set()
 
     async def _break_silence(self) -> None:
         """Write a comment if the stream has been silent long enough, and set the next alarm."""
@@ -594,7 +624,7 @@ class Exchange:
             due = now + self._settings.comment_seconds
         elif now >= due:
             due = now + 1.0  # in the middle of an event: look again soon
-        self._watch_scope = trio.CancelScope(deadline=due)
+        self._alarm = trio.CancelScope(deadline=due)
 
     def log(self) -> None:
         """Write the one line that a request leaves behind: no query, no header field."""
@@ -602,7 +632,7 @@ class Exchange:
             "%s %d %.1f ms, %d bytes in, %d bytes out%s",
             self.described,
             self.status or 499,  # nginx's number for: the client left before there was an answer
-            (time.perf_counter() - self._began) * 1000,
+            (time.perf_counter() - self.began) * 1000,
             self.body.size,
             self._sent,
             "" if self.outcome == "done" else f" ({self.outcome})",

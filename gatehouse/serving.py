@@ -1,15 +1,19 @@
-"""How the gate is served: Hypercorn's Trio worker, with every connection made safe.
+"""How the gate is served: Hypercorn's Trio worker, with connections of our own.
 
 Hypercorn 0.18 (pinned exactly; its last release is of November 2025) has faults that one unauthenticated
 connection can use: most errors leave the connection's task and end the whole process, and HTTP/2 and
-WebSockets, through which most of them come, cannot be switched off. So this module, and no other, puts
-two classes of ours in the place of Hypercorn's:
+WebSockets, through which most of them come, cannot be switched off. And it hands each message of a
+request on from task to task, which costs more than three times what the same bytes cost here. So this
+module, and no other, puts `Connection` in the place of Hypercorn's `TCPServer`; the worker around it,
+with its listeners, lifespan and shutdown, stays Hypercorn's.
 
-- `Connection` for `TCPServer`, which owns a socket. What goes wrong in it ends there. It has a deadline
-  whenever it waits for the other side, and there are only so many at a time.
-- `Http1` for `H11Protocol`, which turns bytes into ASGI. It speaks HTTP/1.1 and nothing else.
+A connection is one task. It speaks HTTP/1.1 and nothing else, with h11, and *pulls*: the socket is read
+when somebody asks for what is in it, which is the connection itself between two requests and the
+application, through `receive`, within one. So back-pressure is the kernel's. What goes wrong in a
+connection ends there. It has a deadline whenever it waits for the other side, and there are only so many
+at a time.
 
-Both use private names of Hypercorn; `tests/test_serving.py` fails when one of them changes.
+What is private to Hypercorn in this is one name; `tests/test_serving.py` fails when it changes.
 """
 
 from __future__ import annotations
@@ -20,21 +24,15 @@ import socket
 import struct
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 import h11
 import hypercorn.trio
 import hypercorn.trio.run
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, EndBody, Request, Response
-from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.trio.task_group import TaskGroup
 from hypercorn.utils import parse_socket_addr
 
 from gatehouse import replies
@@ -44,7 +42,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
     from hypercorn.trio.worker_context import WorkerContext
-    from hypercorn.typing import AppWrapper, ConnectionState, H11SendableEvent, LifespanState
+    from hypercorn.typing import (
+        AppWrapper,
+        ASGIReceiveEvent,
+        ASGISendEvent,
+        HTTPResponseStartEvent,
+        HTTPScope,
+        LifespanState,
+    )
 
     from gatehouse.replies import Reply
 
@@ -62,7 +67,7 @@ OVERFLOW = 64
 """So many connections over the limit are told so; what comes beyond them is closed without a word."""
 
 MAX_PIPELINED = 64 * 1024
-"""What may wait behind an unanswered request, beyond the 64 KiB that have been read already."""
+"""What may wait behind an unanswered request: read ahead, and again as much in the kernel."""
 
 SO_MEMINFO = 55  # linux/include/uapi/asm-generic/socket.h; first of what it tells: unread bytes
 CLOSE_WAIT, CLOSE = 8, 7  # of `tcpi_state`, linux/include/net/tcp_states.h
@@ -94,11 +99,6 @@ class GateConfig(Config):
         """How many connections over the limit are being told so."""
         self.failures = 0
         """How many connections ended by an error that nobody foresaw."""
-
-
-@dataclass(frozen=True)
-class Reset(Event):
-    """End the connection at once, in a way that cannot be taken for the end of a response."""
 
 
 async def serve(
@@ -137,6 +137,10 @@ async def sweep(config: GateConfig) -> None:
                 connection.cut()
 
 
+class ClientGoneError(Exception):
+    """The client has ended its side of the connection, which counts as leaving."""
+
+
 class Connection:
     """One accepted connection, from its first byte to its last: in the place of `TCPServer`."""
 
@@ -157,21 +161,24 @@ class Connection:
         """When the client must have done what we wait for; infinite while the gate has the word."""
         self.write_deadline = math.inf
         """When it must have taken what is being written."""
-        self.protocol: Http1 | None = None
+        self.resting = False
+        """Whether no request is under way, nor may be on its way: a connection is made to send one."""
+        self._http = h11.Connection(h11.SERVER, config.h11_max_incomplete_size)
         self._scope = trio.CancelScope()
         self._send_lock = trio.Lock()
-        self._ended = False  # by us: what still comes in is dropped
-        self._head_began = True
-        self._busy = False  # the reader is waiting for the gate, not for the client
+        self._requests = 0
+        self._busy = True  # nobody reads, because the gate is at work
+        self._full = False  # nobody reads, because enough is waiting behind an unanswered request
         self._seen_gone = False
+        # Of the exchange under way:
+        self._to_head = False
+        self._request_read = False
+        self._ends_with_connection = False  # the response has neither length nor chunks
+        self._hold = False
+        self._held = b""
 
     def __await__(self) -> Generator[Any, None, None]:
         return self.run().__await__()
-
-    @property
-    def resting(self) -> bool:
-        """Whether no request is under way, nor may be on its way: a connection is made to send one."""
-        return self.protocol is not None and self.protocol.stream is None and not self._head_began
 
     def cut(self) -> None:
         """End everything about this connection."""
@@ -180,12 +187,11 @@ class Connection:
     def client_is_gone(self) -> bool:
         """Whether the client has closed its side, seen at two looks in a row, while nobody reads.
 
-        The reader cannot see it while it waits: for the upstream to take more, or for the answer to
-        one request before it looks at the next. So the kernel is asked. It cannot know either once its
-        buffer is full, so whoever sends that much behind an unanswered request counts as gone.
+        So the kernel is asked. It cannot know either once its buffer is full, so whoever sends that much
+        behind an unanswered request counts as gone.
         """
         socket = self.stream.socket
-        behind = self.protocol is not None and self.protocol.waiting and has_much_unread(socket)
+        behind = self._full and has_much_unread(socket)
         gone = behind or (self._busy and tcp_state(socket) in (CLOSE_WAIT, CLOSE))
         seen_before, self._seen_gone = self._seen_gone, gone
         return gone and seen_before
@@ -198,12 +204,12 @@ class Connection:
                     await self._serve()
                 elif self.config.turned_away < OVERFLOW:
                     await self._turn_away()
-        except* OSError:
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer vanished
         except* Exception as group:  # noqa: BLE001 - a fault in one connection ends no other
             self._fail(group)
         finally:
-            if self.protocol is not None and self.protocol.would_look_whole:
+            if self._would_look_whole:
                 linger = struct.pack("ii", 1, 0)  # close() then sends RST
                 with suppress(OSError):
                     self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -213,27 +219,18 @@ class Connection:
         if not self._scope.cancel_called:  # else it follows from what has ended the connection
             self.config.failures += 1
             logger.error("a connection ended by: %s", without_text(error))
-            self.cut()
 
     async def _serve(self) -> None:
         socket = self.stream.socket
-        client = parse_socket_addr(socket.family, socket.getpeername())
-        server = parse_socket_addr(socket.family, socket.getsockname())
+        self._client = parse_socket_addr(socket.family, socket.getpeername())
+        self._server = parse_socket_addr(socket.family, socket.getsockname())
         self.config.connections.add(self)
         try:
-            async with TaskGroup() as group:
-                self.protocol = Http1(
-                    self.app,
-                    self.config,
-                    self.context,
-                    group,
-                    cast("ConnectionState", self.state),
-                    False,  # no TLS: that is the business of the front
-                    client,
-                    server,
-                    self._handle,
-                )
-                await self._read(self.protocol)
+            with suppress(ClientGoneError):
+                while await self._exchange():
+                    self._rest()
+                if not self._would_look_whole:
+                    await self._end()
         finally:
             self.config.connections.discard(self)
 
@@ -247,57 +244,207 @@ class Connection:
         finally:
             self.config.turned_away -= 1
 
-    async def _read(self, protocol: Http1) -> None:
-        """Feed the protocol until the client ends its side, which counts as leaving."""
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while data := await self.stream.receive_some(MAX_RECV):
-                if self._ended:
-                    continue
-                if protocol.stream is None and not self._head_began:
-                    self._head_began = True
-                    self.deadline = trio.current_time() + self.config.header_timeout
-                self._busy = True
-                await protocol.handle(RawData(bytes(data)))
-                self._busy = False
-        # The application is told; but one that is waiting for its upstream does not listen.
-        self.deadline = trio.current_time() + SWEEP_SECONDS
-        await protocol.handle(Closed())
+    # One request and its response.
 
-    async def _handle(self, event: Event) -> None:
-        """What the protocol wants, which is not the application's fault if it fails."""
+    async def _exchange(self) -> bool:
+        """Read a request and let the application answer it. True if another one may follow.
+
+        Raises ClientGoneError if there is no request any more.
+        """
         try:
-            if not self._scope.cancel_called:
-                await self._obey(event)
-        except OSError:
-            self.cut()  # the peer vanished
-        except Exception as error:  # noqa: BLE001 - the application could not end the connection
-            self._fail(error)
+            request = await self._next_event()
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error.error_status_hint)
+            return False
+        if not isinstance(request, h11.Request):
+            return False
+        self.deadline = math.inf
+        self._requests += 1
+        self._to_head = request.method == b"HEAD"
+        self._request_read = False
+        self._ends_with_connection = False
+        await self.context.mark_request()
+        await self.app(
+            self._scope_for(request),
+            self._receive,
+            self._send,
+            trio.to_thread.run_sync,
+            trio.from_thread.run,
+        )
+        if self._held:  # the body that should have followed did not come
+            await self._write(b"")
+        return self._recycled()
 
-    async def _obey(self, event: Event) -> None:
-        """Send bytes, end the connection, or change its deadline."""
-        if isinstance(event, RawData):
-            if event.data:  # the end of a message with a length is no byte at all
-                await self._write(event.data)
-        elif isinstance(event, Updated):
-            self._update(idle=event.idle)
-        elif isinstance(event, Reset):
-            self.cut()
-        elif isinstance(event, Closed):
-            self._ended = True
-            self.deadline = trio.current_time() + LINGER_SECONDS
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                async with self._send_lock:  # behind what is being written, not across it
-                    await self.stream.send_eof()
+    def _scope_for(self, request: h11.Request) -> HTTPScope:
+        """The ASGI scope: the method as it was sent, and HTTP whatever `Upgrade` says."""
+        path, _, query = request.target.partition(b"?")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.1"},
+            "http_version": request.http_version.decode("ascii"),
+            "method": cast("Any", request.method.decode("ascii")),
+            "scheme": "http",  # TLS is the business of the front
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": request.headers.raw_items(),
+            "client": self._client,
+            "server": self._server,
+            "state": cast("Any", {**self.state, HOLD_HEAD: self._hold_head}),
+            "extensions": {},
+        }
 
-    def _update(self, *, idle: bool) -> None:
+    async def _receive(self) -> ASGIReceiveEvent:
+        """ASGI's `receive`: the next of the body, or that the client has left. For one task at a time."""
+        http = self._http
+        try:
+            if self._request_read:
+                await self._wait_for_end()
+            if http.they_are_waiting_for_100_continue:
+                await self._write(
+                    http.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
+                )
+            event = await self._next_event()
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error.error_status_hint)
+            return {"type": "http.disconnect"}
+        except ClientGoneError:
+            # The application is told; but one that is waiting for its upstream does not listen.
+            self.deadline = trio.current_time() + SWEEP_SECONDS
+            return {"type": "http.disconnect"}
+        if isinstance(event, h11.Data):
+            return {"type": "http.request", "body": bytes(event.data), "more_body": True}
+        self._request_read = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def _send(self, message: ASGISendEvent) -> None:
+        """ASGI's `send`."""
+        http = self._http
+        try:
+            if message["type"] == "http.response.start":
+                data = http.send(self._response(message)) or b""
+                if self._hold:
+                    self._held, data = data, b""
+            elif message["type"] == "http.response.body":
+                body = message.get("body", b"")
+                data = http.send(h11.Data(data=body)) or b"" if body else b""
+                if not message.get("more_body", False):
+                    data += http.send(h11.EndOfMessage()) or b""
+            else:
+                raise ValueError(f"no message of HTTP: {message['type']}")
+        except h11.LocalProtocolError:
+            if http.their_state is not h11.ERROR and http.our_state is not h11.ERROR:
+                raise
+            return  # the client has been refused meanwhile
+        if data:
+            self._hold = False
+            await self._write(data)
+
+    def _response(self, message: HTTPResponseStartEvent) -> h11.Response:
+        headers = list(message["headers"])
+        names = {name.lower() for name, _ in headers}
+        last = self._requests >= self.config.keep_alive_max_requests
+        if b"connection" not in names and (last or self.context.terminated.is_set()):
+            headers.append(replies.CLOSE_CONNECTION)
+        framed = b"content-length" in names or b"transfer-encoding" in names
+        self._ends_with_connection = not framed and self._http.their_http_version == b"1.0"
+        status = message["status"]
+        return h11.Response(status_code=status, headers=headers, reason=phrase(status))
+
+    def _hold_head(self) -> None:
+        """Let the next response's head wait for the first of its body, which the app has ready."""
+        self._hold = True
+
+    def _recycled(self) -> bool:
+        """After an exchange: make ready for the next one. False if the connection has to end."""
+        http = self._http
+        if http.our_state is not h11.DONE or self.context.terminated.is_set():
+            return False
+        with suppress(h11.RemoteProtocolError):
+            while http.their_state is h11.SEND_BODY:  # it may be there, and nobody has asked for it
+                if http.next_event() is h11.NEED_DATA:
+                    return False
+        if http.their_state is not h11.DONE:
+            return False
+        http.start_next_cycle()
+        return True
+
+    def _rest(self) -> None:
+        """Set the deadline for the next head, which may have begun to come in."""
+        self.resting = not self._unread
         config = self.config
-        # The next head may have begun to come in behind the request that is now answered.
-        self._head_began = idle and self.protocol is not None and self.protocol.has_unread
-        rest = config.header_timeout if self._head_began else config.keep_alive_timeout
-        self.deadline = trio.current_time() + rest if idle else math.inf
+        allowed = config.keep_alive_timeout if self.resting else config.header_timeout
+        self.deadline = trio.current_time() + allowed
+
+    async def _refuse(self, status: int) -> None:
+        """Answer what is no HTTP, if the client can still be answered."""
+        http = self._http
+        if http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            # An answer is under way: who makes it learns that nothing more will come, and ends it or
+            # cuts it.
+            return
+        if (
+            status == 431
+            and http.our_state is h11.IDLE
+            and b"\n" not in self._unread[: self.config.max_target]
+        ):
+            status = 414  # the buffer is full of a request line
+        http.send_failed()  # the application may still be at work, and must add nothing
+        await self._write(raw(replies.malformed(status), to_head=self._to_head))
+
+    # The socket.
+
+    @property
+    def _unread(self) -> bytes:
+        """What has come in, and is no whole event yet or belongs to the next request."""
+        return self._http.trailing_data[0]
+
+    @property
+    def _would_look_whole(self) -> bool:
+        """Whether a response is under way that the end of the connection would end as if it were whole."""
+        return self._ends_with_connection and self._http.our_state is h11.SEND_BODY
+
+    async def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """What the client sends next. Raises RemoteProtocolError or ClientGoneError."""
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await self._read())
+        return event
+
+    async def _wait_for_end(self) -> None:
+        """Raise ClientGoneError when the client leaves, and keep what it sends before that."""
+        while True:
+            if len(self._unread) >= MAX_PIPELINED:
+                self._full = True
+                try:
+                    await trio.sleep_forever()  # the sweeper sees it leave
+                finally:
+                    self._full = False
+            data = await self._read()
+            if self._http.their_state not in FINISHED:
+                self._http.receive_data(data)
+
+    async def _read(self) -> bytes:
+        """The next bytes. Raises ClientGoneError at their end."""
+        self._busy = False
+        try:
+            data = await self.stream.receive_some(MAX_RECV)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise ClientGoneError from None
+        finally:
+            self._busy = True
+        if not data:
+            raise ClientGoneError
+        if self.resting:
+            self.resting = False
+            self.deadline = trio.current_time() + self.config.header_timeout
+        return data
 
     async def _write(self, data: bytes) -> None:
-        # Not shielded, as Hypercorn's is: a client that reads nothing would hold up the exit for ever.
+        """Send what has been held back, and `data`. What goes wrong is not the application's fault."""
+        data, self._held = self._held + data, b""
+        if not data or self._scope.cancel_called:  # the end of a message with a length is no byte
+            return
         try:
             try:
                 self._send_lock.acquire_nowait()  # far cheaper than acquire(), and nearly always enough
@@ -314,164 +461,17 @@ class Connection:
         except trio.Cancelled:
             self.cut()  # half of it may be out, so nothing can follow
             raise
+        except Exception as error:  # noqa: BLE001 - see above
+            self._fail(error)
+            self.cut()
 
-
-class Http1(H11Protocol):
-    """HTTP/1.1 and nothing else: an Upgrade, or HTTP/2's preface, is a request like any other."""
-
-    config: GateConfig
-    connection: h11.Connection
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.waiting = False
-        """Whether the next request has begun to come in, and waits for the answer to the last one."""
-        self._over = False
-        self._hold = False
-        self._held = b""
-        self._ends_with_connection = False  # the response has neither length nor chunks
-
-    @property
-    def has_unread(self) -> bool:
-        """Whether bytes have come in that are no whole request yet."""
-        return bool(self.connection.trailing_data[0])
-
-    @property
-    def would_look_whole(self) -> bool:
-        """Whether a response is under way that the end of the connection would end as if it were whole."""
-        return self._ends_with_connection and self.connection.our_state is h11.SEND_BODY
-
-    async def handle(self, event: Event) -> None:
-        if isinstance(event, RawData) and self.connection.their_state in FINISHED:
-            return
-        await super().handle(event)
-
-    async def _handle_events(self) -> None:
-        """Turn what has come in into ASGI. Unlike Hypercorn's, it stops where the client did."""
-        connection = self.connection
-        while not self._over and connection.their_state not in FINISHED:
-            if connection.they_are_waiting_for_100_continue:
-                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
-            try:
-                event = connection.next_event()
-            except h11.RemoteProtocolError as error:
-                await self._refuse(error.error_status_hint)
-                return
-            if isinstance(event, h11.Request):
-                await self.send(Updated(idle=False))
-                await self._create_stream(event)
-            elif event is h11.PAUSED:
-                self.waiting = True
-                await self.can_read.clear()
-                await self.can_read.wait()
-                self.waiting = False
-            elif self.stream is None or not isinstance(event, h11.Data | h11.EndOfMessage):
-                return
-            elif isinstance(event, h11.Data):
-                await self.stream.handle(Body(stream_id=STREAM_ID, data=event.data))
-            else:
-                await self.stream.handle(EndBody(stream_id=STREAM_ID))
-
-    async def _create_stream(self, request: h11.Request) -> None:
-        """Always HTTP, whatever `Upgrade` says; and the method as it was sent, not in upper case."""
-        stream = HTTPStream(
-            self.app,
-            self.config,
-            self.context,
-            self.task_group,
-            self.ssl,
-            self.client,
-            self.server,
-            self.stream_send,
-            STREAM_ID,
-        )
-        self.stream = stream
-        await stream.handle(
-            Request(
-                stream_id=STREAM_ID,
-                headers=request.headers.raw_items(),
-                http_version=request.http_version.decode("ascii"),
-                method=request.method.decode("ascii"),
-                raw_path=request.target,
-                state=cast("ConnectionState", {**self.connection_state, HOLD_HEAD: self.hold_head}),
-            )
-        )
-        self.keep_alive_requests += 1
-        await self.context.mark_request()
-
-    def hold_head(self) -> None:
-        """Let the next response's head wait for the first of its body, which the app has ready."""
-        self._hold = True
-
-    async def _send_h11_event(self, event: H11SendableEvent) -> None:
-        try:
-            data = self.connection.send(event) or b""
-        except h11.LocalProtocolError:
-            if self.connection.their_state is not h11.ERROR:
-                raise
-            return
-        if self._hold and isinstance(event, h11.Response):
-            self._held = data
-            return
-        self._hold = False
-        data, self._held = self._held + data, b""
-        await self.send(RawData(data))
-
-    async def stream_send(self, event: StreamEvent) -> None:
-        if not isinstance(event, Response):
-            await super().stream_send(event)
-            return
-        headers = list(event.headers)
-        last = self.keep_alive_requests >= self.config.keep_alive_max_requests
-        names = {name.lower() for name, _ in headers}
-        if b"connection" not in names and (last or self.context.terminated.is_set()):
-            headers.append(replies.CLOSE_CONNECTION)
-        lengths = {b"content-length", b"transfer-encoding"} & names
-        self._ends_with_connection = not lengths and self.connection.their_http_version == b"1.0"
-        await self._send_h11_event(
-            h11.Response(
-                status_code=event.status_code, headers=headers, reason=phrase(event.status_code)
-            )
-        )
-
-    async def _refuse(self, status: int) -> None:
-        """Answer what is no HTTP, if the client can still be answered, and end the connection."""
-        connection, stream = self.connection, self.stream
-        self._over = True
-        if connection.our_state is h11.SEND_BODY and isinstance(stream, HTTPStream):
-            # An answer is under way. Who makes it learns that nothing more will come, and ends it or
-            # cuts it; `_maybe_recycle` then ends the connection.
-            await stream.app_put({"type": "http.disconnect"})
-            return
-        if connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            if (
-                status == 431
-                and connection.our_state is h11.IDLE
-                and b"\n" not in connection.trailing_data[0][: self.config.max_target]
-            ):
-                status = 414  # the buffer is full of a request line
-            connection.send_failed()  # the application may still be at work, and must add nothing
-            to_head = isinstance(stream, HTTPStream) and stream.scope["method"] == "HEAD"
-            await self.send(RawData(raw(replies.malformed(status), to_head=to_head)))
-        await self.send(Closed())
-        await self._close_stream()
-
-    async def _maybe_recycle(self) -> None:
-        """After a response: make ready for the next request, or end the connection."""
-        await self._close_stream()
-        connection = self.connection
-        if self._held:  # the body that should have followed did not come
-            held, self._held = self._held, b""
-            await self.send(RawData(held))
-        done = connection.our_state is h11.DONE and connection.their_state is h11.DONE
-        if done and not self.context.terminated.is_set():
-            connection.start_next_cycle()
-            await self.send(Updated(idle=True))
-            await self.can_read.set()
-            return
-        self._over = True
-        await self.can_read.set()
-        await self.send(Reset() if self.would_look_whole else Closed())
+    async def _end(self) -> None:
+        """Say that nothing more will come, and drop what still comes in. Raises ClientGoneError."""
+        self.deadline = trio.current_time() + LINGER_SECONDS
+        async with self._send_lock:  # behind what is being written, not across it
+            await self.stream.send_eof()
+        while True:
+            await self._read()
 
 
 def phrase(status: int) -> bytes:
