@@ -52,7 +52,7 @@ from gatehouse.logs import without_text
 from gatehouse.origins import CORS, Origins, cors_headers, preflight
 from gatehouse.routes import Route, route_of, upstream_path
 from gatehouse.serving import HOLD_HEAD
-from gatehouse.transports import Transport, Transports
+from gatehouse.transports import Transports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,8 +61,10 @@ if TYPE_CHECKING:
 
     from gatehouse.credentials import Verifier
     from gatehouse.headers import Headers
+    from gatehouse.inprocess import Call, Calls
     from gatehouse.replies import Reply
     from gatehouse.settings import Settings
+    from gatehouse.transports import Transport
 
 logger = logging.getLogger("gate")
 access = logging.getLogger("gate.access")
@@ -95,9 +97,10 @@ class BodyTooLargeError(Exception):
 class Gate:
     """The ASGI callable.
 
-    `verifier` turns credentials into a principal. For an upstream that this program hosts, `started`
-    is set when it is up, and `secret` is what it wants to see, or it answers nobody. `name` is what the
-    landing page calls the upstream; it may be set later.
+    `verifier` turns credentials into a principal. `calls` carries the requests to an upstream in this
+    process; without it they go over the network. For an upstream that this program hosts, `started` is
+    set when it is up, and `secret` is what it wants to see over the network, or it answers nobody. `name`
+    is what the landing page calls the upstream; it may be set later.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Gate:
         settings: Settings,
         verifier: Verifier,
         *,
+        calls: Calls | None = None,
         started: trio.Event | None = None,
         secret: str = "",
         name: str = "MCP server",
@@ -112,7 +116,7 @@ class Gate:
         self.settings = settings
         self.verifier = verifier
         self.name = name
-        self.transports = Transports(
+        self.transports: Transports | Calls = calls or Transports(
             settings.upstream_host,
             settings.upstream_port,
             keep_alive=settings.hosts_upstream or settings.upstream_keep_alive,
@@ -273,10 +277,7 @@ class Gate:
                     if response is not None:
                         whole = await self.relay(exchange, transport, response)
             finally:
-                if whole:
-                    await self.transports.give_back(transport)
-                else:
-                    await transport.aclose()
+                await transport.release(whole=whole)
         finally:
             self._in_flight.discard(exchange)
             self._unwatched.pop(exchange, None)
@@ -284,7 +285,9 @@ class Gate:
             if self._draining and not self._in_flight:
                 self._drained.set()
 
-    async def round_trip(self, exchange: Exchange, transport: Transport) -> httpx.Response | None:
+    async def round_trip(
+        self, exchange: Exchange, transport: Transport | Call
+    ) -> httpx.Response | None:
         """Send the request and wait for the response's head; None if it came to nothing.
 
         Then the client has got a local reply that says why, or is gone.
@@ -362,7 +365,7 @@ class Gate:
         )
 
     async def relay(
-        self, exchange: Exchange, transport: Transport, response: httpx.Response
+        self, exchange: Exchange, transport: Transport | Call, response: httpx.Response
     ) -> bool:
         """Hand the response to the client as it arrives. True if it came to its whole end.
 

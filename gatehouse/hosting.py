@@ -1,8 +1,9 @@
-"""The hosted upstream: a FastMCP server as a task in our Trio nursery, through trio-asyncio.
+"""The hosted upstream: a FastMCP server as a task in our Trio nursery.
 
 FastMCP's own server is uvicorn on asyncio, and tools may call asyncio as they like. trio-asyncio gives
 them an asyncio loop inside Trio, so that any FastMCP server works here unchanged and still starts,
-fails and stops with the rest of the program.
+fails and stops with the rest of the program. A server that uses nothing of asyncio can run on Trio itself,
+and either kind can be called by the gate directly instead of through a port (`inprocess`).
 """
 
 from __future__ import annotations
@@ -13,27 +14,28 @@ import logging
 import sys
 import traceback
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from gatehouse import replies
 from gatehouse.headers import SECRET_HEADER
+from gatehouse.inprocess import TrioCalls
 
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
     import uvicorn
     from fastmcp import FastMCP
 
+    from gatehouse.inprocess import App
+
 logger = logging.getLogger("gate.upstream")
 
 KEEP_ALIVE_SECONDS = 20
-"""Longer than `transports.IDLE_SECONDS`, so that the gate always closes a connection first; not much
-longer, because uvicorn sets a timer for it after each answer, and trio-asyncio keeps a cancelled timer,
-with the request's context, until it would have been due."""
+"""Longer than `transports.IDLE_SECONDS`, so that the gate always closes a connection first."""
 
 STOP_SECONDS = 1
 """What the server may take to stop. By then the gate has drained, so it has nothing left to do."""
@@ -52,18 +54,17 @@ class HostedServerError(Exception):
 
 
 class HostedServer:
-    """Runs the FastMCP server that an import string such as `mcp_app:mcp` names."""
+    """Runs the FastMCP server that an import string such as `mcp_app:mcp` names.
 
-    def __init__(
-        self, import_string: str, path: str, listeners: list[socket.socket], secret: str
-    ) -> None:
+    `door` is where its requests come in: at a port of its own (`Port`), or as calls from the gate.
+    """
+
+    def __init__(self, import_string: str, path: str, door: Door) -> None:
         self.import_string = import_string
         self.path = path
-        self._secret = secret
         self.started = trio.Event()
-        self._listeners = listeners
+        self._door = door
         self._over = trio.Event()
-        self._uvicorn: uvicorn.Server | None = None
         self._told_to_stop = False
 
     async def run(self, on_import: Callable[[str], None] = lambda _: None) -> None:
@@ -90,8 +91,8 @@ class HostedServer:
     async def stop(self) -> None:
         """Let the server end its own way; afterwards, `run` has returned or may be cancelled."""
         self._told_to_stop = True
-        if self._uvicorn is not None:
-            self._uvicorn.should_exit = True
+        if self.started.is_set():
+            self._door.stop()
             with trio.move_on_after(2 * STOP_SECONDS):
                 await self._over.wait()
 
@@ -108,12 +109,47 @@ class HostedServer:
         )
 
     async def _serve(self, server: FastMCP[Any]) -> None:
-        # Imported here, not at the top: by now the gate is up, and these take their time.
-        import trio_asyncio
-        import uvicorn
-
         app = server.http_app(path=self.path)
-        hosted = self
+
+        async def serve() -> None:
+            async with app.router.lifespan_context(app):
+                await self._door.serve(app, self.started.set)
+
+        if isinstance(self._door, TrioCalls):
+            await serve()
+            return
+        # Imported here, not at the top: by now the gate is up, and it takes its time.
+        from gatehouse.asyncio_loop import aio_as_trio, open_loop
+
+        async with open_loop() as loop:
+            # By default an asyncio task that nobody awaits would take the whole loop down with it.
+            loop.set_exception_handler(log_background_error)
+            await aio_as_trio(serve)()
+
+
+class Door(Protocol):
+    """Where the requests of a hosted server come in."""
+
+    async def serve(self, app: App, started: Callable[[], None]) -> None:
+        """Let requests in to `app` until `stop` is called; calls `started` when they can come."""
+
+    def stop(self) -> None:
+        """Let `serve` return."""
+
+
+class Port:
+    """A port of the server's own, with FastMCP's own server: uvicorn, in trio-asyncio's loop.
+
+    `listeners` are bound already. Who does not show `secret` is turned away.
+    """
+
+    def __init__(self, listeners: list[socket.socket], secret: str) -> None:
+        self._listeners = listeners
+        self._secret = secret
+        self._uvicorn: uvicorn.Server | None = None
+
+    async def serve(self, app: App, started: Callable[[], None]) -> None:
+        import uvicorn
 
         class Server(uvicorn.Server):
             @contextmanager
@@ -122,27 +158,23 @@ class HostedServer:
 
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
                 await super().startup(sockets)
-                hosted.started.set()
+                started()
 
-        self._uvicorn = uvicorn_server = Server(
+        self._uvicorn = Server(
             uvicorn.Config(
                 FromGateOnly(app, self._secret),
-                lifespan="off",  # run below, so that its errors reach us as they are
+                lifespan="off",  # run by our caller, so that its errors reach us as they are
                 log_config=None,
                 access_log=False,  # it would log the query; the gate has logged the request already
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=STOP_SECONDS,
             )
         )
+        await self._uvicorn.serve(sockets=self._listeners)
 
-        async def serve() -> None:
-            async with app.router.lifespan_context(app):
-                await uvicorn_server.serve(sockets=self._listeners)
-
-        async with trio_asyncio.open_loop() as loop:
-            # By default an asyncio task that nobody awaits would take the whole loop down with it.
-            loop.set_exception_handler(log_background_error)
-            await trio_asyncio.aio_as_trio(serve)()
+    def stop(self) -> None:
+        if self._uvicorn is not None:
+            self._uvicorn.should_exit = True
 
 
 class FromGateOnly:
@@ -153,7 +185,7 @@ class FromGateOnly:
     and taken off here, so that the server never sees it.
     """
 
-    def __init__(self, app: Callable[..., Awaitable[None]], secret: str) -> None:
+    def __init__(self, app: App, secret: str) -> None:
         self._app = app
         self._secret = secret.encode("ascii")
         self._name = SECRET_HEADER.lower()

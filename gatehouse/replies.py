@@ -7,9 +7,10 @@ is JSON whose `error` is a string, which is what OAuth discovery expects of a 40
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from email.utils import formatdate
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 # The JSON-RPC codes that MCP leaves to implementations are -32000..-32019, of which -32000, -32001 and
@@ -33,9 +34,18 @@ class Reply:
 
     def fields(self) -> list[tuple[bytes, bytes]]:
         """All header fields, with the date and the length of the body."""
-        date = formatdate(usegmt=True).encode("ascii")
         length = [] if self.status == 204 else [(b"Content-Length", b"%d" % len(self.body))]
-        return [(b"Date", date), *self.headers, *length]
+        return [(b"Date", http_date()), *self.headers, *length]
+
+
+def http_date() -> bytes:
+    """The time as a Date field has it (RFC 9110 section 5.6.7)."""
+    return _http_date(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _http_date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode("ascii")
 
 
 def json_reply(status: int, content: dict[str, Any], *headers: tuple[bytes, bytes]) -> Reply:

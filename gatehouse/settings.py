@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+FOODWISE = "mcp_app:mcp"
 MIN_TOKEN_LENGTH = 32
 MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'  # noqa: S105
 
@@ -100,6 +101,8 @@ def _origins(value: str) -> str:
 
 Count = Annotated[int, BeforeValidator(_stripped), Field(ge=1)]
 Seconds = Annotated[float, BeforeValidator(_stripped), Field(gt=0, le=86_400)]
+Mode = Annotated[Literal["", "network", "inprocess"], BeforeValidator(_stripped)]
+Runtime = Annotated[Literal["", "asyncio", "trio"], BeforeValidator(_stripped)]
 Host = Annotated[str, BeforeValidator(_host)]
 Port = Annotated[int, BeforeValidator(_stripped), Field(ge=1, le=65535)]
 
@@ -117,8 +120,10 @@ class Settings(BaseSettings):
     upstream_host: Host = "127.0.0.1"
     upstream_port: Port = 7870
     upstream_path: Annotated[str, BeforeValidator(_endpoint_path)] = "/mcp"
-    mcp_app: Annotated[str, BeforeValidator(_import_string)] = "mcp_app:mcp"
+    mcp_app: Annotated[str, BeforeValidator(_import_string)] = FOODWISE
 
+    upstream_mode: Mode = ""
+    upstream_runtime: Runtime = ""
     upstream_keep_alive: bool = False
 
     allowed_hosts: Annotated[str, BeforeValidator(_stripped)] = ""
@@ -163,6 +168,22 @@ class Settings(BaseSettings):
     def hosts_upstream(self) -> bool:
         """Whether this program runs the MCP server itself, rather than finding it running."""
         return bool(self.mcp_app)
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the gate calls the hosted server directly, instead of through a port of its own."""
+        return (self.upstream_mode or ("inprocess" if self._foodwise else "network")) == "inprocess"
+
+    @property
+    def on_trio(self) -> bool:
+        """Whether the hosted server runs on Trio itself, instead of on asyncio in trio-asyncio."""
+        fast = self._foodwise and self.in_process
+        return (self.upstream_runtime or ("trio" if fast else "asyncio")) == "trio"
+
+    @property
+    def _foodwise(self) -> bool:
+        # Any FastMCP server works at a port and on asyncio; this one is known to need neither.
+        return self.mcp_app == FOODWISE
 
     @property
     def local_endpoint(self) -> str:
@@ -232,9 +253,24 @@ def _disagreements(settings: Settings) -> Iterator[tuple[set[str], str]]:
                 "others could reach the MCP server without passing the gate"
             ),
         )
+    if settings.in_process and not settings.hosts_upstream:
+        yield (
+            {"mcp_app", "upstream_mode"},
+            "UPSTREAM_MODE: inprocess needs a server to host; set MCP_APP, or UPSTREAM_MODE=network",
+        )
+    if settings.on_trio and not settings.in_process:
+        yield (
+            {"mcp_app", "upstream_mode", "upstream_runtime"},
+            (
+                "UPSTREAM_RUNTIME: trio needs UPSTREAM_MODE=inprocess, since the server that listens at "
+                "a port runs on asyncio"
+            ),
+        )
     everywhere = settings.host in {"0.0.0.0", "::"} and is_loopback(settings.upstream_host)  # noqa: S104
-    if settings.port == settings.upstream_port and (
-        everywhere or settings.host == settings.upstream_host
+    if (
+        not settings.in_process
+        and settings.port == settings.upstream_port
+        and (everywhere or settings.host == settings.upstream_host)
     ):
         yield (
             {"port", "upstream_port", "host", "upstream_host"},

@@ -37,8 +37,9 @@ class Transport(httpx.AsyncBaseTransport):
     another TransportError for everything that goes wrong later.
     """
 
-    def __init__(self, origin: httpcore.Origin) -> None:
+    def __init__(self, origin: httpcore.Origin, home: Transports) -> None:
         self._origin = origin
+        self._home = home
         # The target that counts is the one in a request's extensions.
         self._url = httpcore.URL(
             scheme=origin.scheme, host=origin.host, port=origin.port, target=b"/"
@@ -90,6 +91,13 @@ class Transport(httpx.AsyncBaseTransport):
     def expired(self) -> bool:
         """Whether a clean connection has rested too long, or the upstream has ended it."""
         return self._connection is None or self._connection.has_expired()
+
+    async def release(self, *, whole: bool) -> None:
+        """The exchange is over: keep the connection if it came to its whole, clean end, or close it."""
+        if whole:
+            await self._home.give_back(self)
+        else:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connection, whatever is going on in it; not to be cancelled."""
@@ -222,13 +230,13 @@ class Transports:
         return True
 
     async def take(self) -> Transport:
-        """A transport for one exchange; the caller gives it back or closes it."""
+        """A transport for one exchange; the caller releases it."""
         while self._free:
             _, transport = self._free.pop()
             if not transport.expired:
                 return transport
             await transport.aclose()
-        return Transport(self._origin)
+        return Transport(self._origin, self)
 
     async def give_back(self, transport: Transport) -> None:
         """Keep a transport whose exchange came to a clean end, or close it if it has served its time.

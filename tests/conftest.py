@@ -14,10 +14,12 @@ import trio
 
 from gate import Gate
 from gatehouse.credentials import SharedToken
+from gatehouse.inprocess import AsyncioCalls, Calls, TrioCalls
 from gatehouse.listeners import bind
 from gatehouse.serving import GateConfig, serve
 from gatehouse.settings import Settings
 from run import hypercorn_config
+from tests import bridge
 from tests.program import TOKEN
 from tests.wire import Head, Peer, Upstream
 
@@ -25,6 +27,23 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
+
+
+CALLS: dict[str, type[Calls]] = {"trio": TrioCalls, "asyncio": AsyncioCalls}
+
+WAYS: dict[str, dict[str, Any]] = {
+    "close": {"keep_alive": False},
+    "keep-alive": {"keep_alive": True},
+    "inprocess-trio": {"runtime": "trio"},
+    "inprocess-asyncio": {"runtime": "asyncio"},
+}
+
+
+network_only = pytest.mark.parametrize("way", ["close", "keep-alive"], indirect=True)
+"""For what makes no sense in one process: connections, and their failing."""
+
+one_way = pytest.mark.parametrize("way", ["close"], indirect=True)
+"""For what ends before the upstream comes into it."""
 
 
 @dataclass
@@ -81,12 +100,19 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    *, keep_alive: bool = True, started: trio.Event | None = None, **settings: Any
+    *,
+    keep_alive: bool = True,
+    runtime: str = "",
+    started: trio.Event | None = None,
+    **settings: Any,
 ) -> AsyncIterator[House]:
-    """A gate and its upstream, until the block ends."""
+    """A gate and its upstream, until the block ends. With `runtime`, the two are in one process."""
     async with trio.open_nursery() as nursery:
         upstream = Upstream()
         await nursery.start(upstream.serve)
+        calls = CALLS[runtime]("127.0.0.1:7870") if runtime else None
+        if calls:
+            await nursery.start(bridge.serve, calls, upstream)
         listeners = bind("PORT", "127.0.0.1", 0)
         port = listeners[0].getsockname()[1]
         given = Settings(
@@ -97,7 +123,7 @@ async def open_house(
             mcp_app="",
             **{"allowed_hosts": "gate.example,127.0.0.1", **settings},
         )
-        gate = Gate(given, SharedToken(TOKEN), started=started)
+        gate = Gate(given, SharedToken(TOKEN), calls=calls, started=started)
         config = hypercorn_config(given, listeners)
         stop = trio.Event()
         async with trio.open_nursery() as gate_nursery:
@@ -113,9 +139,15 @@ def keep_alive(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The way to the upstream: every test runs on all of them."""
+    return WAYS[request.param]
+
+
 @pytest.fixture
-async def house(keep_alive: bool) -> AsyncIterator[House]:
-    async with open_house(keep_alive=keep_alive) as house:
+async def house(way: dict[str, Any]) -> AsyncIterator[House]:
+    async with open_house(**way) as house:
         yield house
 
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from gatehouse.framing import METHODS, malformation
 from gatehouse.headers import CONTROL
 from gatehouse.settings import Settings
+from gatehouse.transports import Transports
 from tests.conftest import BEARER, House, open_house
 from tests.program import TOKEN, running
 from tests.wire import SECONDS, Head, Peer, answer
@@ -77,6 +78,7 @@ async def until_level(descriptors: int, tasks: int, house: House) -> None:
 
 
 def leaked(descriptors: int, tasks: int, house: House) -> tuple[int, int]:
+    assert isinstance(house.gate.transports, Transports)
     resting = len(house.gate.transports._free)  # noqa: SLF001 - there is no other way to know
     open_now, living = level()
     return max(open_now - descriptors - 2 * resting, 0), max(living - tasks - resting, 0)

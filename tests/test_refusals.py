@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.conftest import BEARER, House
+from tests.conftest import BEARER, House, network_only, one_way
 from tests.program import TOKEN
 from tests.test_routes import DISCOVERY, ODD
 
@@ -133,7 +133,7 @@ async def test_discovery_and_unknown_paths_are_a_json_404(
     assert house.upstream.heads == []
 
 
-@pytest.mark.parametrize("keep_alive", [False], indirect=True)
+@one_way
 @pytest.mark.parametrize("path", [path for path in ODD if path != "host:443"])
 async def test_odd_paths_are_404_with_a_good_token_and_never_forwarded(
     house: House, path: str
@@ -149,6 +149,7 @@ async def test_health_is_ok_while_the_gate_lives(house: House) -> None:
         assert (head.status, json.loads(body)) == (200, {"status": "ok"})
 
 
+@network_only
 async def test_ready_says_whether_the_upstream_accepts_connections(house: House) -> None:
     head, _ = await house.request(b"/ready", token=False)
     assert head.status == 200
@@ -180,6 +181,7 @@ async def test_a_page_refuses_other_methods(house: House, path: bytes) -> None:
     assert json.loads(body)["error"] == "method_not_allowed"
 
 
+@network_only
 async def test_the_landing_page_shows_how_to_connect_and_no_secret(house: House) -> None:
     head, body = await house.request(b"/?logs=container&__theme=dark")
     page = body.decode()

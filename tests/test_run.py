@@ -245,6 +245,7 @@ def test_if_the_hosted_server_dies_the_program_says_so_and_ends_with_1(tmp_path:
         "    yield {}\n"
         "def end(task):\n"
         "    import gc, uvicorn\n"
+        "    gc.unfreeze()\n"
         "    for found in gc.get_objects():\n"
         "        if isinstance(found, uvicorn.Server): found.should_exit = True\n"
         "mcp = FastMCP('mortal', lifespan=lifespan)\n"
@@ -290,7 +291,7 @@ def test_a_port_in_use_is_one_clear_line_and_status_2(tmp_path: Path, setting: s
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = str(holder.getsockname()[1])
-        with running(tmp_path, **{setting: port}) as program:
+        with running(tmp_path, UPSTREAM_MODE="network", **{setting: port}) as program:
             assert program.process.wait(20) == 2
             (line,) = program.output.splitlines()
             assert line.startswith(f"{setting}: 127.0.0.1:{port} is already in use")

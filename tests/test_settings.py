@@ -94,10 +94,24 @@ def test_what_makes_sense_is_accepted(
         ({"MCP_AUTH_TOKEN": "with space " * 5}, "MCP_AUTH_TOKEN: may hold visible ASCII"),
         ({"MCP_AUTH_TOKEN": "ö" * 40}, "MCP_AUTH_TOKEN: may hold visible ASCII"),
         ({"UPSTREAM_HOST": "0.0.0.0"}, "UPSTREAM_HOST: must be a loopback address"),
-        ({"UPSTREAM_PORT": "7860"}, "UPSTREAM_PORT: is the gate's own PORT"),
+        ({"UPSTREAM_PORT": "7860", "MCP_APP": ""}, "UPSTREAM_PORT: is the gate's own PORT"),
         (
-            {"UPSTREAM_PORT": "7860", "HOST": "0.0.0.0", "MCP_AUTH_TOKEN": TOKEN},
+            {"UPSTREAM_PORT": "7860", "HOST": "0.0.0.0", "MCP_AUTH_TOKEN": TOKEN, "MCP_APP": "a:b"},
             "UPSTREAM_PORT: is the gate's own PORT",
+        ),
+        ({"UPSTREAM_MODE": "port"}, "UPSTREAM_MODE: "),
+        ({"UPSTREAM_RUNTIME": "uvloop"}, "UPSTREAM_RUNTIME: "),
+        (
+            {"UPSTREAM_MODE": "inprocess", "MCP_APP": ""},
+            "UPSTREAM_MODE: inprocess needs a server to host",
+        ),
+        (
+            {"UPSTREAM_RUNTIME": "trio", "MCP_APP": "a:b"},
+            "UPSTREAM_RUNTIME: trio needs UPSTREAM_MODE=inprocess",
+        ),
+        (
+            {"UPSTREAM_RUNTIME": "trio", "UPSTREAM_MODE": "network"},
+            "UPSTREAM_RUNTIME: trio needs UPSTREAM_MODE=inprocess",
         ),
     ],
 )
