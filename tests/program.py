@@ -34,6 +34,7 @@ class Program:
     """A running `run.py`: where it listens, and what it has printed so far."""
 
     def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+        self.settings = settings
         self.port = free_port()
         self.upstream_port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"

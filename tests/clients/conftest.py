@@ -49,9 +49,16 @@ def discreet(folder: Path, **settings: str) -> Iterator[Program]:
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+def upstream_mode() -> str:
+    """How the gate reaches the probe server: UPSTREAM_MODE."""
+    return "network"
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory, upstream_mode: str) -> Iterator[Program]:
     """The program in front of the probe server, with TOKEN."""
-    with discreet(tmp_path_factory.mktemp("program"), MCP_APP="probe_server:mcp") as program:
+    folder = tmp_path_factory.mktemp("program")
+    with discreet(folder, MCP_APP="probe_server:mcp", UPSTREAM_MODE=upstream_mode) as program:
         program.wait_for("/ready")
         yield program
 

@@ -92,6 +92,13 @@ async def client_session(url: str, headers: dict[str, str], mode: str) -> AsyncI
 if TYPE_CHECKING:
     Connect = Callable[[str, dict[str, str], str], AbstractAsyncContextManager[Connection]]
 
+
+@pytest.fixture(scope="session", params=["network", "inprocess"])
+def upstream_mode(request: pytest.FixtureRequest) -> str:
+    """Both ways to the probe server, which needs asyncio."""
+    return str(request.param)
+
+
 every_client = pytest.mark.parametrize(
     "connect", [fastmcp_client, mcp_client, client_session], ids=lambda connect: connect.__name__
 )
