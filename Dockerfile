@@ -3,7 +3,7 @@
 FROM python:3.13.9-slim-bookworm AS build
 WORKDIR /app
 COPY requirements.txt ./
-RUN python -m venv .venv && .venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+RUN python -m venv .venv && .venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
 
 FROM python:3.13.9-slim-bookworm
 # A Space runs its container as UID 1000. The program belongs to root, so it cannot change itself.
