@@ -83,6 +83,8 @@ def configure_logging(secrets: Iterable[str], stream: TextIO | None = None) -> N
     handler.setFormatter(RedactingFormatter(Redactor(secrets)))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+    # What no line of ours shows need not be found out: «Optimization» in Python's Logging HOWTO.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
 

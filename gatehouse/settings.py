@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -199,6 +200,7 @@ class Settings(BaseSettings):
         return f"https://{space_hosts[0]}/mcp" if space_hosts else self.local_endpoint
 
 
+@lru_cache(maxsize=64)  # it is asked of each request's Host
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`; a name other than localhost counts as no."""
     if host.lower() == "localhost":
