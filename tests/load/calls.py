@@ -1,62 +1,157 @@
-"""Sends small tools/call requests over kept connections: `python -m tests.load.calls PORT COUNT TOKEN`.
+"""Sends small tools/call requests over kept connections: `python -m tests.load.calls PORT COUNT`.
 
-On raw sockets, since what is measured is the server, and both share the machine.
+On raw sockets, since what is measured is the server, and both share the machine. The eras of the protocol:
+modern (2026-07-28), stateless (2025-11-25, to a server without sessions) and stateful (with them).
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import sys
+import json
+from typing import Any
 
 CONNECTIONS = 8
-BODY = (
-    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","arguments":{"a":3,"b":4},'
-    b'"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",'
-    b'"io.modelcontextprotocol/clientCapabilities":{}}}}'
-)
+ERAS = ("modern", "stateless", "stateful")
+MODERN, LEGACY = "2026-07-28", "2025-11-25"
+ENVELOPE = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+HELLO = {
+    "protocolVersion": LEGACY,
+    "capabilities": {},
+    "clientInfo": {"name": "tests.load", "version": "1"},
+}
 
 
-def request(port: int, token: str) -> bytes:
-    """A call as the Python SDK sends it."""
+def request(port: int, token: str, path: str = "/mcp", body: bytes = b"", *fields: str) -> bytes:
+    """A request as the Python SDK sends it: a POST if it has a body, else a GET."""
     lines = [
-        "POST /mcp HTTP/1.1",
+        f"{'POST' if body else 'GET'} {path} HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
         "Accept: application/json, text/event-stream",
         "Accept-Encoding: gzip, deflate",
         "Content-Type: application/json",
         "User-Agent: tests.load",
-        "MCP-Protocol-Version: 2026-07-28",
-        "Mcp-Method: tools/call",
-        "Mcp-Name: add",
+        *fields,
         f"Authorization: Bearer {token}",
-        f"Content-Length: {len(BODY)}",
     ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + BODY
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def call(port: int, count: int, token: str) -> None:
-    """Make `count` calls, one after the other, on one connection."""
-    sent = request(port, token)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for _ in range(count):
-        writer.write(sent)
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        status = int(head.split(b" ")[1])
-        if status not in (200, 401):
-            raise SystemExit(f"unexpected answer: {head!r}")
-        length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-        await reader.readexactly(length)
-        if b"\r\nconnection: close" in head:  # Hypercorn's limit of requests on one connection
-            writer.close()
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.close()
+def modern_request(port: int, token: str, method: str, **params: Any) -> bytes:
+    """A JSON-RPC request of the protocol's newest version, which needs no handshake."""
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": ENVELOPE}}
+    fields = [f"MCP-Protocol-Version: {MODERN}", f"Mcp-Method: {method}"]
+    if name := params.get("name"):
+        fields.append(f"Mcp-Name: {name}")
+    return request(port, token, "/mcp", in_json(message), *fields)
 
 
-async def main(port: int, count: int, token: str) -> None:
-    """Make `count` calls over CONNECTIONS connections at a time."""
-    each = count // CONNECTIONS
-    await asyncio.gather(*(call(port, each, token) for _ in range(CONNECTIONS)))
+def legacy_request(port: int, token: str, session: str, message: dict[str, Any]) -> bytes:
+    """A JSON-RPC message of the version with the handshake; `session` is empty for none."""
+    fields = [f"MCP-Protocol-Version: {LEGACY}"]
+    if session:
+        fields.append(f"Mcp-Session-Id: {session}")
+    return request(port, token, "/mcp", in_json({"jsonrpc": "2.0", **message}), *fields)
+
+
+def in_json(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+class UnexpectedError(Exception):
+    """The server did not answer as it should; the text is what it did."""
+
+
+class Caller:
+    """One connection, opened anew when the server ends it."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.port: int = options.port
+        self.wanted: int = options.status
+
+    async def run(self, count: int, delay: float) -> None:
+        """Make `count` calls one after the other, the first after a delay if they have a rate."""
+        await self.connect()
+        session = await self.handshake() if self.options.era == "stateful" else ""
+        sent = self.call(session)
+        pause = CONNECTIONS / self.options.rate if self.options.rate else 0.0
+        loop = asyncio.get_running_loop()
+        due = loop.time() + delay
+        for _ in range(count):
+            if pause:
+                await asyncio.sleep(due - loop.time())
+                due += pause
+            head, body = await self.exchange(sent)
+            if self.wanted == 200 and b'"text":"7"' not in body:
+                raise UnexpectedError(head, body)
+        self.writer.close()
+
+    def call(self, session: str) -> bytes:
+        """The bytes of a call."""
+        tool = {"name": self.options.tool, "arguments": {"a": 3, "b": 4}}
+        if self.options.era == "modern":
+            return modern_request(self.port, self.options.token, "tools/call", **tool)
+        message = {"id": 1, "method": "tools/call", "params": tool}
+        return legacy_request(self.port, self.options.token, session, message)
+
+    async def handshake(self) -> str:
+        """Open a session; returns its name."""
+        hello = {"id": 0, "method": "initialize", "params": HELLO}
+        head, _ = await self.exchange(legacy_request(self.port, self.options.token, "", hello))
+        session = head.partition(b"mcp-session-id:")[2].partition(b"\r\n")[0].strip().decode()
+        done = {"method": "notifications/initialized"}
+        self.wanted = 202
+        await self.exchange(legacy_request(self.port, self.options.token, session, done))
+        self.wanted = self.options.status
+        return session
+
+    async def connect(self) -> None:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def exchange(self, sent: bytes) -> tuple[bytes, bytes]:
+        """Send a request; returns the answer's head, in lower case, and its body."""
+        self.writer.write(sent)
+        head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+        if int(head.split(b" ")[1]) != self.wanted:
+            raise UnexpectedError(head)
+        body = await self.body(head)
+        if b"\r\nconnection: close" in head:  # a limit of requests on one connection
+            self.writer.close()
+            await self.connect()
+        return head, body
+
+    async def body(self, head: bytes) -> bytes:
+        """Read a body: of a length, or in chunks."""
+        if b"\r\ntransfer-encoding: chunked" not in head:
+            length = head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
+            return await self.reader.readexactly(int(length or 0))
+        body = b""
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            body += (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readexactly(2)
+        return body
+
+
+async def main(options: argparse.Namespace) -> None:
+    """Make all calls, over CONNECTIONS connections at a time."""
+    each = options.count // CONNECTIONS
+    apart = 1 / options.rate if options.rate else 0.0
+    await asyncio.gather(*(Caller(options).run(each, i * apart) for i in range(CONNECTIONS)))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("count", type=int, help=f"calls in all, a multiple of {CONNECTIONS}")
+    parser.add_argument("--token", default="")
+    parser.add_argument("--era", choices=ERAS, default=ERAS[0])
+    parser.add_argument("--tool", default="add")
+    parser.add_argument("--rate", type=float, default=0, help="calls a second; 0: all there is")
+    parser.add_argument("--status", type=int, default=200, help="that is to come back")
+    asyncio.run(main(parser.parse_args()))
