@@ -451,12 +451,11 @@ class Connection:
             except trio.WouldBlock:
                 await self._send_lock.acquire()
             try:
-                self.write_deadline = trio.current_time() + self.config.write_timeout
-                await self.stream.send_all(data)
+                await self._send_all(data)
             finally:
                 self.write_deadline = math.inf
                 self._send_lock.release()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (OSError, trio.ClosedResourceError):
             self.cut()
         except trio.Cancelled:
             self.cut()  # half of it may be out, so nothing can follow
@@ -464,6 +463,13 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - see above
             self._fail(error)
             self.cut()
+
+    async def _send_all(self, data: bytes) -> None:
+        """Send `data`; the client has got time anew for each piece of it that the kernel takes."""
+        rest = memoryview(data)
+        while rest:
+            self.write_deadline = trio.current_time() + self.config.write_timeout
+            rest = rest[await self.stream.socket.send(rest) :]
 
     async def _end(self) -> None:
         """Say that nothing more will come, and drop what still comes in. Raises ClientGoneError."""

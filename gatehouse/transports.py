@@ -30,6 +30,10 @@ IDLE_SECONDS = 15.0
 we close first: a server that closes just as a POST comes in would lose it."""
 
 
+FIRST_READ, LARGEST_READ = 64 * 1024, 256 * 1024
+"""How much of an answer is read at a time: more once there is more, since each piece costs the same."""
+
+
 class Transport(httpx.AsyncBaseTransport):
     """One connection to `origin`, opened at the first request.
 
@@ -150,10 +154,12 @@ class Wire(httpcore.AsyncNetworkStream):
         self._stream = stream
         self._held = b""
         self._hold = False
+        self._most = FIRST_READ
 
     def hold_head(self) -> None:
-        """Keep what is written next until something else is written, or read."""
+        """A request begins: keep what is written next until something else is written, or read."""
         self._hold = True
+        self._most = FIRST_READ
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
         if self._hold:
@@ -171,9 +177,12 @@ class Wire(httpcore.AsyncNetworkStream):
         if self._held:
             await self.write(b"")
         try:
-            return bytes(await self._stream.receive_some(max_bytes))
+            data = await self._stream.receive_some(self._most)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise httpcore.ReadError(str(error)) from error
+        if len(data) == self._most < LARGEST_READ:
+            self._most *= 2
+        return data
 
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self._stream)

@@ -37,7 +37,10 @@ import trio
 from rich.console import Console
 from rich.progress import Progress
 
-from tests.load.plot import Kind, Step, draw, quantile, tables, usage
+from tests.load import calls
+from tests.load.calls import ENVELOPE, LEGACY, MODERN
+from tests.load.plot import Kind, Step, draw, quantile, tables
+from tests.load.processes import allow_many_files, usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +52,6 @@ PAUSE_SECONDS = 0.1  # after a failure, or a gate that is gone would fill the ta
 BAR_SECONDS, LINE_SECONDS = 0.25, 1.0
 OPENING = 16  # streams at a time; with more, the first byte of each would wait for the others
 SPARE_FILES = 64
-MODERN, LEGACY = "2026-07-28", "2025-11-25"
 HEAD, FIRST_BYTE = "stream head", "first byte"
 
 
@@ -155,15 +157,19 @@ class Load:
                 else:
                     await trio.sleep(PAUSE_SECONDS)
 
-        cpu_before, _ = usage(self.options.pid)
+        cpu_before, _ = self.usage()
         async with trio.open_nursery() as nursery:
             for client in self.clients:
                 nursery.start_soon(keep_calling, client)
-        cpu, mib = usage(self.options.pid)
+        cpu, mib = self.usage()
         elapsed = trio.current_time() - began
         self.calling_seconds += elapsed
         cpu_ms = (cpu - cpu_before) / len(taken) * 1000 if taken else math.nan
         return Step(self.held, len(taken) / elapsed, quantile(taken, 0.5) * 1000, cpu_ms, mib)
+
+    def usage(self) -> tuple[float, float]:
+        """What the gate has used, if we were told which process it is."""
+        return usage(self.options.pid) if self.options.pid else (math.nan, math.nan)
 
     # Streams.
 
@@ -287,18 +293,13 @@ class Load:
 
 def modern(method: str, **params: Any) -> Request:
     """A request of MCP 2026-07-28, which needs no session."""
-    prefix = "io.modelcontextprotocol/"
-    meta = {f"{prefix}protocolVersion": MODERN, f"{prefix}clientCapabilities": {}}
     fields = {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
     if "name" in params:
         fields["Mcp-Name"] = params["name"]
-    return Request(method, {**params, "_meta": meta}, fields)
+    return Request(method, {**params, "_meta": ENVELOPE}, fields)
 
 
-CLIENT = {"name": "tests.load", "version": "1"}
-HELLO = Request(
-    "initialize", {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT}, {}
-)
+HELLO = Request("initialize", calls.HELLO, {})
 
 
 def in_session(session: str) -> dict[str, str]:
@@ -391,7 +392,7 @@ def allow_files(count: int) -> None:
         raise CannotBeginError(
             f"This needs {count} file descriptors, and may have {most}: ulimit -Hn"
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    allow_many_files()
 
 
 async def carry(options: argparse.Namespace, console: Console) -> int:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
-import resource
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.box import MARKDOWN
@@ -17,6 +13,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
@@ -43,26 +40,6 @@ class Step(NamedTuple):
 def quantile(values: Sequence[float], share: float) -> float:
     """The least of the values that so large a share of them does not exceed; NaN if there are none."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else math.nan
-
-
-def usage(root: int | None) -> tuple[float, float]:
-    """CPU seconds that a process and its descendants have used, and MiB that they hold; NaN if it is gone.
-
-    From proc(5), «stat»: utime and stime (fields 14 and 15), cutime and cstime (those of children that
-    have ended), and rss (24). A page that several share counts for each.
-    """
-    stats: dict[int, list[str]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
-            stats[int(path.parent.name)] = path.read_text().rpartition(")")[2].split()
-    if root is None or root not in stats or stats[root][0] == "Z":  # a zombie holds nothing
-        return math.nan, math.nan
-    tree = [root]
-    for pid in tree:
-        tree += [child for child, stat in stats.items() if int(stat[1]) == pid]
-    ticks = sum(int(number) for pid in tree for number in stats[pid][11:15])
-    pages = sum(int(stats[pid][21]) for pid in tree)
-    return ticks / os.sysconf("SC_CLK_TCK"), pages * resource.getpagesize() / 2**20
 
 
 def kib_a_stream(first: Step, step: Step) -> float:

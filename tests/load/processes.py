@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import resource
 import signal
@@ -49,7 +50,7 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """User and system time so far: its own, and that of all its descendants, living or ended."""
-        return tree_cpu_seconds(self.process.pid)
+        return usage(self.process.pid)[0]
 
     def memory(self) -> int:
         """The memory it holds now, in KiB."""
@@ -163,25 +164,24 @@ def allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def tree_cpu_seconds(root: int) -> float:
-    """User and system time of a process and its descendants.
+def usage(root: int) -> tuple[float, float]:
+    """CPU seconds that a process and its descendants have used, and MiB that they hold; NaN if it is gone.
 
-    From proc(5), «stat»: utime and stime (fields 14 and 15) of each that lives, and cutime and cstime
-    (16 and 17), in which a process keeps the time of its children that have ended.
+    From proc(5), «stat»: utime and stime (fields 14 and 15), cutime and cstime (those of children that
+    have ended), and rss (24). A page that several share counts for each.
     """
-    fields: dict[int, list[str]] = {}
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with suppress(OSError):  # it has ended meanwhile
-                after_name = (folder / "stat").read_text().rpartition(")")[2].split()
-                fields[int(folder.name)] = after_name
-                children.setdefault(int(after_name[1]), []).append(int(folder.name))
-    ticks, tree = 0, [root]
+    stats: dict[int, list[str]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            stats[int(path.parent.name)] = path.read_text().rpartition(")")[2].split()
+    if root not in stats or stats[root][0] == "Z":  # a zombie holds nothing
+        return math.nan, math.nan
+    tree = [root]
     for pid in tree:
-        ticks += sum(map(int, fields[pid][11:15]))
-        tree += children.get(pid, [])
-    return ticks / TICKS
+        tree += [child for child, stat in stats.items() if int(stat[1]) == pid]
+    ticks = sum(int(number) for pid in tree for number in stats[pid][11:15])
+    pages = sum(int(stats[pid][21]) for pid in tree)
+    return ticks / TICKS, pages * resource.getpagesize() / 2**20
 
 
 def accepts(port: int) -> bool:
