@@ -10,7 +10,7 @@ FROM python:3.13.9-slim-bookworm
 RUN useradd --create-home --uid 1000 user
 WORKDIR /app
 COPY --from=build /app/.venv .venv
-COPY gate.py mcp_app.py run.py ./
+COPY gate.py mcp_app.py run.py tokens.tom[l] ./
 COPY gatehouse gatehouse
 COPY pantry pantry
 ENV PATH=/app/.venv/bin:$PATH \
@@ -18,6 +18,7 @@ ENV PATH=/app/.venv/bin:$PATH \
     HOST=0.0.0.0 \
     PORT=7860 \
     SQLITE_PATH=/home/user/foodwise.sqlite3 \
+    STATE_DB=/home/user/gate-state.sqlite3 \
     PYTHONUNBUFFERED=1
 USER 1000
 EXPOSE 7860

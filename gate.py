@@ -5,13 +5,13 @@ The walk of a request, which is also the order of this file:
 1.  `Gate.__call__` answers lifespan, refuses WebSockets, and hands HTTP to `handle`.
 2.  `decide` looks at the request line and the header fields. What is malformed is refused; a page of our
     own is answered at once. For the MCP endpoint `refusal` goes through the questions in their order:
-    by what name and from what page does it come, what token does it bring, is there room for it. Only
-    then is a byte of the body read.
+    by what name and from what page does it come, what token does it bring, is there room for it, and
+    may it do that (`gatehouse/permits.py`). Only then is a byte of the body read.
 3.  `forward` makes the outbound request from the raw path and query: every end-to-end header field,
     without the credentials, and sends it through a transport of its own.
-4.  `RequestBody` feeds the client's body to the upstream chunk by chunk, as fast as the upstream takes
-    it. Then the exchange's watcher takes over `receive`: a client that leaves cancels the exchange.
-    Only an exchange that is not over in a moment gets one.
+4.  The exchange's `RequestBody` (`gatehouse/exchange.py`) feeds the client's body to the upstream chunk
+    by chunk, as fast as the upstream takes it. Then the exchange's watcher takes over `receive`: a client
+    that leaves cancels the exchange. Only an exchange that is not over in a moment gets one.
 5.  `relay` hands the response back as it arrives: the head at once, each chunk as it comes, undecoded.
     Into an event stream that stays silent the watcher writes a comment, between two whole events.
 
@@ -28,79 +28,69 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import httpx
 import trio
 
-from gatehouse import replies
+from gatehouse import records, replies
+from gatehouse.client_address import client_address
 from gatehouse.credentials import AmbiguousCredentialsError, credentials_from, without_key
-from gatehouse.events import COMMENT, EventBorders
+from gatehouse.exchange import BodyTooLargeError, ClientLeftError, Exchange
 from gatehouse.framing import malformation
 from gatehouse.headers import (
+    PRINCIPAL_HEADER,
     SECRET_HEADER,
-    announces_body,
     is_event_stream,
     request_headers,
     response_headers,
     sound,
     value_of,
 )
+from gatehouse.keyring import Keyring
 from gatehouse.landing import landing_page
+from gatehouse.limits import FailureThrottle
 from gatehouse.logs import without_text
 from gatehouse.origins import CORS, Origins, cors_headers, preflight
+from gatehouse.rates import parse_rate
+from gatehouse.replies import Reply
 from gatehouse.routes import Route, route_of, upstream_path
-from gatehouse.serving import HOLD_HEAD
+from gatehouse.settings import OFF
 from gatehouse.transports import Transports
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
     from gatehouse.credentials import Verifier
-    from gatehouse.headers import Headers
     from gatehouse.inprocess import Call, Calls
-    from gatehouse.replies import Reply
+    from gatehouse.metrics import Metrics
+    from gatehouse.permits import Permits
+    from gatehouse.records import Observer
     from gatehouse.settings import Settings
     from gatehouse.transports import Transport
 
 logger = logging.getLogger("gate")
-access = logging.getLogger("gate.access")
-
-LINGER_SECONDS, LINGER_BYTES = 1.0, 1024 * 1024
-"""How long, and how much of, a refused body is still read, so that the client gets to read the
-refusal instead of a reset connection (RFC 9112 section 9.6)."""
-
-LEAST_BYTES_PER_SECOND = 1024
-"""A body that comes faster than this may take as long as it is large."""
-
-FIRST_COMMENT_SECONDS = 0.25
-"""How soon a silent event stream gets its first comment: some fronts hold back the head until then."""
 
 WATCH_SECONDS = 0.025
 """An exchange that is not over by then gets a watcher, at the latest when as much again is over. Most are
 over before, and the task would be a fifth of what they cost."""
 
+REVOKED_LOOK_SECONDS = 1.0
+"""How often it is looked for exchanges whose token is no longer good."""
+
 REDIRECTS = frozenset(range(300, 400)) - {304}  # 304 is an answer; the others point elsewhere
-
-
-class ClientLeftError(Exception):
-    """The client went away before its request was complete."""
-
-
-class BodyTooLargeError(Exception):
-    """The request's body is larger than MAX_BODY_BYTES."""
 
 
 class Gate:
     """The ASGI callable.
 
-    `verifier` turns credentials into a principal. `calls` carries the requests to an upstream in this
-    process; without it they go over the network. For an upstream that this program hosts, `started` is
-    set when it is up, and `secret` is what it wants to see over the network, or it answers nobody. `name`
-    is what the landing page calls the upstream; it may be set later.
+    `verifier` turns credentials into a principal, and `permits`, if there are any, say what that one may
+    do. `calls` carries the requests to an upstream in this process; without it they go over the network.
+    For an upstream that this program hosts, `started` is set when it is up, and `secret` is what it wants
+    to see over the network, or it answers nobody. `name` is what the landing page calls the upstream; it
+    may be set later, and so may `observers`, which get a record of each request, and `metrics`.
     """
 
     def __init__(
@@ -108,6 +98,7 @@ class Gate:
         settings: Settings,
         verifier: Verifier,
         *,
+        permits: Permits | None = None,
         calls: Calls | None = None,
         started: trio.Event | None = None,
         secret: str = "",
@@ -116,12 +107,17 @@ class Gate:
         self.settings = settings
         self.verifier = verifier
         self.name = name
+        self.observers: list[Observer] = [records.write]
+        self.metrics: Metrics | None = None
         self.transports: Transports | Calls = calls or Transports(
             settings.upstream_host,
             settings.upstream_port,
             keep_alive=settings.hosts_upstream or settings.upstream_keep_alive,
         )
         self._origins = Origins(settings)
+        self._permits = permits
+        self._failures = failures_of(settings)
+        self._may_measure = metrics_verifier(settings)
         self._authority = self.transports.authority.encode("ascii")
         self._endpoint = settings.upstream_path.encode("ascii")
         self._secret = secret.encode("ascii")
@@ -147,6 +143,8 @@ class Gate:
     async def lifespan(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         async with trio.open_nursery() as watchers:
             watchers.start_soon(self.start_watchers, watchers)
+            if self._permits is not None:
+                watchers.start_soon(self.end_revoked)
             while (await receive())["type"] != "lifespan.shutdown":
                 await send({"type": "lifespan.startup.complete"})
             watchers.cancel_scope.cancel()
@@ -167,6 +165,38 @@ class Gate:
                 exchange.start_watcher(watchers)
             else:
                 self._some_unwatched = trio.Event()
+
+    async def end_revoked(self) -> None:
+        """End every exchange whose token was revoked, or has expired, while it was in flight."""
+        while True:
+            await trio.sleep(REVOKED_LOOK_SECONDS)
+            for exchange in self._in_flight:
+                if exchange.principal and not self.verifier.in_force(exchange.principal):
+                    exchange.revoke()
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being carried."""
+        return len(self._in_flight)
+
+    @property
+    def open_streams(self) -> int:
+        """How many of them are being answered with an event stream."""
+        return sum(exchange.carries_events for exchange in self._in_flight)
+
+    def measure(self, *, connections: Callable[[], int], redact: Callable[[str], str]) -> None:
+        """Count from now on, for the page of figures. `connections` tells how many there are; no name that
+        `redact` changes is on the page.
+        """
+        from gatehouse.metrics import Metrics  # it takes a while, so only for those who measure
+
+        self.metrics = Metrics(
+            in_flight=lambda: self.in_flight,
+            open_streams=lambda: self.open_streams,
+            connections=connections,
+            redact=redact,
+        )
+        self.observers.append(self.metrics)
 
     async def drain(self) -> None:
         """Take no new requests; return when those in flight are over, or GRACE_SECONDS are.
@@ -195,7 +225,9 @@ class Gate:
             if not exchange.status:
                 await exchange.reply(replies.FAILED)
         finally:
-            exchange.log()
+            record = exchange.record()
+            for observe in self.observers:
+                observe(record)
 
     async def decide(self, exchange: Exchange) -> None:
         scope = exchange.scope
@@ -204,18 +236,20 @@ class Gate:
             return
         route = route_of(scope["raw_path"])
         if route is not Route.MCP:
-            await exchange.reply(await self.page(route, scope["method"]))
-        elif reply := self.refusal(exchange) or await self.not_started():
+            await exchange.reply(await self.page(route, exchange))
+        elif reply := await self.refusal(exchange) or await self.not_started():
             await exchange.reply(reply)
         else:
             await self.forward(exchange)
 
-    async def page(self, route: Route, method: str) -> Reply:
-        """What the gate answers itself, to anybody."""
-        if route is Route.NOWHERE:
+    async def page(self, route: Route, exchange: Exchange) -> Reply:
+        """What the gate answers itself: to anybody, but for the figures."""
+        if route is Route.NOWHERE or (route is Route.METRICS and self.metrics is None):
             return replies.NOT_FOUND
-        if method not in {"GET", "HEAD"}:
+        if exchange.scope["method"] not in {"GET", "HEAD"}:
             return replies.METHOD_NOT_ALLOWED
+        if self.metrics is not None and route is Route.METRICS:
+            return self.identify(exchange, self._may_measure) or figures(self.metrics)
         if route is Route.HEALTH:
             return replies.ALIVE
         ready = not self._draining and await self.transports.upstream_accepts()
@@ -223,10 +257,9 @@ class Gate:
             return replies.READY if ready else replies.NOT_READY
         return landing_page(self.settings.public_endpoint, self.name, ready=ready)
 
-    def refusal(self, exchange: Exchange) -> Reply | None:
+    async def refusal(self, exchange: Exchange) -> Reply | None:
         """The reply to a request that is not let in to the MCP endpoint, or None for one that is."""
-        scope = exchange.scope
-        headers = scope["headers"]
+        scope, headers = exchange.scope, exchange.headers
         origin = value_of(headers, b"origin")
         if reply := self._origins.refusal(value_of(headers, b"host") or b"", origin):
             return reply
@@ -234,17 +267,40 @@ class Gate:
             exchange.cors = cors_headers(origin)
             if scope["method"] == "OPTIONS" and value_of(headers, b"access-control-request-method"):
                 return preflight(value_of(headers, b"access-control-request-headers") or b"")
-        try:
-            credentials = credentials_from(headers, scope["query_string"])
-        except AmbiguousCredentialsError:
-            return replies.AMBIGUOUS_CREDENTIALS
-        if self.verifier(credentials) is None:
-            return replies.CHALLENGE
+        if reply := self.identify(exchange, self.verifier):
+            return reply
         if self._draining:
             return replies.DRAINING
         if int(value_of(headers, b"content-length") or 0) > self.settings.max_body_bytes:
             return replies.BODY_TOO_LARGE
+        if self._permits is not None and exchange.principal is not None:
+            return await self._permits.refusal(exchange.principal, scope["raw_path"], headers)
         return None
+
+    def identify(self, exchange: Exchange, verifier: Verifier) -> Reply | None:
+        """Find out who it is; a reply if that is nobody.
+
+        The credentials are compared first, and only failures are counted: however many come from an
+        address, a good token that comes from there, too, is let in.
+        """
+        try:
+            credentials = credentials_from(exchange.headers, exchange.scope["query_string"])
+        except AmbiguousCredentialsError:
+            return replies.AMBIGUOUS_CREDENTIALS
+        exchange.principal = verifier(credentials)
+        if exchange.principal is not None:
+            return None
+        if credentials and self._failures is not None:
+            seconds = self._failures.retry_after(self.address_of(exchange.scope))
+            if seconds is not None:
+                return replies.too_many_failures(seconds)
+        return replies.CHALLENGE
+
+    def address_of(self, scope: HTTPScope) -> str:
+        """The client's address: the other end of the connection, or whom the trusted fronts name."""
+        peer = scope["client"][0] if scope["client"] else "unknown"
+        hops = self.settings.hops
+        return client_address(peer, scope["headers"], hops) if hops else peer
 
     async def not_started(self) -> Reply | None:
         """Wait for a hosted upstream that is still coming up; a reply if it does not come in time."""
@@ -269,21 +325,31 @@ class Gate:
         self._unwatched[exchange] = None
         self._some_unwatched.set()
         try:
-            transport = await self.transports.take()
-            whole = False
-            try:
-                with exchange.leaving:
-                    response = await self.round_trip(exchange, transport)
-                    if response is not None:
-                        whole = await self.relay(exchange, transport, response)
-            finally:
-                await transport.release(whole=whole)
+            if self._permits is None:
+                await self.carry(exchange)
+            else:
+                with self._permits.session_in_use(exchange.headers):
+                    await self.carry(exchange)
         finally:
             self._in_flight.discard(exchange)
             self._unwatched.pop(exchange, None)
             await exchange.end_watcher()
             if self._draining and not self._in_flight:
                 self._drained.set()
+
+    async def carry(self, exchange: Exchange) -> None:
+        """The exchange itself, on a transport of its own."""
+        transport = await self.transports.take()
+        whole = False
+        try:
+            with exchange.leaving:
+                response = await self.round_trip(exchange, transport)
+                if response is not None:
+                    whole = await self.relay(exchange, transport, response)
+        finally:
+            await transport.release(whole=whole)
+        if exchange.revoked and not exchange.status:
+            await exchange.reply(replies.CHALLENGE)
 
     async def round_trip(
         self, exchange: Exchange, transport: Transport | Call
@@ -326,7 +392,23 @@ class Gate:
             self.complain(exchange, "answered with %s in a header field", "control characters")
             await exchange.reply(replies.UPSTREAM_BROKE)
             return None
+        if not await self.learn(exchange, response):
+            self.complain(exchange, "opened a session that it had %s", "opened for another token")
+            await exchange.reply(replies.UPSTREAM_BROKE)
+            return None
         return response
+
+    async def learn(self, exchange: Exchange, response: httpx.Response) -> bool:
+        """Note what an answer says of sessions; False if it is about somebody else's."""
+        if self._permits is None or exchange.principal is None:
+            return True
+        return await self._permits.learn(
+            exchange.principal,
+            exchange.scope["method"],
+            exchange.headers,
+            response.status_code,
+            response.headers.raw,
+        )
 
     def complain(self, exchange: Exchange, what: str, detail: object) -> None:
         """Log what the upstream did wrong: `what` has a place for `detail`."""
@@ -340,20 +422,20 @@ class Gate:
     def outbound(self, exchange: Exchange) -> httpx.Request:
         """The request for the upstream; `stream=` makes httpx add no header field of its own."""
         scope = exchange.scope
-        client = scope["client"]
         query = without_key(scope["query_string"])
         if query != scope["query_string"]:
-            # RFC 6750 section 2.3: an answer to a token in a URL is for no cache.
-            exchange.added.append((b"Cache-Control", b"no-store"))
+            exchange.added += replies.TO_URL_KEY
         target = upstream_path(scope["raw_path"], self._endpoint)
         headers = request_headers(
             scope["headers"],
             host=self._authority,
-            peer=client[0].encode("ascii") if client else b"unknown",
+            peer=self.address_of(scope).encode("ascii"),
             scheme=scope["scheme"].encode("ascii"),
         )
         if self._secret:
             headers.append((SECRET_HEADER, self._secret))
+        if self.settings.tokens_file is not None and exchange.principal is not None:
+            headers.append((PRINCIPAL_HEADER, exchange.principal.name.encode("ascii")))
         if not self.transports.keep_alive:
             headers.append(replies.CLOSE_CONNECTION)
         return httpx.Request(
@@ -386,6 +468,7 @@ class Gate:
             else:
                 async for chunk in stream:
                     await exchange.write(chunk)
+            exchange.complete()
             await stream.aclose()
         except httpx.HTTPError as error:
             self.complain(exchange, "broke off its answer: %s", type(error).__name__)
@@ -412,231 +495,25 @@ class Gate:
             await exchange.write(chunk)
 
 
+def failures_of(settings: Settings) -> FailureThrottle | None:
+    """What counts failing credentials; None if that is switched off."""
+    rate = settings.failure_rate
+    return FailureThrottle(parse_rate(rate)) if rate and rate != OFF else None
+
+
+def metrics_verifier(settings: Settings) -> Verifier:
+    """Who may read the figures: whoever brings METRICS_TOKEN, and in no URL."""
+    token = settings.metrics_token
+    return Keyring(shared=token.get_secret_value() if token else "", query_keys=False)
+
+
+def figures(metrics: Metrics) -> Reply:
+    """The page for Prometheus."""
+    content_type, body = metrics.page()
+    return Reply(200, body, ((b"Content-Type", content_type), (b"Cache-Control", b"no-store")))
+
+
 def reply_for(error: Exception) -> Reply:
     """The local reply for an upstream that failed before its response began."""
     unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
     return replies.UPSTREAM_UNREACHABLE if unreachable else replies.UPSTREAM_BROKE
-
-
-class RequestBody(httpx.AsyncByteStream):
-    """The client's body as httpx asks for it: one chunk at a time, so the upstream sets the pace.
-
-    Written as an iterator, not as a generator, so that a transport may stop asking half-way. Raises
-    ClientLeftError or BodyTooLargeError. Only the time in which the client is waited for counts against
-    it.
-    """
-
-    def __init__(self, receive: ASGIReceiveCallable, length: int | None, limits: Settings) -> None:
-        self._receive = receive
-        self._length = length
-        self._limits = limits
-        self._waited = 0.0
-        self.patience = trio.CancelScope()
-        """Around the wait for the response's head. Its clock runs for whoever has the word: the client
-        while it is asked for a chunk (`awaited`), else the upstream, which has got one, or all."""
-        self.awaited = False
-        self.size = 0
-        self.released = trio.Event()
-        """Set when `receive` is free for another caller."""
-        self.ended = trio.Event()
-        """Set when the body has been read to its end, or the client has left before."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self.ended.is_set() and self.size != self._length:
-            began = trio.current_time()
-            allowed = self._limits.body_seconds + self.size / LEAST_BYTES_PER_SECOND
-            self.patience.deadline = began + allowed - self._waited
-            self.awaited = True
-            chunk = await self._next()
-            self.awaited = self.patience.cancel_called  # then it came too late, if only just
-            self._waited += trio.current_time() - began
-            if self.size > self._limits.max_body_bytes:
-                raise BodyTooLargeError
-            if chunk:
-                self._give_the_word()
-                return chunk
-        self._give_the_word()
-        self.released.set()
-        raise StopAsyncIteration
-
-    def _give_the_word(self) -> None:
-        self.patience.deadline = trio.current_time() + self._limits.upstream_seconds
-
-    async def read_out(self) -> None:
-        """Read on to the end and drop what comes, unless that is too much; `ended` tells which."""
-        enough = self.size + LINGER_BYTES
-        with suppress(ClientLeftError):
-            while not self.ended.is_set() and self.size < enough:
-                await self._next()
-
-    async def discard(self) -> None:
-        """Drop what comes, and return when the client has left."""
-        with suppress(ClientLeftError):
-            while True:
-                await self._next()
-
-    async def _next(self) -> bytes:
-        message = await self._receive()
-        if message["type"] != "http.request":
-            # It may come in place of the last chunk, so it is never the end of a body.
-            self.ended.set()
-            raise ClientLeftError
-        self.size += len(message["body"])
-        if not message["more_body"]:
-            self.ended.set()
-        return message["body"]
-
-
-class Exchange:
-    """One request and its response: the two ASGI callables, and what the log will say of them."""
-
-    def __init__(
-        self,
-        scope: HTTPScope,
-        receive: ASGIReceiveCallable,
-        send: ASGISendCallable,
-        settings: Settings,
-    ) -> None:
-        self.scope = scope
-        length = value_of(scope["headers"], b"content-length") or b""
-        self.body = RequestBody(receive, int(length) if length.isdigit() else None, settings)
-        self.cors: Headers = []
-        self.added: Headers = []
-        """Header fields of the gate's own for the response, whoever makes it."""
-        self.status = 0
-        self.outcome = "cut"
-        self.events = EventBorders()
-        self.ending = False
-        self.awaiting_event = trio.CancelScope()
-        self.began = time.perf_counter()
-        self.leaving = trio.CancelScope()
-        """Around all that is to end when the client leaves."""
-        self._settings = settings
-        self._send = send
-        self._sent = 0
-        self._watching = trio.CancelScope()
-        self._watcher_over: trio.Event | None = None
-        self._alarm = trio.CancelScope()
-        self._carries_events = False
-        self._wrote_at = 0.0
-
-    @property
-    def described(self) -> str:
-        """Method and path for a line of log: never the query."""
-        return f"{self.scope['method'][:16]} {self.scope['raw_path'].decode('ascii', 'backslashreplace')}"
-
-    # The way back to the client.
-
-    async def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> None:
-        """Send the head: at once, or together with the first of the body if that is there already."""
-        self.status = status
-        self.body.released.set()  # a transport that has an answer asks for no more of the body
-        headers = headers + self.cors + self.added
-        if body_follows and (hold_head := self.scope.get("state", {}).get(HOLD_HEAD)):
-            hold_head()
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def write(self, chunk: bytes) -> None:
-        self._sent += len(chunk)
-        if self._carries_events:
-            self._wrote_at = trio.current_time()
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-    async def finish(self) -> None:
-        # Before the last send, because Hypercorn reports a disconnect from within it.
-        self.outcome = "done"
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def reply(self, reply: Reply) -> None:
-        """Answer from the gate itself, whether or not the request has been read to its end."""
-        has_body = bool(reply.body) and self.scope["method"] != "HEAD"
-        self.outcome = "done"  # whatever becomes of the request: it has had its answer
-        await self.start(reply.status, reply.fields(), body_follows=has_body)
-        if has_body:
-            await self.write(reply.body)
-        await self.end_watcher()
-        if announces_body(self.scope["headers"]):
-            with trio.move_on_after(LINGER_SECONDS):
-                await self.body.read_out()
-        await self.finish()
-
-    # Event streams.
-
-    @property
-    def stands_open(self) -> bool:
-        """Whether this is a stream that ends only when somebody ends it, rather than with a result."""
-        subscribes = value_of(self.scope["headers"], b"mcp-method") == b"subscriptions/listen"
-        return self.scope["method"] == "GET" or subscribes
-
-    def expect_events(self) -> None:
-        """From here on the response is an event stream, which the watcher keeps from falling silent."""
-        self._carries_events = True
-        if self._settings.comment_seconds:
-            due = trio.current_time() + FIRST_COMMENT_SECONDS
-            self._wrote_at = due - self._settings.comment_seconds
-            self._alarm.deadline = due
-
-    def end_events(self) -> None:
-        """End an event stream at the next border between two events, which may be right now."""
-        self.ending = True
-        if self._carries_events and self.events.at_border:
-            self.awaiting_event.cancel()
-
-    # The client's side of the connection.
-
-    def start_watcher(self, nursery: trio.Nursery) -> None:
-        """Have an eye on the client: cancel the exchange when it leaves, and keep events from silence."""
-        self._watcher_over = trio.Event()
-        nursery.start_soon(self._watch, self._watcher_over)
-
-    async def end_watcher(self) -> None:
-        """Return when there is no watcher, nor will be, so that `receive` is free."""
-        self._watching.cancel()
-        if self._watcher_over is not None:
-            with trio.CancelScope(shield=True):
-                await self._watcher_over.wait()
-
-    async def _watch(self, over: trio.Event) -> None:
-        try:
-            with self._watching:
-                await self.body.released.wait()
-                while True:
-                    with trio.CancelScope(deadline=self._alarm.deadline) as self._alarm:
-                        await self.body.discard()
-                    if not self._alarm.cancelled_caught:
-                        break
-                    await self._break_silence()
-                if self.outcome != "done":
-                    self.outcome = "client left"
-                    self.leaving.cancel()
-        except Exception as error:  # noqa: BLE001 - it would end the watchers of all others
-            logger.error("failed to watch %s: %s", self.described, without_text(error))
-            self.leaving.cancel()
-        finally:
-            over.set()
-
-    async def _break_silence(self) -> None:
-        """Write a comment if the stream has been silent long enough, and set the next alarm."""
-        now = trio.current_time()
-        due = self._wrote_at + self._settings.comment_seconds
-        if now >= due and self.outcome != "done" and self.events.at_border:
-            await self.write(COMMENT)
-            due = now + self._settings.comment_seconds
-        elif now >= due:
-            due = now + 1.0  # in the middle of an event: look again soon
-        self._alarm = trio.CancelScope(deadline=due)
-
-    def log(self) -> None:
-        """Write the one line that a request leaves behind: no query, no header field."""
-        access.info(
-            "%s %d %.1f ms, %d bytes in, %d bytes out%s",
-            self.described,
-            self.status or 499,  # nginx's number for: the client left before there was an answer
-            (time.perf_counter() - self.began) * 1000,
-            self.body.size,
-            self._sent,
-            "" if self.outcome == "done" else f" ({self.outcome})",
-        )

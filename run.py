@@ -1,4 +1,4 @@
-"""Start the gate and the MCP server behind it: `python run.py`.
+"""Start the gate and the MCP server behind it: `python run.py`; `python run.py tokens` manages tokens.
 
 Who starts whom: settings, logging and sockets come first, so that what is wrong with them is one clear
 line and status 2. Then one Trio nursery holds everything. The gate listens at once; the MCP server is
@@ -28,28 +28,40 @@ if __name__ == "__main__":
     for _signal in (signal.SIGINT, signal.SIGTERM):
         signal.signal(_signal, lambda *_: os._exit(0))
 
+import importlib
 import logging
 import secrets
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import trio
 
 from gate import Gate
-from gatehouse.credentials import SharedToken
+from gatehouse.commands import parser, tokens_command
 from gatehouse.hosting import HostedServer, HostedServerError, Port, leaf
 from gatehouse.inprocess import AsyncioCalls, TrioCalls
+from gatehouse.keyring import Keyring
+from gatehouse.last_use import keep_last_use
+from gatehouse.limits import Limits
 from gatehouse.listeners import CannotListenError, bind, inherited
-from gatehouse.logs import configure_logging
+from gatehouse.logs import Redactor, configure_logging
 from gatehouse.notice import startup_notice
+from gatehouse.permits import Permits
 from gatehouse.serving import GateConfig, serve
+from gatehouse.sessions import Sessions
 from gatehouse.settings import Settings, SettingsError, load_settings, make_token
+from gatehouse.shared_state import SharedState
+from gatehouse.tokens import TokensError, load_tokens
+from gatehouse.tokens_watch import watch_tokens
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from gatehouse.inprocess import Calls
+    from gatehouse.tokens import Token
 
 CUT_SECONDS = 0.5
 """What is left of a connection after the grace gets so long to notice that it is over."""
@@ -60,36 +72,68 @@ YOUNG_OBJECTS = 10_000
 """So many more objects made than gone let the garbage collector look at the youngest."""
 
 
-def main() -> int:
-    """Run the program; returns its exit status."""
+SECRETS = ("MCP_AUTH_TOKEN", "METRICS_TOKEN", "SHARED_STATE_URL")
+"""Settings that the MCP server and its tools need not know."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program, or one of its commands; returns the exit status."""
+    options = parser().parse_args(arguments)
     try:
         settings = load_settings()
-        given = settings.mcp_auth_token
-        token = given.get_secret_value() if given else make_token()
-        os.environ.pop("MCP_AUTH_TOKEN", None)  # the MCP server and its tools need not know it
-        secret = secrets.token_urlsafe(32)
-        configure_logging(secrets=[token, secret])
-        listeners = inherited() or bind("PORT", settings.host, settings.port)
-        calls = calls_for(settings)
-        hosted = host(settings, calls, secret)
-    except SettingsError as error:
+        if options.command == "tokens":
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            return tokens_command(options, settings.tokens_file, settings.state_db)
+        return start(settings)
+    except (SettingsError, TokensError) as error:
         return refuse(*error.faults)
     except CannotListenError as error:
         return refuse(str(error))
+
+
+def start(settings: Settings) -> int:
+    """Serve until a signal comes; returns the exit status.
+
+    Raises TokensError, SettingsError or CannotListenError if it cannot.
+    """
+    given = settings.mcp_auth_token
+    one_off = make_token() if settings.makes_token else None
+    shared = given.get_secret_value() if given else one_off or ""
+    tokens = load_tokens(settings.tokens_file) if settings.tokens_file else ()
+    if not shared and not tokens:
+        raise TokensError(
+            [f"{settings.tokens_file}: has no tokens; make one with: python run.py tokens add NAME"]
+        )
+    keyring = Keyring(tokens, shared=shared, query_keys=settings.allow_query_key)
+    secret = secrets.token_urlsafe(32)
+    hidden = [*secrets_of(settings), one_off or "", secret]
+    configure_logging(hidden, json=settings.log_format == "json")
+    listeners = inherited() or bind("PORT", settings.host, settings.port)
+    calls = calls_for(settings)
+    hosted = host(settings, keyring, calls, secret)
+    state = shared_state(settings)
+    sessions = Sessions(state) if settings.tokens_file else None
     gate = Gate(
         settings,
-        SharedToken(token),
+        keyring,
+        permits=permits_for(settings, Limits(state), sessions),
         calls=calls,
         started=hosted.started if hosted else None,
         secret=secret if hosted and not calls else "",
     )
     notice = startup_notice(
         settings.public_endpoint,
-        one_off_token=None if given else token,
+        one_off_token=one_off,
+        named=bool(settings.tokens_file),
+        url_keys=keyring.takes_url_keys,
         upstream=settings.mcp_app if hosted else gate.transports.authority,
     )
+    config = hypercorn_config(settings, listeners)
+    if settings.metrics_token is not None:
+        gate.measure(connections=lambda: len(config.connections), redact=Redactor(hidden))
+    program = Program(gate, config, keyring, tokens, sessions, hosted)
     try:
-        return trio.run(run, gate, hosted, listeners, partial(print, notice, flush=True))
+        return trio.run(program.run, partial(print, notice, flush=True))
     except BaseExceptionGroup as group:
         failed = leaf(group)
         if not isinstance(failed, HostedServerError):
@@ -97,38 +141,71 @@ def main() -> int:
         return refuse(*failed.faults, status=1 if failed.started else 2)
 
 
-async def run(
-    gate: Gate,
-    hosted: HostedServer | None,
-    listeners: list[socket.socket],
-    announce: Callable[[], None],
-) -> int:
-    """Serve until a signal comes, or the hosted server dies (HostedServerError); the exit status."""
-    stopping = trio.Event()
+class Program:
+    """All that runs at the same time, in one nursery."""
 
-    async def settle() -> None:
-        if hosted is not None:
-            await hosted.started.wait()
+    def __init__(
+        self,
+        gate: Gate,
+        config: GateConfig,
+        keyring: Keyring,
+        tokens: tuple[Token, ...],
+        sessions: Sessions | None,
+        hosted: HostedServer | None,
+    ) -> None:
+        self.gate = gate
+        self.config = config
+        self.keyring = keyring
+        self.tokens = tokens
+        self.sessions = sessions
+        self.hosted = hosted
+        self.stopping = trio.Event()
+
+    async def run(self, announce: Callable[[], None]) -> int:
+        """Serve until a signal comes, or the hosted server dies (HostedServerError); the exit status."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(watch_signals, self.stopping, nursery.cancel_scope)
+            self.keep_tokens(nursery)
+            if self.hosted is not None:
+                nursery.start_soon(self.hosted.run, partial(setattr, self.gate, "name"))
+            nursery.start_soon(self.settle)
+            async with trio.open_nursery() as gate_nursery:
+                await gate_nursery.start(
+                    partial(serve, self.gate, self.config, shutdown_trigger=self.drained)
+                )
+                announce()
+            if self.hosted is not None:
+                await self.hosted.stop()
+            nursery.cancel_scope.cancel()
+            return 0
+        return 1
+
+    async def drained(self) -> None:
+        await self.stopping.wait()
+        await self.gate.drain()
+
+    async def settle(self) -> None:
+        """Once everything is up: make the collector's work less."""
+        if self.hosted is not None:
+            await self.hosted.started.wait()
+        with suppress(Exception):  # then it is tried again by who needs it
+            # What counts failures and rates: imported now, it keeps nobody waiting later.
+            await trio.to_thread.run_sync(importlib.import_module, "throttled")
         settle_memory()
 
-    async def drained() -> None:
-        await stopping.wait()
-        await gate.drain()
+    def keep_tokens(self, nursery: trio.Nursery) -> None:
+        """Follow the tokens file, if there is one, and keep when its values were used."""
+        settings = self.gate.settings
+        if settings.tokens_file is not None:
+            nursery.start_soon(watch_tokens, settings.tokens_file, self.tokens, self.replace_tokens)
+            if settings.state_db is not None:
+                nursery.start_soon(keep_last_use, settings.state_db, self.keyring)
 
-    async with trio.open_nursery() as nursery:
-        await nursery.start(watch_signals, stopping, nursery.cancel_scope)
-        if hosted is not None:
-            nursery.start_soon(hosted.run, partial(setattr, gate, "name"))
-        nursery.start_soon(settle)
-        async with trio.open_nursery() as gate_nursery:
-            config = hypercorn_config(gate.settings, listeners)
-            await gate_nursery.start(partial(serve, gate, config, shutdown_trigger=drained))
-            announce()
-        if hosted is not None:
-            await hosted.stop()
-        nursery.cancel_scope.cancel()
-        return 0
-    return 1
+    def replace_tokens(self, tokens: tuple[Token, ...]) -> None:
+        """From now on, these tokens are in force."""
+        self.keyring.replace(tokens)
+        if self.sessions is not None:
+            self.sessions.forget_names(self.keyring.grants.keys())
 
 
 def settle_memory() -> None:
@@ -165,14 +242,40 @@ def calls_for(settings: Settings) -> Calls | None:
     return kind(f"{settings.upstream_host}:{settings.upstream_port}")
 
 
-def host(settings: Settings, calls: Calls | None, secret: str) -> HostedServer | None:
+def secrets_of(settings: Settings) -> list[str]:
+    """What no line of log may hold; the environment holds it no longer either."""
+    for name in SECRETS:
+        os.environ.pop(name, None)
+    url = settings.shared_state_url
+    password = urlsplit(url.get_secret_value()).password if url else None
+    tokens = (settings.mcp_auth_token, settings.metrics_token)
+    return [token.get_secret_value() for token in tokens if token] + [unquote(password or "")]
+
+
+def shared_state(settings: Settings) -> SharedState | None:
+    """What several gates share; None if this one is alone."""
+    url = settings.shared_state_url
+    return SharedState(url.get_secret_value()) if url else None
+
+
+def permits_for(settings: Settings, limits: Limits, sessions: Sessions | None) -> Permits | None:
+    """What is asked of requests beyond a good token; None if that is nothing."""
+    if sessions is None and not settings.token_rate and not settings.query_rate:
+        return None
+    return Permits(settings, limits, sessions)
+
+
+def host(
+    settings: Settings, keyring: Keyring, calls: Calls | None, secret: str
+) -> HostedServer | None:
     """The MCP server to host, its address bound but not listening yet; None if it runs elsewhere."""
     if not settings.hosts_upstream:
         return None
     door = calls or Port(
         bind("UPSTREAM_PORT", settings.upstream_host, settings.upstream_port), secret
     )
-    return HostedServer(settings.mcp_app, settings.upstream_path, door)
+    grants = (lambda: keyring.grants) if settings.tokens_file else None
+    return HostedServer(settings.mcp_app, settings.upstream_path, door, grants=grants)
 
 
 def hypercorn_config(settings: Settings, listeners: list[socket.socket]) -> GateConfig:

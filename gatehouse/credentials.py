@@ -8,14 +8,18 @@ stands in the other places. Nothing here does I/O.
 
 from __future__ import annotations
 
-import hmac
-from dataclasses import dataclass
-from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
+
+from gatehouse.grants import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from gatehouse.grants import Grants
+    from gatehouse.rates import Rate
+    from gatehouse.tokens import Lane
 
 CREDENTIAL_HEADERS = frozenset(
     {
@@ -30,36 +34,38 @@ class AmbiguousCredentialsError(Exception):
     """The same kind of credential came twice. RFC 6750 section 3.1: invalid_request, 400."""
 
 
+class Credential(NamedTuple):
+    """Something that may be a token's value, and by which lane it came."""
+
+    lane: Lane
+    value: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a request comes from. `name` is safe to log; it is no part of a token."""
+    """Who a request comes from, by which lane and value, and what that allows.
+
+    `name` is safe to log; it is no part of a token.
+    """
 
     name: str
+    lane: Lane = "header"
+    digest: bytes = field(default=b"", repr=False)
+    grants: Grants = EVERYTHING
+    rate: Rate | None = None
 
 
 class Verifier(Protocol):
     """Turns presented credentials into a principal, or says no with None."""
 
-    def __call__(self, credentials: Iterable[bytes]) -> Principal | None: ...
+    def __call__(self, credentials: Iterable[Credential]) -> Principal | None: ...
+
+    def in_force(self, principal: Principal) -> bool:
+        """Whether what let this principal in still would."""
 
 
-class SharedToken:
-    """The verifier for one token that all clients share."""
-
-    def __init__(self, token: str, name: str = "default") -> None:
-        self._digest = sha256(token.encode("ascii")).digest()
-        self._principal = Principal(name)
-
-    def __call__(self, credentials: Iterable[bytes]) -> Principal | None:
-        """Compare every credential with the token, each in the same time whatever it holds."""
-        good = False
-        for credential in credentials:
-            good |= hmac.compare_digest(sha256(credential).digest(), self._digest)
-        return self._principal if good else None
-
-
-def credentials_from(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> list[bytes]:
-    """The credentials that a request presents, in no particular order, possibly none.
+def credentials_from(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> list[Credential]:
+    """The credentials that a request presents, those in header fields first; possibly none.
 
     Takes the raw header fields (names in any case) and the raw query. Raises
     AmbiguousCredentialsError if one kind of credential occurs twice, even with equal values.
@@ -77,7 +83,8 @@ def credentials_from(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> li
         if len(kind) > 1:
             raise AmbiguousCredentialsError
     bearer = [_bearer_token(value) for value in authorizations]
-    return [credential for credential in (*bearer, *api_keys, *keys) if credential]
+    found = [Credential("header", value) for value in (*bearer, *api_keys) if value]
+    return found + [Credential("query", value) for value in keys if value]
 
 
 def without_key(query: bytes) -> bytes:

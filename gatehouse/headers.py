@@ -38,8 +38,12 @@ HOP_BY_HOP = frozenset(
 SECRET_HEADER = b"X-Gate-Secret"
 """Tells the hosted upstream that a request comes from the gate (see `hosting`)."""
 
+PRINCIPAL_HEADER = b"X-Gate-Principal"
+"""Tells the upstream the name of the token that a request came with, where tokens have names."""
+
 # Replaced by ours, or void once forwarded.
-_REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"x-real-ip", SECRET_HEADER.lower()})
+_OURS = frozenset({SECRET_HEADER.lower(), PRINCIPAL_HEADER.lower()})
+_REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"x-real-ip"}) | _OURS
 _NOT_FORWARDED = HOP_BY_HOP | CREDENTIAL_HEADERS | _REQUEST_ONLY
 
 

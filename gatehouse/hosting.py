@@ -25,17 +25,21 @@ from gatehouse.inprocess import TrioCalls
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import uvicorn
     from fastmcp import FastMCP
 
+    from gatehouse.grants import Grants
     from gatehouse.inprocess import App
 
 logger = logging.getLogger("gate.upstream")
 
 KEEP_ALIVE_SECONDS = 20
 """Longer than `transports.IDLE_SECONDS`, so that the gate always closes a connection first."""
+
+REPORT_SECONDS = 30
+"""What listing the server's tools may take, for the report of names that are none."""
 
 STOP_SECONDS = 1
 """What the server may take to stop. By then the gate has drained, so it has nothing left to do."""
@@ -57,13 +61,22 @@ class HostedServer:
     """Runs the FastMCP server that an import string such as `mcp_app:mcp` names.
 
     `door` is where its requests come in: at a port of its own (`Port`), or as calls from the gate.
+    `grants` tells what each name may call, at any time; None if tokens have no names.
     """
 
-    def __init__(self, import_string: str, path: str, door: Door) -> None:
+    def __init__(
+        self,
+        import_string: str,
+        path: str,
+        door: Door,
+        *,
+        grants: Callable[[], Mapping[str, Grants]] | None = None,
+    ) -> None:
         self.import_string = import_string
         self.path = path
         self.started = trio.Event()
         self._door = door
+        self._grants = grants
         self._over = trio.Event()
         self._told_to_stop = False
 
@@ -78,6 +91,7 @@ class HostedServer:
         )
         on_import(server.name)
         try:
+            self._lock(server)
             await self._serve(server)
         except Exception as error:
             raise self._failed(error) from error
@@ -96,6 +110,40 @@ class HostedServer:
             with trio.move_on_after(2 * STOP_SECONDS):
                 await self._over.wait()
 
+    def _lock(self, server: FastMCP[Any]) -> None:
+        """Put the lock into the server that keeps each name to what it may call."""
+        grants = self._grants
+        if grants is None:
+            return
+        # Imported here, not at the top: it takes FastMCP with it.
+        from fastmcp import FastMCP
+
+        from gatehouse import tool_lock
+
+        if not isinstance(server, FastMCP):
+            raise HostedServerError(
+                f"MCP_APP: {self.import_string} is no FastMCP server, so with TOKENS_FILE it cannot be "
+                "told who may call what",
+                started=False,
+            )
+        tool_lock.lock(server, lambda name: grants().get(name))
+
+    async def _report_unknown_names(self, server: FastMCP[Any]) -> None:
+        """Log what tokens' lists name in vain, now and after each change; in the server's own runtime."""
+        import anyio
+
+        from gatehouse import tool_lock
+
+        reported: Mapping[str, Grants] | None = None
+        while self._grants is not None:
+            grants = self._grants()
+            if grants is not reported:
+                reported = grants
+                with anyio.move_on_after(REPORT_SECONDS):
+                    for sentence in await tool_lock.unknown_names(server, grants):
+                        logger.warning("%s", sentence)
+            await anyio.sleep(1)
+
     def _failed(self, error: Exception) -> HostedServerError:
         cause = leaf(error)
         started = self.started.is_set()
@@ -112,8 +160,12 @@ class HostedServer:
         app = server.http_app(path=self.path)
 
         async def serve() -> None:
-            async with app.router.lifespan_context(app):
+            import anyio
+
+            async with app.router.lifespan_context(app), anyio.create_task_group() as group:
+                group.start_soon(self._report_unknown_names, server)
                 await self._door.serve(app, self.started.set)
+                group.cancel_scope.cancel()
 
         if isinstance(self._door, TrioCalls):
             await serve()

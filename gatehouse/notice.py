@@ -5,32 +5,43 @@ from __future__ import annotations
 import json
 
 PLACEHOLDER = "YOUR_TOKEN"
+SUPERGATEWAY = ("-y", "supergateway@4.0.0", "--streamableHttp")
+
+URL_KEY = """\
+A client that can send no header uses this URL. Prefer a header: the gate logs no URL key, but it still
+shows in the logs of bridges (supergateway, mcp-remote), of fronts and proxies on the way (in a Space:
+Hugging Face's), and wherever the URL is pasted. ALLOW_QUERY_KEY=false switches URL keys off.
+{endpoint}?key={token}
+
+"""
 
 
-def startup_notice(endpoint: str, *, one_off_token: str | None, upstream: str) -> str:
+def startup_notice(
+    endpoint: str,
+    *,
+    one_off_token: str | None,
+    upstream: str,
+    named: bool = False,
+    url_keys: bool = True,
+) -> str:
     """The text for the screen.
 
     `endpoint` is the URL of `/mcp` as clients reach it, `upstream` says where requests go.
     `one_off_token` is a token that was made up for this run, so that it may and must be shown; None
-    means that the token is set by the user, who knows it, and it is not repeated.
+    means that the token is set by the user, who knows it, and it is not repeated. `named` tells that
+    there are named tokens, `url_keys` that a token may come in a URL.
     """
     token = one_off_token or PLACEHOLDER
     bridge = {
         "command": "npx",
-        "args": [
-            "-y",
-            "supergateway@4.0.0",
-            "--streamableHttp",
-            endpoint,
-            "--oauth2Bearer",
-            token,
-        ],
+        "args": [*SUPERGATEWAY, endpoint, "--oauth2Bearer", token],
     }
     about_token = (
         f"Token for this run only (set MCP_AUTH_TOKEN to keep one): {token}"
         if one_off_token
-        else f"Put your MCP_AUTH_TOKEN where it says {PLACEHOLDER}."
+        else f"Put your {'token' if named else 'MCP_AUTH_TOKEN'} where it says {PLACEHOLDER}."
     )
+    about_url = URL_KEY.format(endpoint=endpoint, token=token) if url_keys else ""
     desktop = json.dumps({"mcpServers": {"mcp-gate": bridge}}, indent=2)
     return f"""\
 The gate listens at {endpoint}
@@ -47,8 +58,5 @@ MCP Inspector:
 npx -y @modelcontextprotocol/inspector@2.12.0 --cli {endpoint} --transport http \
 --header "Authorization: Bearer {token}" --method tools/list
 
-A client that can send no header (bridges and fronts may log this URL, so prefer a header):
-{endpoint}?key={token}
-
-Stop with Ctrl+C.
+{about_url}Stop with Ctrl+C.
 """

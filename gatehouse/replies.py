@@ -7,6 +7,7 @@ is JSON whose `error` is a string, which is what OAuth discovery expects of a 40
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -20,8 +21,17 @@ BAD_REQUEST = -32011
 UPSTREAM_FAILED = -32012
 GATE_FAILED = -32013
 BUSY = -32014
+FORBIDDEN = -32015
+TOO_MANY = -32016
+
+INVALID_REQUEST = -32600  # of JSON-RPC itself
 
 CLOSE_CONNECTION = (b"Connection", b"close")
+
+NO_REFERRER = (b"Referrer-Policy", b"no-referrer")
+TO_URL_KEY = ((b"Cache-Control", b"no-store"), NO_REFERRER)
+"""For an answer to a request whose token stood in the URL: it is for no cache (RFC 6750 section 2.3), and
+a page must not tell the URL to the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,15 @@ class Reply:
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...]
+    reason: str = ""
+    """Why the gate refuses or fails, as one word for records; empty if it does neither."""
+
+    @property
+    def outcome(self) -> str:
+        """What becomes of a request that gets this reply, in words for records."""
+        if not self.reason:
+            return "done"
+        return "upstream failed" if self.reason.startswith("upstream-") else "refused"
 
     def fields(self) -> list[tuple[bytes, bytes]]:
         """All header fields, with the date and the length of the body."""
@@ -48,16 +67,41 @@ def _http_date(second: int) -> bytes:
     return formatdate(second, usegmt=True).encode("ascii")
 
 
-def json_reply(status: int, content: dict[str, Any], *headers: tuple[bytes, bytes]) -> Reply:
+def json_reply(
+    status: int, content: dict[str, Any], *headers: tuple[bytes, bytes], reason: str = ""
+) -> Reply:
     """A JSON reply; never to be stored, since what it says is true only now."""
     fixed = ((b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"))
-    return Reply(status, json.dumps(content).encode(), (*fixed, *headers))
+    return Reply(status, json.dumps(content).encode(), (*fixed, *headers), reason)
 
 
-def rpc_error(status: int, code: int, message: str, *headers: tuple[bytes, bytes]) -> Reply:
+def rpc_error(
+    status: int, code: int, message: str, *headers: tuple[bytes, bytes], reason: str
+) -> Reply:
     """A JSON-RPC error. The id is null (JSON-RPC 2.0 section 5): the request was not read."""
     error = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
-    return json_reply(status, error, *headers)
+    return json_reply(status, error, *headers, reason=reason)
+
+
+def too_many_requests(seconds: float, words: str, reason: str) -> Reply:
+    """The reply to a client that asks more than it may: in so many seconds it may ask again."""
+    wait = b"%d" % max(1, math.ceil(seconds))
+    return rpc_error(429, TOO_MANY, words, (b"Retry-After", wait), reason=reason)
+
+
+def too_many_failures(seconds: float) -> Reply:
+    """The reply to a client whose credentials were no good too often."""
+    return too_many_requests(
+        seconds,
+        "Too many requests with a token that is no good have come from this address. Correct the token, "
+        "and wait; a good token is let in at once.",
+        "failures",
+    )
+
+
+def forbidden(words: str, reason: str) -> Reply:
+    """The reply to a client that is known, and may not do this."""
+    return rpc_error(403, FORBIDDEN, words, reason=reason)
 
 
 # The same bytes for a missing and a wrong token. No `resource_metadata`, `scope` or `error` in the
@@ -68,34 +112,40 @@ CHALLENGE = rpc_error(
     "Unauthorized: this MCP server needs its access token. Send it as 'Authorization: Bearer TOKEN', "
     "or as 'X-API-Key: TOKEN', or add ?key=TOKEN to the URL if the client cannot send headers.",
     (b"WWW-Authenticate", b'Bearer realm="mcp"'),
+    reason="token",
 )
 AMBIGUOUS_CREDENTIALS = rpc_error(
     400,
     BAD_REQUEST,
     "Bad request: the same kind of credential came twice. Send one Authorization header, one "
     "X-API-Key header, or one key parameter.",
+    reason="ambiguous-credentials",
 )
 UPSTREAM_UNREACHABLE = rpc_error(
     502,
     UPSTREAM_FAILED,
     "The MCP server behind the gate cannot be reached. It may be starting; try again in a few seconds.",
     (b"Retry-After", b"2"),
+    reason="upstream-unreachable",
 )
 UPSTREAM_BROKE = rpc_error(
     502,
     UPSTREAM_FAILED,
     "The MCP server behind the gate broke off before it had answered. Try again.",
+    reason="upstream-broke",
 )
 UPSTREAM_REDIRECTED = rpc_error(
     502,
     UPSTREAM_FAILED,
     "The MCP server behind the gate answered with a redirect, which is not passed on. "
     "Its operator finds the cause in the gate's log.",
+    reason="upstream-redirected",
 )
 UPSTREAM_TIMED_OUT = rpc_error(
     504,
     UPSTREAM_FAILED,
     "The MCP server behind the gate took too long to accept the request. Try again.",
+    reason="upstream-timeout",
 )
 
 STARTING = rpc_error(
@@ -103,6 +153,7 @@ STARTING = rpc_error(
     BUSY,
     "The MCP server behind the gate is still starting. Try again in a few seconds.",
     (b"Retry-After", b"5"),
+    reason="starting",
 )
 DRAINING = rpc_error(
     503,
@@ -110,6 +161,7 @@ DRAINING = rpc_error(
     "The gate is about to restart and takes no new requests. Try again in a few seconds.",
     (b"Retry-After", b"5"),
     CLOSE_CONNECTION,
+    reason="draining",
 )
 TOO_MANY_CONNECTIONS = rpc_error(
     503,
@@ -117,27 +169,35 @@ TOO_MANY_CONNECTIONS = rpc_error(
     "The gate has as many connections as it can hold. Try again in a few seconds.",
     (b"Retry-After", b"5"),
     CLOSE_CONNECTION,
+    reason="connections",
 )
 BODY_TOO_LARGE = rpc_error(
     413,
     BAD_REQUEST,
     "The request is larger than the gate passes on. Send less at once.",
     CLOSE_CONNECTION,
+    reason="too-large",
 )
 BODY_TOO_SLOW = rpc_error(
-    408, BAD_REQUEST, "The request's body came too slowly. Try again.", CLOSE_CONNECTION
+    408,
+    BAD_REQUEST,
+    "The request's body came too slowly. Try again.",
+    CLOSE_CONNECTION,
+    reason="too-slow",
 )
 MISDIRECTED = rpc_error(
     421,
     BAD_REQUEST,
     "The gate does not answer to this host name. Use its own address, or have its operator add the "
     "name to ALLOWED_HOSTS.",
+    reason="host",
 )
 FOREIGN_ORIGIN = rpc_error(
     403,
     BAD_REQUEST,
     "The gate takes no requests from web pages of this origin. Its operator can add it to "
     "ALLOWED_ORIGINS.",
+    reason="origin",
 )
 METHOD_UNKNOWN = rpc_error(
     405,
@@ -145,15 +205,28 @@ METHOD_UNKNOWN = rpc_error(
     "The gate does not know this HTTP method. MCP uses POST, GET and DELETE.",
     (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
     CLOSE_CONNECTION,
+    reason="method",
 )
 HTTP_VERSION_NOT_SUPPORTED = rpc_error(
-    505, BAD_REQUEST, "The gate speaks HTTP/1.1 and HTTP/1.0.", CLOSE_CONNECTION
+    505,
+    BAD_REQUEST,
+    "The gate speaks HTTP/1.1 and HTTP/1.0.",
+    CLOSE_CONNECTION,
+    reason="http-version",
 )
 EXPECTATION_FAILED = rpc_error(
-    417, BAD_REQUEST, "The gate knows no expectation but 100-continue.", CLOSE_CONNECTION
+    417,
+    BAD_REQUEST,
+    "The gate knows no expectation but 100-continue.",
+    CLOSE_CONNECTION,
+    reason="expectation",
 )
 NO_WEBSOCKET = rpc_error(
-    400, BAD_REQUEST, "MCP has no WebSocket transport. Send requests by POST.", CLOSE_CONNECTION
+    400,
+    BAD_REQUEST,
+    "MCP has no WebSocket transport. Send requests by POST.",
+    CLOSE_CONNECTION,
+    reason="websocket",
 )
 
 _MALFORMED = {
@@ -167,13 +240,32 @@ _MALFORMED = {
 @cache
 def malformed(status: int) -> Reply:
     """The reply to a request that breaks HTTP's rules or the gate's limits; it ends the connection."""
-    return rpc_error(status, BAD_REQUEST, _MALFORMED.get(status, _MALFORMED[400]), CLOSE_CONNECTION)
+    return rpc_error(
+        status,
+        BAD_REQUEST,
+        _MALFORMED.get(status, _MALFORMED[400]),
+        CLOSE_CONNECTION,
+        reason="malformed",
+    )
 
 
-NOT_FROM_GATE = rpc_error(403, UNAUTHORIZED, "This server answers only to the gate in front of it.")
+# The status, the code and the words of the MCP SDK (2.3.0), so that clients take it for what it is.
+SESSION_NOT_FOUND = rpc_error(
+    404, INVALID_REQUEST, "Session not found. Open a new one with initialize.", reason="session"
+)
+
+NOT_FROM_GATE = rpc_error(
+    403,
+    UNAUTHORIZED,
+    "This server answers only to the gate in front of it.",
+    reason="not-from-gate",
+)
 
 FAILED = rpc_error(
-    500, GATE_FAILED, "The gate itself failed; its operator finds the fault in the log."
+    500,
+    GATE_FAILED,
+    "The gate itself failed; its operator finds the fault in the log.",
+    reason="failed",
 )
 
 NOT_FOUND = json_reply(
@@ -182,11 +274,13 @@ NOT_FOUND = json_reply(
         "error": "not_found",
         "error_description": "Nothing is here, and no OAuth: the MCP endpoint is /mcp, and wants its access token.",
     },
+    reason="not-found",
 )
 METHOD_NOT_ALLOWED = json_reply(
     405,
     {"error": "method_not_allowed", "error_description": "This page answers GET and HEAD."},
     (b"Allow", b"GET, HEAD"),
+    reason="method-not-allowed",
 )
 ALIVE = json_reply(200, {"status": "ok"})
 READY = json_reply(200, {"status": "ready"})

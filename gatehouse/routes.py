@@ -26,10 +26,16 @@ class Route(Enum):
     LANDING = auto()
     HEALTH = auto()
     READY = auto()
+    METRICS = auto()
     NOWHERE = auto()
 
 
-_OWN = {b"/": Route.LANDING, b"/health": Route.HEALTH, b"/ready": Route.READY}
+_OWN = {
+    b"/": Route.LANDING,
+    b"/health": Route.HEALTH,
+    b"/ready": Route.READY,
+    b"/metrics": Route.METRICS,
+}
 
 
 def route_of(raw_path: bytes) -> Route:
@@ -38,13 +44,18 @@ def route_of(raw_path: bytes) -> Route:
     OAuth discovery (`/.well-known/` anywhere, `/register`, ...) is nowhere on purpose: the gate runs
     no OAuth, and a client that is told so by a clean 404 goes on with its own token.
     """
-    if raw_path in (ENDPOINT, b"/mcp/"):
+    if is_endpoint(raw_path):
         return Route.MCP
     if own := _OWN.get(raw_path):
         return own
     if b"/.well-known" in raw_path or not raw_path.startswith(b"/mcp/"):
         return Route.NOWHERE
     return Route.MCP if _BELOW.fullmatch(raw_path, len(ENDPOINT)) else Route.NOWHERE
+
+
+def is_endpoint(raw_path: bytes) -> bool:
+    """Whether this is the MCP endpoint itself, and nothing below it."""
+    return raw_path in (ENDPOINT, b"/mcp/")
 
 
 def upstream_path(raw_path: bytes, endpoint: bytes) -> bytes:

@@ -10,16 +10,20 @@ import ipaddress
 import re
 import secrets
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gatehouse.rates import parse_rate
+from gatehouse.shared_state import shared_address
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 FOODWISE = "mcp_app:mcp"
+OFF = "off"
 MIN_TOKEN_LENGTH = 32
 MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'  # noqa: S105
 
@@ -67,6 +71,10 @@ def _token(value: Any) -> Any:
     return token
 
 
+def _blank_is_none(value: Any) -> Any:
+    return None if _stripped(value) == "" else value
+
+
 def _endpoint_path(value: Any) -> Any:
     path = _stripped(value)
     if isinstance(path, str) and not ENDPOINT_PATH.fullmatch(path):
@@ -91,6 +99,20 @@ def listed(text: str) -> tuple[str, ...]:
     return tuple(item for part in text.lower().split(",") if (item := part.strip()))
 
 
+def _rate(value: Any) -> Any:
+    text = _stripped(value)
+    if isinstance(text, str) and text and text != OFF:
+        parse_rate(text)
+    return text
+
+
+def _shared_state_url(value: Any) -> Any:
+    url = _stripped(value)
+    if isinstance(url, str) and url:
+        shared_address(url)
+    return url or None
+
+
 def _origins(value: str) -> str:
     for origin in listed(value):
         if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", origin):
@@ -102,6 +124,9 @@ def _origins(value: str) -> str:
 
 Count = Annotated[int, BeforeValidator(_stripped), Field(ge=1)]
 Seconds = Annotated[float, BeforeValidator(_stripped), Field(gt=0, le=86_400)]
+Hops = Annotated[int, Field(ge=0, le=16)]
+Rates = Annotated[str, BeforeValidator(_rate)]
+File = Annotated[Path | None, BeforeValidator(lambda value: _stripped(value) or None)]
 Mode = Annotated[Literal["", "network", "inprocess"], BeforeValidator(_stripped)]
 Runtime = Annotated[Literal["", "asyncio", "trio"], BeforeValidator(_stripped)]
 Host = Annotated[str, BeforeValidator(_host)]
@@ -129,6 +154,19 @@ class Settings(BaseSettings):
 
     allowed_hosts: Annotated[str, BeforeValidator(_stripped)] = ""
     allowed_origins: Annotated[str, AfterValidator(_origins)] = ""
+
+    tokens_file: File = None
+    state_db: File = Path("gate-state.sqlite3")
+    allow_query_key: bool = True
+    token_rate: Rates = ""
+    query_rate: Rates = ""
+    failure_rate: Rates = "60/min, burst 60"
+    trusted_hops: Annotated[Hops | None, BeforeValidator(_blank_is_none)] = None
+    shared_state_url: Annotated[SecretStr | None, BeforeValidator(_shared_state_url)] = None
+    log_format: Annotated[
+        Literal["text", "json"], BeforeValidator(lambda value: _stripped(value) or "text")
+    ] = "text"
+    metrics_token: Annotated[SecretStr | None, BeforeValidator(_token)] = None
 
     max_connections: Count = 2000
     max_target_bytes: Count = 8192
@@ -164,6 +202,16 @@ class Settings(BaseSettings):
     def in_space(self) -> bool:
         """Whether this runs in a Hugging Face Space, which is always reachable from outside."""
         return bool(self.space_id)
+
+    @property
+    def hops(self) -> int:
+        """How many fronts stand before the gate, each of which adds the address that it sees."""
+        return int(self.in_space) if self.trusted_hops is None else self.trusted_hops
+
+    @property
+    def makes_token(self) -> bool:
+        """Whether there is no token, so that one is made for this run."""
+        return self.mcp_auth_token is None and self.tokens_file is None
 
     @property
     def hosts_upstream(self) -> bool:
@@ -238,14 +286,19 @@ def load_settings(env_file: Path | str | None = ".env") -> Settings:
 def _disagreements(settings: Settings) -> Iterator[tuple[set[str], str]]:
     """What is fine one by one, but together would open the gate or loop: settings and sentence."""
     exposed = settings.in_space or not is_loopback(settings.host)
-    if settings.mcp_auth_token is None and exposed:
+    if settings.makes_token and exposed:
         yield (
-            {"mcp_auth_token", "host"},
+            {"mcp_auth_token", "tokens_file", "host"},
             (
                 "MCP_AUTH_TOKEN: is missing, and the gate never runs open. On a HOST that others can "
-                "reach, or in a Space, set it to 32 random characters or more. "
+                "reach, or in a Space, set it to 32 random characters or more (or set TOKENS_FILE). "
                 f"Make one with: {MAKE_A_TOKEN}"
             ),
+        )
+    if settings.metrics_token is not None and settings.metrics_token == settings.mcp_auth_token:
+        yield (
+            {"mcp_auth_token", "metrics_token"},
+            "METRICS_TOKEN: is the same as MCP_AUTH_TOKEN; who may read figures may not call tools",
         )
     if settings.hosts_upstream and not is_loopback(settings.upstream_host):
         yield (
@@ -268,12 +321,7 @@ def _disagreements(settings: Settings) -> Iterator[tuple[set[str], str]]:
                 "a port runs on asyncio"
             ),
         )
-    everywhere = settings.host in {"0.0.0.0", "::"} and is_loopback(settings.upstream_host)  # noqa: S104
-    if (
-        not settings.in_process
-        and settings.port == settings.upstream_port
-        and (everywhere or settings.host == settings.upstream_host)
-    ):
+    if loops(settings):
         yield (
             {"port", "upstream_port", "host", "upstream_host"},
             (
@@ -281,6 +329,16 @@ def _disagreements(settings: Settings) -> Iterator[tuple[set[str], str]]:
                 "of the two another number"
             ),
         )
+
+
+def loops(settings: Settings) -> bool:
+    """Whether the gate would forward to itself."""
+    everywhere = settings.host in {"0.0.0.0", "::"} and is_loopback(settings.upstream_host)  # noqa: S104
+    return (
+        not settings.in_process
+        and settings.port == settings.upstream_port
+        and (everywhere or settings.host == settings.upstream_host)
+    )
 
 
 def _in_words(fault: Any) -> str:

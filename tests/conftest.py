@@ -6,6 +6,7 @@ import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,18 +14,22 @@ import pytest
 import trio
 
 from gate import Gate
-from gatehouse.credentials import SharedToken
 from gatehouse.inprocess import AsyncioCalls, Calls, TrioCalls
+from gatehouse.keyring import Keyring
+from gatehouse.limits import Limits
 from gatehouse.listeners import bind
 from gatehouse.serving import GateConfig, serve
+from gatehouse.sessions import Sessions
 from gatehouse.settings import Settings
-from run import hypercorn_config
+from run import hypercorn_config, permits_for
 from tests import bridge
 from tests.program import TOKEN
 from tests.wire import Head, Peer, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
+
+    from gatehouse.tokens import Token
 
 BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
 
@@ -55,6 +60,7 @@ class House:
     gate: Gate
     config: GateConfig
     stop: trio.Event
+    keyring: Keyring
 
     @property
     def url(self) -> str:
@@ -104,9 +110,12 @@ async def open_house(
     keep_alive: bool = True,
     runtime: str = "",
     started: trio.Event | None = None,
+    tokens: Sequence[Token] | None = None,
     **settings: Any,
 ) -> AsyncIterator[House]:
-    """A gate and its upstream, until the block ends. With `runtime`, the two are in one process."""
+    """A gate and its upstream, until the block ends. With `runtime`, the two are in one process; with
+    `tokens`, these are in force beside TOKEN, as if they stood in a tokens file.
+    """
     async with trio.open_nursery() as nursery:
         upstream = Upstream()
         await nursery.start(upstream.serve)
@@ -121,14 +130,17 @@ async def open_house(
             upstream_port=upstream.port,
             upstream_keep_alive=keep_alive,
             mcp_app="",
+            tokens_file=None if tokens is None else Path("tokens.toml"),
             **{"allowed_hosts": "gate.example,127.0.0.1", **settings},
         )
-        gate = Gate(given, SharedToken(TOKEN), calls=calls, started=started)
+        keyring = Keyring(tokens or (), shared=TOKEN, query_keys=given.allow_query_key)
+        permits = permits_for(given, Limits(), None if tokens is None else Sessions())
+        gate = Gate(given, keyring, permits=permits, calls=calls, started=started)
         config = hypercorn_config(given, listeners)
         stop = trio.Event()
         async with trio.open_nursery() as gate_nursery:
             await gate_nursery.start(partial(serve, gate, config, shutdown_trigger=stop.wait))
-            yield House(port, upstream, gate, config, stop)
+            yield House(port, upstream, gate, config, stop, keyring)
             stop.set()
         nursery.cancel_scope.cancel()
 

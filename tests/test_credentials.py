@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from gatehouse.credentials import (
     AmbiguousCredentialsError,
-    Principal,
-    SharedToken,
+    Credential,
     credentials_from,
     without_key,
 )
+from gatehouse.keyring import Keyring
 from tests.program import TOKEN
 
 T = TOKEN.encode()
-verify = SharedToken(TOKEN)
+verify = Keyring(shared=TOKEN)
 
 
 def admitted(*fields: tuple[bytes, bytes], query: bytes = b"") -> bool:
@@ -39,8 +39,9 @@ def test_each_place_alone_is_enough_and_names_may_be_spelled_in_any_case() -> No
 
 
 def test_the_verifier_answers_with_a_principal_whose_name_is_no_part_of_the_token() -> None:
-    principal = verify([T])
-    assert principal == Principal("default")
+    principal = verify([Credential("header", T)])
+    assert principal is not None
+    assert principal.name == "default"
     assert "default" not in TOKEN
 
 
@@ -148,7 +149,7 @@ def test_the_rest_of_the_query_stays_byte_for_byte(query: bytes, rest: bytes) ->
 
 def test_a_plus_in_the_query_is_a_plus() -> None:
     token = "a+b" * 12
-    assert SharedToken(token)(credentials_from([], b"key=" + token.encode())) is not None
+    assert Keyring(shared=token)(credentials_from([], b"key=" + token.encode())) is not None
 
 
 parameters = st.lists(st.binary(max_size=12).map(lambda part: part.replace(b"&", b"%")), max_size=6)
@@ -163,4 +164,5 @@ def test_no_query_that_a_server_reads_a_key_from_gets_through(parts: list[bytes]
 
 @given(st.lists(st.binary(max_size=40), max_size=4))
 def test_nothing_but_the_token_is_ever_admitted(guesses: list[bytes]) -> None:
-    assert (verify(guesses) is not None) == (T in guesses)
+    credentials = [Credential("header", guess) for guess in guesses]
+    assert (verify(credentials) is not None) == (T in guesses)

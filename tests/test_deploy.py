@@ -80,8 +80,9 @@ class Build:
             stage = self.stages[sources.pop(0).removeprefix("--from=")]
             found = [stage.path(source) for source in sources]
         else:
-            assert all(self.in_context(source) for source in sources), "ignored by .dockerignore"
-            found = [self.context / source for source in sources]
+            # A pattern that fits nothing is fine: a Space without named tokens has no such file.
+            found = [path for source in sources for path in sorted(self.context.glob(source))]
+            assert all(self.in_context(path.name) for path in found), "ignored by .dockerignore"
         into = self.image.path(target)
         for source in found:
             if source.is_dir():

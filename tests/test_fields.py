@@ -334,6 +334,8 @@ REPLIES = {
     name: reply
     for name, reply in vars(replies).items()
     if isinstance(reply, replies.Reply) and reply.body.startswith(b'{"jsonrpc"')
+    # This one is word for word the upstream's.
+    if reply is not replies.SESSION_NOT_FOUND
 }
 
 

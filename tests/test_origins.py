@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gate import Gate
-from gatehouse.credentials import SharedToken
+from gatehouse.keyring import Keyring
 from gatehouse.origins import Origins, cors_headers, hostname, preflight
 from gatehouse.settings import Settings
 from tests.conftest import BEARER, House
@@ -492,7 +492,7 @@ def test_no_bytes_in_target_or_fields_make_the_gate_fail(
     named: bool,
 ) -> None:
     limits = Settings(_env_file=None, mcp_app="", upstream_port=1, **bind[0])  # type: ignore[arg-type]
-    gate = Gate(limits, SharedToken(TOKEN))
+    gate = Gate(limits, Keyring(shared=TOKEN))
     sent: list[dict[str, Any]] = []
     asked_once: list[bool] = []
 

@@ -124,8 +124,12 @@ def test_a_foreign_browser_origin_is_refused(program: Program) -> None:
 def test_every_request_leaves_one_line_without_its_query(program: Program) -> None:
     httpx.post(program.endpoint + "?secretly=hidden&key=" + TOKEN, json={}, trust_env=False)
     httpx.get(program.url + "/nope?also=hidden", trust_env=False)
-    program.wait_for_log(r"POST /mcp \d+ [\d.]+ ms, 2 bytes in, \d+ bytes out\n")
-    program.wait_for_log(r"GET /nope 404 [\d.]+ ms, 0 bytes in, \d+ bytes out\n")
+    program.wait_for_log(
+        r"POST /mcp \d+ [\d.]+ ms \(first byte [\d.]+\), 2 bytes in, \d+ bytes out, default by query, id \w+\n"
+    )
+    program.wait_for_log(
+        r"GET /nope 404 [\d.]+ ms \(first byte [\d.]+\), 0 bytes in, \d+ bytes out, id \w+ \(refused: not-found\)\n"
+    )
     assert program.log.count("GET /nope") == 1
     assert "hidden" not in program.output
 

@@ -1,0 +1,87 @@
+"""When each value of a token was last used: the evidence that an old one can go.
+
+Kept in a small SQLite file, so that it outlives a restart. It decides nothing: where the file cannot be
+written, requests are served all the same, and the log says so once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gatehouse.keyring import Keyring
+
+logger = logging.getLogger("gate.tokens")
+
+BEGAN = b""
+"""In the place of a digest: when the record was begun. What it does not know of before was perhaps used."""
+
+WRITE_SECONDS = 5.0
+"""What a program that is killed may lose."""
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS last_use (digest BLOB PRIMARY KEY, used_at REAL NOT NULL) WITHOUT ROWID
+"""
+_NOTE = """
+INSERT INTO last_use VALUES (?, ?)
+ON CONFLICT (digest) DO UPDATE SET used_at = max(used_at, excluded.used_at)
+"""
+
+
+def read_last_use(path: Path) -> dict[bytes, float]:
+    """When values were last used, by their digest, and when the record was begun (BEGAN): Unix time.
+
+    Empty if that cannot be told.
+    """
+    if not path.is_file():  # connecting would make it
+        return {}
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return dict(database.execute("SELECT digest, used_at FROM last_use"))
+    except sqlite3.Error:
+        return {}
+
+
+def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
+    """Add what is newer than what the file has. Raises sqlite3.Error.
+
+    The file is opened each time, so that one that was taken away is made anew.
+    """
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(_TABLE)
+        database.execute("INSERT OR IGNORE INTO last_use VALUES (?, ?)", (BEGAN, time.time()))
+        database.executemany(_NOTE, used.items())
+
+
+async def keep_last_use(path: Path, keyring: Keyring) -> None:
+    """Write what the keyring has seen, again and again; never returns. Cancelled, it writes once more."""
+    complained = False
+    written: dict[bytes, float] = {}
+    while True:
+        try:
+            await trio.sleep(WRITE_SECONDS)
+        finally:
+            used = dict(keyring.used)
+            news = dict(used.items() - written.items())
+            if news:
+                with trio.CancelScope(shield=True), trio.move_on_after(WRITE_SECONDS):
+                    try:
+                        await trio.to_thread.run_sync(
+                            write_last_use, path, news, abandon_on_cancel=True
+                        )
+                        written, complained = used, False
+                    except sqlite3.Error as error:
+                        if not complained:
+                            logger.warning(
+                                "STATE_DB: when tokens were last used cannot be kept (%s)", error
+                            )
+                        complained = True

@@ -1,0 +1,126 @@
+"""Rates: how they are written in settings, `60/min, burst 20`, and how requests are counted against them.
+
+The counting is throttled-py's, with the generic cell rate algorithm: no window in which a client could
+spend two budgets at its border. The parsing is ours, though throttled-py knows the same words: it brings
+Redis's library with it and takes a while to import, so that is left until something is counted.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from throttled import BaseStore
+    from throttled.rate_limiter import GCRARateLimiter
+
+MOST = 1_000_000
+"""The largest number in a rate. What is above it is a slip, or no limit at all."""
+
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+_UNITS = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "second"),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), "minute"),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), "hour"),
+    **dict.fromkeys(("d", "day", "days"), "day"),
+    **dict.fromkeys(("w", "wk", "wks", "week", "weeks"), "week"),
+}
+
+_RATE = re.compile(
+    r"(?P<count>[0-9]+)\s*(?:/\s*|per\s+)(?P<unit>[a-z]+)"
+    r"(?:(?:\s*,\s*|\s+)burst\s+(?P<burst>[0-9]+))?",
+    re.ASCII | re.IGNORECASE,
+)
+
+PREFIX = "mcp-gate"
+"""How the keys of everything that the gate stores begin."""
+
+LEAST_SECONDS = 0.001
+"""Where rounding would make a wait nothing, it is this long."""
+
+MOST_RATES = 256
+"""How many rates have their limiter kept ready; one more is made again each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many requests in so many seconds, evenly, and `burst` of them at once after a pause."""
+
+    count: int
+    seconds: int
+    burst: int
+
+    @property
+    def interval(self) -> float:
+        """The seconds after which there is room for one more."""
+        return self.seconds / self.count
+
+    def __str__(self) -> str:
+        unit = next(unit for unit, seconds in _SECONDS.items() if seconds == self.seconds)
+        return f"{self.count}/{unit}, burst {self.burst}"
+
+
+def parse_rate(text: str) -> Rate:
+    """The rate that `text` says, such as `60/min, burst 20`, `10/s` or `1000 per hour`.
+
+    Without a burst, all requests of one period may come at once. Raises ValueError, in words that
+    complete «NAME: ...» and do not repeat the text.
+    """
+    match = _RATE.fullmatch(text.strip())
+    unit = _UNITS.get(match["unit"].lower()) if match else None
+    if match is None or unit is None:
+        raise ValueError(
+            "must be a rate such as 60/min or 60/min, burst 20; the units are s, min, hour, day, week"
+        )
+    count = _number(match["count"])
+    burst = count if match["burst"] is None else _number(match["burst"])
+    return Rate(count, _SECONDS[unit], burst)
+
+
+def _number(digits: str) -> int:
+    number = int(digits) if len(digits) <= len(str(MOST)) else 0
+    if not 1 <= number <= MOST:
+        raise ValueError(f"must be a rate whose numbers are from 1 to {MOST}, such as 60/min")
+    return number
+
+
+class Counts:
+    """Counts requests against rates in one store. A key has a budget of its own under each rate.
+
+    So a key whose rate has changed begins anew, with the new rate. `open_store` makes the store when
+    the first request is counted; what it raises, then or later, is raised by `take`.
+    """
+
+    def __init__(self, open_store: Callable[[], BaseStore]) -> None:
+        store = cache(open_store)
+        self._limiter = lru_cache(MOST_RATES)(lambda rate: _limiter(rate, store()))
+
+    def take(self, key: str, rate: Rate) -> float | None:
+        """Take one request of the key's budget: None if there was one, else the seconds until then."""
+        result = self._limiter(rate).limit(key)
+        return max(result.state.retry_after, LEAST_SECONDS) if result.limited else None
+
+
+def counts_in_memory(most_keys: int) -> Counts:
+    """Counts in this process, of `most_keys` keys: one more takes the place of the longest unused."""
+
+    def open_store() -> BaseStore:
+        from throttled import MemoryStore
+
+        return MemoryStore(options={"MAX_SIZE": most_keys})
+
+    return Counts(open_store)
+
+
+def _limiter(rate: Rate, store: BaseStore) -> GCRARateLimiter:
+    from throttled.rate_limiter import GCRARateLimiter, Quota
+    from throttled.rate_limiter import Rate as Period
+
+    quota = Quota(Period(timedelta(seconds=rate.seconds), rate.count), rate.burst)
+    prefix = f"{PREFIX}:rate:{rate.count}/{rate.seconds}/{rate.burst}"
+    return GCRARateLimiter(quota, store, key_prefix=prefix)

@@ -1,0 +1,59 @@
+"""Looks at the tokens file now and then, and puts what has changed in force."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from gatehouse.tokens import TokensError, load_tokens, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gatehouse.tokens import Token
+
+logger = logging.getLogger("gate.tokens")
+
+LOOK_SECONDS = 0.5
+"""How often: a change takes effect within a second."""
+
+
+async def watch_tokens(
+    path: Path, tokens: tuple[Token, ...], replace: Callable[[tuple[Token, ...]], None]
+) -> None:
+    """Call `replace` with the tokens of the file whenever they are others than before; never returns.
+
+    `tokens` are those that were read at the start. A file that is faulty, unreadable or gone changes
+    nothing, and each of its faults is logged once. The file is read, not asked for its date: it is small,
+    and a date may stand still while an editor writes twice.
+    """
+    seen: str | None = None
+    while True:
+        await trio.sleep(LOOK_SECONDS)
+        # In a thread that may be left behind, because the disk may be one that hangs.
+        now = await trio.to_thread.run_sync(text_or_fault, path, abandon_on_cancel=True)
+        if now == seen:
+            continue
+        seen = now
+        try:
+            found = await trio.to_thread.run_sync(load_tokens, path, abandon_on_cancel=True)
+        except TokensError as error:
+            for fault in error.faults:
+                logger.error("the tokens in force stay as they are: %s", fault)
+            continue
+        if found != tokens:
+            tokens = found
+            replace(tokens)
+            names = ", ".join(token.name for token in tokens) or "none"
+            logger.info("the tokens file has changed; in force are: %s", names)
+
+
+def text_or_fault(path: Path) -> str:
+    """What is in the file, or in words why that cannot be told."""
+    try:
+        return read_text(path)
+    except TokensError as error:
+        return str(error)

@@ -1,0 +1,488 @@
+"""Named tokens as an administrator has them: made, used, rotated and revoked while the program runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import fastmcp
+import httpx
+import mcp
+import pytest
+from fastmcp.client.transports import StreamableHttpTransport
+
+from tests.clients.leaks import pieces_in
+from tests.program import ROOT, Program, free_port, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+METRICS_TOKEN = "f1gures/for+prometheus~only-7b1c90ad"
+MODES = ["legacy", "2026-07-28"]
+WAYS = {
+    "foodwise": {},
+    "inprocess": {"UPSTREAM_MODE": "inprocess", "UPSTREAM_RUNTIME": "asyncio"},
+    "network": {"UPSTREAM_MODE": "network", "UPSTREAM_RUNTIME": "asyncio"},
+}
+NO_FAILURES: dict[str, str] = {"FAILURE_RATE": "off"}
+
+
+def tokens(folder: Path, *arguments: str, status: int = 0) -> tuple[str, str]:
+    """What `python run.py tokens ...` prints on stdout and stderr; it must end with `status`."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), "tokens", *arguments],
+        cwd=folder,
+        env={
+            "TOKENS_FILE": "tokens.toml",
+            "STATE_DB": "state.sqlite3",
+            "PATH": "/usr/bin:/bin",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+def made(folder: Path, *arguments: str) -> str:
+    """The value that a command has made."""
+    stdout, stderr = tokens(folder, *arguments)
+    value = stdout.strip()
+    assert re.fullmatch(r"mcpgate_[A-Za-z0-9_-]{43}", value)
+    assert value not in stderr
+    return value
+
+
+def call(
+    program: Program,
+    token: str,
+    tool: str,
+    said: str = "",
+    era: str = "2026-07-28",
+    **arguments: Any,
+) -> httpx.Response:
+    """A call of `tool`, whose header fields say that it is `said`."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    params = {"name": tool, "arguments": arguments, "_meta": meta}
+    return httpx.post(
+        program.endpoint,
+        headers={
+            "Accept": "application/json, text/event-stream",
+            "Authorization": f"Bearer {token}",
+            "MCP-Protocol-Version": era,
+            "Mcp-Method": "tools/call",
+            "Mcp-Name": said or tool,
+        },
+        json={"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params},
+        timeout=30,
+        trust_env=False,
+    )
+
+
+def error_in(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON-RPC error of an answer, be it JSON or an event stream."""
+    text = answer.text
+    if answer.headers["content-type"].startswith("text/event-stream"):
+        text = re.findall("^data: (.+)$", text, re.MULTILINE)[-1].strip()
+    return dict(json.loads(text)["error"])
+
+
+def within(seconds: float, done: Callable[[], bool]) -> float:
+    """Wait until it is done; the seconds that it took."""
+    began = time.monotonic()
+    while not done():
+        assert time.monotonic() < began + seconds, f"not within {seconds} s"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+class Kitchen:
+    """FoodWise with three tokens, and their values."""
+
+    def __init__(self, folder: Path, program: Program, values: dict[str, str]) -> None:
+        self.folder = folder
+        self.program = program
+        self.alice, self.guest, self.tablet = values.values()
+        self.values = values
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def kitchen(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kitchen]:
+    folder = tmp_path_factory.mktemp("kitchen")
+    values = {
+        "alice": made(folder, "add", "alice", "--note", "her laptop"),
+        "guest": made(folder, "add", "guest", "--tools", "list_*,get_item", "--expires", "30d"),
+        "tablet": made(folder, "add", "tablet", "--query"),
+    }
+    settings = {
+        "MCP_AUTH_TOKEN": "",
+        "TOKENS_FILE": "tokens.toml",
+        "STATE_DB": "state.sqlite3",
+        "LOG_FORMAT": "json",
+        "METRICS_TOKEN": METRICS_TOKEN,
+        "SQLITE_PATH": str(folder / "food.sqlite3"),
+        **WAYS[request.param],
+    }
+    with running(folder, **settings) as program:
+        program.wait_for()
+        yield Kitchen(folder, program, values)
+        assert program.stop() == 0
+        for secret in (*values.values(), METRICS_TOKEN):
+            for file in folder.iterdir():
+                assert not pieces_in(file.read_bytes().decode("latin-1"), secret), file.name
+
+
+async def as_client(program: Program, token: str, mode: str) -> tuple[set[str], str, str]:
+    """What a real client sees with the token: tools, and what comes of a call of each of two."""
+    transport = StreamableHttpTransport(
+        program.endpoint, headers={"Authorization": f"Bearer {token}"}
+    )
+    async with fastmcp.Client(transport, mode=mode) as client:
+        names = {tool.name for tool in await client.list_tools()}
+        outcomes = []
+        for tool, arguments in [("list_inventory", {}), ("add_item", {"name": "Salt"})]:
+            try:
+                await client.call_tool(tool, arguments)
+                outcomes.append("done")
+            except mcp.MCPError as error:
+                outcomes.append(str(error))
+        return names, outcomes[0], outcomes[1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_real_client_sees_and_calls_only_what_its_token_may(kitchen: Kitchen, mode: str) -> None:
+    names, listed, added = asyncio.run(as_client(kitchen.program, kitchen.alice, mode))
+    assert len(names) == 11
+    assert (listed, added) == ("done", "done")
+    names, listed, added = asyncio.run(as_client(kitchen.program, kitchen.guest, mode))
+    assert names == {
+        "list_inventory",
+        "list_expiring",
+        "list_low_stock",
+        "list_shopping",
+        "get_item",
+    }
+    assert listed == "done"
+    assert "'add_item'" in added
+    assert "'guest'" in added
+
+
+def test_the_gate_refuses_early_where_the_era_lets_it_tell(kitchen: Kitchen) -> None:
+    answer = call(kitchen.program, kitchen.guest, "remove_item", item_id="1")
+    assert answer.status_code == 403
+    assert "'remove_item'" in error_in(answer)["message"]
+
+
+@pytest.mark.parametrize("era", ["2025-11-25", "2025-03-26", ""])
+def test_a_lie_in_an_older_eras_header_calls_nothing(kitchen: Kitchen, era: str) -> None:
+    answer = call(kitchen.program, kitchen.guest, "add_item", "list_shopping", era, name="Poison")
+    # An empty version counts as the newest one, whose fields the server compares with the body.
+    assert error_in(answer)["code"] == (-32015 if era else -32020)
+    assert "Poison" not in call(kitchen.program, kitchen.alice, "list_inventory").text
+
+
+def test_a_lie_in_the_newest_eras_header_is_told_by_the_server(kitchen: Kitchen) -> None:
+    answer = call(kitchen.program, kitchen.guest, "add_item", "list_shopping", name="Poison")
+    assert answer.status_code == 400
+    assert "Poison" not in call(kitchen.program, kitchen.alice, "list_inventory").text
+
+
+def test_resources_and_prompts_are_closed_to_a_token_for_tools(kitchen: Kitchen) -> None:
+    async def main(token: str) -> tuple[int, int]:
+        transport = StreamableHttpTransport(
+            kitchen.program.endpoint, headers={"Authorization": f"Bearer {token}"}
+        )
+        async with fastmcp.Client(transport) as client:
+            return len(await client.list_resources()), len(await client.list_prompts())
+
+    assert asyncio.run(main(kitchen.alice)) == (1, 1)
+    assert asyncio.run(main(kitchen.guest)) == (0, 0)
+
+
+def test_the_log_is_json_that_tells_who_did_what_and_holds_no_value(kitchen: Kitchen) -> None:
+    program = kitchen.program
+    call(program, kitchen.alice, "list_shopping")
+    httpx.post(f"{program.endpoint}?key={kitchen.tablet}", content="{}", trust_env=False)
+    httpx.get(f"{program.endpoint}/{kitchen.alice}", trust_env=False)
+    program.wait_for_log('"status": 401')
+    lines = [json.loads(line) for line in program.log.splitlines()]
+    assert all({"time", "level", "logger"} <= line.keys() for line in lines)
+    requests = [line for line in lines if line["logger"] == "gate.access"]
+    assert any(
+        (line["token"], line["lane"], line["rpc_method"], line["tool"])
+        == ("alice", "header", "tools/call", "list_shopping")
+        for line in requests
+    )
+    assert any((line["token"], line["lane"]) == ("tablet", "query") for line in requests)
+    assert any((line["outcome"], line["reason"]) == ("refused", "token") for line in requests)
+
+
+def test_the_figures_want_their_own_token_and_count_by_name(kitchen: Kitchen) -> None:
+    program = kitchen.program
+    call(program, kitchen.alice, "list_expiring")
+    url = f"{program.url}/metrics"
+    for token, status in [("", 401), (kitchen.alice, 401), (METRICS_TOKEN, 200)]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = httpx.get(url, headers=headers, trust_env=False)
+        assert answer.status_code == status
+    assert httpx.get(f"{url}?key={METRICS_TOKEN}", trust_env=False).status_code == 401
+    assert 'mcp_gate_calls_total{token="alice",tool="list_expiring"}' in answer.text
+    assert "mcp_gate_open_streams 0.0" in answer.text
+    answer = httpx.post(program.endpoint, headers=headers, content="{}", trust_env=False)
+    assert answer.status_code == 401, "who may read figures may not call tools"
+
+
+def test_the_list_tells_the_last_use(kitchen: Kitchen) -> None:
+    call(kitchen.program, kitchen.alice, "list_shopping")
+    within(10, lambda: (kitchen.folder / "state.sqlite3").exists())
+    stdout, _ = tokens(kitchen.folder, "list", "--json")
+    values = {token["name"]: token["values"][0] for token in json.loads(stdout)["tokens"]}
+    assert values["alice"]["last_use"] not in {"never", "unknown"}
+    text, _ = tokens(kitchen.folder, "list")
+    assert "her laptop" in text
+
+
+# The upstream's own port, and sessions of a server that has them.
+
+
+def test_the_servers_own_port_and_its_sessions_are_closed_to_others(tmp_path: Path) -> None:
+    alice, bob = made(tmp_path, "add", "alice"), made(tmp_path, "add", "bob", "--tools", "count")
+    settings = {"MCP_APP": "probe_server:mcp", "TOKENS_FILE": "tokens.toml", "MCP_AUTH_TOKEN": ""}
+    with running(tmp_path, **settings) as program:
+        program.wait_for()
+        own_port = f"http://127.0.0.1:{program.upstream_port}/mcp"
+        hello = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "initialize",
+            "params": {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "t", "version": "1"},
+            },
+        }
+        fields = {
+            "Accept": "application/json, text/event-stream",
+            "X-Gate-Principal": "alice",
+            "Authorization": f"Bearer {bob}",
+        }
+        with httpx.Client(trust_env=False, timeout=10) as http:
+            assert http.post(own_port, headers=fields, json=hello).status_code == 403
+            as_alice = {**fields, "Authorization": f"Bearer {alice}"}
+            opened = http.post(program.endpoint, headers=as_alice, json=hello)
+            session = {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
+            ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+            for method, body in [("POST", ping), ("GET", None), ("DELETE", None)]:
+                for foreign in (session, {"Mcp-Session-Id": "0" * 32}):
+                    answer = http.request(
+                        method, program.endpoint, headers={**fields, **foreign}, json=body
+                    )
+                    assert answer.status_code == 404
+                    assert "Session not found" in error_in(answer)["message"]
+            answer = http.post(program.endpoint, headers={**as_alice, **session}, json=ping)
+            assert answer.status_code == 200
+            tool = {"name": "add", "arguments": {"a": 1, "b": 2}}
+            add = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": tool}
+            own = http.post(program.endpoint, headers=fields, json=hello)
+            mine = {"Mcp-Session-Id": own.headers["mcp-session-id"]}
+            answer = http.post(program.endpoint, headers={**fields, **mine}, json=add)
+            assert error_in(answer)["code"] == -32015, "the field that says alice is taken off"
+            answer = http.delete(program.endpoint, headers={**as_alice, **session})
+            assert answer.status_code == 200
+            answer = http.post(program.endpoint, headers={**as_alice, **session}, json=ping)
+            assert answer.status_code == 404
+        program.wait_for_log("GET /mcp 404 .* bob by header")
+
+
+def test_names_that_no_tool_has_are_told_at_the_start_and_after_a_change(tmp_path: Path) -> None:
+    made(tmp_path, "add", "alice", "--tools", "lst_*,add")
+    settings = {"MCP_APP": "probe_server:mcp", "TOKENS_FILE": "tokens.toml"}
+    with running(tmp_path, **settings) as program:
+        program.wait_for()
+        program.wait_for_log(r"alice.*lst_\*")
+        assert not re.search(r"alice.*`add`", program.log)
+        made(tmp_path, "add", "bob", "--tools", "cuont")
+        program.wait_for_log("bob.*cuont")
+
+
+# Changes while it runs.
+
+
+class Caller(threading.Thread):
+    """Asks again and again with the token that is in `use`, and keeps what came back."""
+
+    def __init__(self, program: Program, use: list[str]) -> None:
+        super().__init__()
+        self.url = f"{program.endpoint}/x"
+        self.use = use
+        self.statuses: list[int] = []
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        with httpx.Client(trust_env=False, timeout=10) as http:
+            while not self.stopping.is_set():
+                headers = {"Authorization": f"Bearer {self.use[0]}"}
+                self.statuses.append(http.get(self.url, headers=headers).status_code)
+                time.sleep(0.03)
+
+
+def test_20_rotations_under_load_fail_nobody_that_is_good_and_pass_nobody_that_is_not(
+    tmp_path: Path,
+) -> None:
+    good, bad = [made(tmp_path, "add", "alice")], ["mcpgate_" + "x" * 43]
+    with running(tmp_path, TOKENS_FILE="tokens.toml", MCP_APP="", **NO_FAILURES) as program:
+        program.wait_for("/health")
+        callers = [Caller(program, use) for use in (good, good, good, bad)]
+        for caller in callers:
+            caller.start()
+        old: list[str] = []
+        for _ in range(20):
+            old.append(good[0])
+            fresh = made(tmp_path, "rotate", "alice", "--overlap", "5s")
+            time.sleep(0.5)
+            within(1, lambda: len(callers[0].statuses) > 0)
+            good[0] = fresh
+        for caller in callers:
+            caller.stopping.set()
+            caller.join()
+        passed = [status for caller in callers[:3] for status in caller.statuses]
+        assert len(passed) > 500
+        assert set(passed) == {502}, "let in: there is no upstream"
+        assert set(callers[3].statuses) == {401}
+        time.sleep(1)
+        for value in old[:-12]:  # those whose overlap is over
+            assert status_of(program, value) == 401
+        assert status_of(program, good[0]) == 502
+
+
+def status_of(program: Program, token: str) -> int:
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.get(f"{program.endpoint}/x", headers=headers, trust_env=False).status_code
+
+
+def test_a_change_takes_effect_within_a_second_and_a_faulty_file_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    alice = made(tmp_path, "add", "alice")
+    file = tmp_path / "tokens.toml"
+    with running(tmp_path, TOKENS_FILE="tokens.toml", MCP_APP="") as program:
+        program.wait_for("/health")
+        bob = made(tmp_path, "add", "bob")
+        assert within(3, lambda: status_of(program, bob) == 502) < 1.2
+        whole = file.read_text()
+        for broken in (whole[: len(whole) // 2], whole + "\n[tokens.alice]\n", "\0", "lanes = 3"):
+            file.write_text(broken)
+            time.sleep(1.2)
+            assert (status_of(program, alice), status_of(program, bob)) == (502, 502)
+        program.wait_for_log(r"the tokens in force stay as they are: tokens\.toml, line \d+")
+        file.unlink()
+        time.sleep(1.2)
+        assert status_of(program, alice) == 502
+        file.write_text(whole)
+        tokens(tmp_path, "revoke", "alice")
+        assert within(3, lambda: status_of(program, alice) == 401) < 1.2
+        assert status_of(program, bob) == 502
+        assert program.stop() == 0
+
+
+def test_last_use_outlives_a_restart_and_its_loss_harms_nobody(tmp_path: Path) -> None:
+    alice = made(tmp_path, "add", "alice")
+    state = tmp_path / "state.sqlite3"
+    settings = {"TOKENS_FILE": "tokens.toml", "STATE_DB": str(state), "MCP_APP": ""}
+    with running(tmp_path, **settings) as program:
+        program.wait_for("/health")
+        status_of(program, alice)
+        assert program.stop() == 0
+    with sqlite3.connect(state) as database:
+        [_, (digest, used_at)] = database.execute("SELECT * FROM last_use ORDER BY digest")
+    assert len(digest) == 32
+    assert abs(used_at - time.time()) < 30
+    database.close()
+    state.write_bytes(b"no database" * 100)
+    with running(tmp_path, **settings) as program:
+        program.wait_for("/health")
+        assert status_of(program, alice) == 502
+        within(10, lambda: "STATE_DB" in program.log)
+        assert status_of(program, alice) == 502
+        assert program.stop() == 0
+    stdout, _ = tokens(tmp_path, "list")
+    assert "alice" in stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "there is no such file"),
+        ("", "has no tokens"),
+        ("[tokens.alice]\nnote = 'x'\n", "tokens.toml, line 1"),
+        ("[tokens.a]\n[[tokens.a.values]]\ndigest = 'sha256:12'\n", "tokens.toml, line 3"),
+        ("[tokens.a]\ncolour = 'red'\n", "tokens.toml, line 2"),
+    ],
+)
+def test_a_faulty_file_at_the_start_is_status_2_in_words(
+    tmp_path: Path, text: str | None, words: str
+) -> None:
+    if text is not None:
+        (tmp_path / "tokens.toml").write_text(text)
+    with running(tmp_path, TOKENS_FILE="tokens.toml", MCP_AUTH_TOKEN="", MCP_APP="") as program:
+        assert program.process.wait(30) == 2
+        assert words in program.log
+        assert "Traceback" not in program.output
+
+
+# Several gates.
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--save", "", "--requirepass", "s3cret-word"]
+    with subprocess.Popen([*command, "--dir", str(tmp_path)], stdout=subprocess.DEVNULL) as server:
+        server.args = f"redis://:s3cret-word@127.0.0.1:{port}/0"
+        yield server
+        server.kill()
+
+
+def test_two_gates_share_a_rate_and_a_dead_redis_opens_neither(
+    tmp_path: Path, redis: subprocess.Popen[bytes]
+) -> None:
+    alice = made(tmp_path, "add", "alice", "--rate", "6/min, burst 6")
+    settings = {
+        "TOKENS_FILE": "tokens.toml",
+        "SHARED_STATE_URL": str(redis.args),
+        "MCP_APP": "",
+        "STATE_DB": "",
+    }
+    first_folder, second_folder = tmp_path / "first", tmp_path / "second"
+    for folder in (first_folder, second_folder):
+        folder.mkdir()
+        (folder / "tokens.toml").symlink_to(tmp_path / "tokens.toml")
+    with running(first_folder, **settings) as first, running(second_folder, **settings) as second:
+        first.wait_for("/health")
+        second.wait_for("/health")
+        statuses = [status_of(program, alice) for program in (first, second) * 4]
+        assert statuses == [502] * 6 + [429] * 2
+        redis.kill()
+        redis.wait()
+        statuses = [status_of(second, alice) for _ in range(8)]
+        assert 429 in statuses, "each counts for itself now"
+        assert status_of(second, "mcpgate_" + "y" * 43) == 401
+        for program in (first, second):
+            assert program.stop() == 0
+        assert "is unavailable" in second.log
+        assert "s3cret-word" not in first.output + second.output
