@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.conftest import BEARER, House, open_house
+from gatehouse.transports import LARGE
+from tests.conftest import BEARER, House, network_only, open_house
 from tests.wire import Head, Peer, answer, until_gone
 
 if TYPE_CHECKING:
@@ -221,3 +222,61 @@ async def logged(log: pytest.LogCaptureFixture, text: str) -> None:
     with trio.fail_after(5):
         while not any(text in record.getMessage() for record in log.records):
             await trio.sleep(0.01)
+
+
+# Large answers with a length, which are read past h11.
+
+LARGE_BODY = b",".join(b"%d" % number for number in range(200_000))[: LARGE + 70_001]
+
+
+def large(*pieces: bytes) -> Callable[[Peer, Head], Awaitable[None]]:
+    """An upstream that announces LARGE_BODY and sends these pieces, and after them its end."""
+
+    async def script(peer: Peer, head: Head) -> None:
+        await peer.body(head)
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LARGE_BODY))
+        if head.start_line.startswith(b"HEAD"):
+            return
+        for piece in pieces:
+            await peer.send(piece)
+
+    return script
+
+
+@network_only
+@pytest.mark.parametrize("first", [0, 1, 5000, len(LARGE_BODY)])
+@pytest.mark.parametrize("extra", [b"", b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad"])
+async def test_a_large_answer_passes_whole_and_nothing_of_what_follows_it(
+    house: House, first: int, extra: bytes
+) -> None:
+    house.upstream.script = large(LARGE_BODY[:first], LARGE_BODY[first:] + extra)
+    for _ in range(2):
+        head, body = await house.request(b"/mcp")
+        assert head.get(b"content-length") == b"%d" % len(LARGE_BODY)
+        assert body == LARGE_BODY
+    house.upstream.script = answer(b"good")
+    _, body = await house.request(b"/mcp")
+    assert body == b"good"
+
+
+@network_only
+async def test_a_large_answer_that_breaks_off_is_cut_for_the_client_too(house: House) -> None:
+    async def script(peer: Peer, head: Head) -> None:
+        await large(LARGE_BODY[:-1])(peer, head)
+        await peer.stream.aclose()
+
+    house.upstream.script = script
+    async with (await house.connect()).stream as stream:
+        peer = Peer(stream)
+        await peer.send(house.raw())
+        head = await peer.head()
+        with pytest.raises(EOFError):
+            await peer.body(head)
+
+
+@network_only
+async def test_a_head_request_for_a_large_answer_is_over_with_its_head(house: House) -> None:
+    house.upstream.script = large()
+    for _ in range(2):
+        head, _ = await house.request(b"/mcp", method=b"HEAD")
+        assert head.get(b"content-length") == b"%d" % len(LARGE_BODY)

@@ -28,13 +28,15 @@ if __name__ == "__main__" and not __package__:
 from tests.load import measures, peers
 from tests.load.calls import CONNECTIONS, ERAS
 from tests.load.measures import Calls, Download, HeldStreams
-from tests.load.processes import Stage, allow_many_files
+from tests.load.processes import Stage, allow_many_files, status
 from tests.load.servers import floor, gate, gate_before, null_upstream, ungated
 from tests.load.tables import Case, Goal, Row, compare, say, spread, table
 from tests.program import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.load.processes import Server
 
 MIB = 1024 * 1024
 A_REQUEST = "ms of CPU a request"
@@ -69,12 +71,14 @@ def calls(stage: Stage, plan: Plan) -> Iterator[str]:
     keeping = partial(gate_before, stage, port, UPSTREAM_KEEP_ALIVE="true")
     good = Calls(stage, plan.count)
     wrong = Calls(stage, plan.count, token="wrong" * 8, status=401)
+    late = Calls(stage, plan.count, token="wrong" * 8, status=429)
     many = Calls(stage, plan.count * NATIVE)
     cases = [
         Case("floor", partial(floor, stage), good),
         Case("gate, connections to the upstream kept", keeping, good, Goal(2.0)),
         Case("gate, a new connection for each request", partial(gate_before, stage, port), good),
-        Case("gate, 401", keeping, wrong, Goal(1.0)),
+        Case("gate, 401", partial(keeping, FAILURE_RATE="off"), wrong, Goal(1.0)),
+        Case("gate, 429 for failing too often", partial(throttling, stage, port), late, Goal(1.0)),
         Case("nginx", partial(peers.nginx, stage, port), many),
         Case("HAProxy", partial(peers.haproxy, stage, port), many),
         Case("Caddy", partial(peers.caddy, stage, port), many),
@@ -84,6 +88,13 @@ def calls(stage: Stage, plan: Plan) -> Iterator[str]:
         "nginx, HAProxy and Caddy: one worker, a check of the exact bearer token, connections to the "
         "upstream kept, no access log (the gate writes one).\n"
     )
+
+
+def throttling(stage: Stage, upstream_port: int) -> Server:
+    """A gate for which one failure a day is enough, and which has seen it."""
+    server = gate_before(stage, upstream_port, FAILURE_RATE="1/day, burst 1")
+    status(server.port, "/mcp?key=wrong")
+    return server
 
 
 def flat(stage: Stage, plan: Plan) -> Iterator[str]:
