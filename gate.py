@@ -504,7 +504,8 @@ def failures_of(settings: Settings) -> FailureThrottle | None:
 def metrics_verifier(settings: Settings) -> Verifier:
     """Who may read the figures: whoever brings METRICS_TOKEN, and in no URL."""
     token = settings.metrics_token
-    return Keyring(shared=token.get_secret_value() if token else "", query_keys=False)
+    value = token.get_secret_value() if token else ""
+    return Keyring(shared=value, shared_name="metrics", query_keys=False)
 
 
 def figures(metrics: Metrics) -> Reply:

@@ -1,1 +1,11 @@
-"""What the gate decides, and the pages it answers itself. What it carries is in `gate.py`."""
+"""What the gate decides, and the pages it answers itself. What it carries is in `gate.py`.
+
+Who is this:        credentials, keyring, tokens, tokens_watch, last_use
+May they:           framing, origins, routes, permits, limits, rates, sessions, policy, mcp_headers, grants,
+                    client_address, shared_state
+What is recorded:   records, metrics, logs
+What we answer:     replies, landing, notice
+Either side of it:  serving, listeners, exchange, events, headers (client); transports, hosting, inprocess,
+                    asyncio_loop, tool_lock (upstream)
+The command line:   commands, token_file, toml_places, tokens_list, durations; settings
+"""

@@ -33,10 +33,15 @@ class Keyring:
     """
 
     def __init__(
-        self, tokens: Iterable[Token] = (), *, shared: str = "", query_keys: bool = True
+        self,
+        tokens: Iterable[Token] = (),
+        *,
+        shared: str = "",
+        shared_name: str = RESERVED,
+        query_keys: bool = True,
     ) -> None:
         value = TokenValue(digest_of(shared)) if shared else None
-        self._shared = [Token(RESERVED, (value,), lanes=LANES)] if value else []
+        self._shared = [Token(shared_name, (value,), lanes=LANES)] if value else []
         self._lanes = LANES if query_keys else LANES - {"query"}
         self.used: dict[bytes, float] = {}
         """When values were last used, by their digest: Unix time."""

@@ -1,6 +1,6 @@
 """Changes the tokens file: every comment stays, and so does every line that a change is not about.
 
-A change is a few whole lines, found by what stands where (`tokens.Places`): new ones are put in, a table
+A change is a few whole lines, found by what stands where (`toml_places`): new ones are put in, a table
 is taken out, or a table is cut out, changed by tomlkit, and put back. tomlkit is given one table at a
 time: in a whole file it takes the comment above a table for the end of the table before, and so drops
 it with that, or writes in between.
@@ -28,11 +28,11 @@ from gatehouse.tokens import (
     HEADER_ONLY,
     KINDS,
     MAX_BYTES,
-    Places,
     TokensError,
     parse_tokens,
     read_text,
 )
+from gatehouse.toml_places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
     from tomlkit.items import AoT, Table
 
-    from gatehouse.tokens import Place, Token, TokenValue
+    from gatehouse.tokens import Token, TokenValue
+    from gatehouse.toml_places import Place
 
 HEADER = """\
 # The named tokens of the gate: who may come in, and what they may do there. Change this file by hand, or

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatehouse.commands import as_json, as_table, hints, parser, tokens_command
+from gatehouse.commands import parser, tokens_command
 from gatehouse.durations import in_words, parse_duration
 from gatehouse.grants import Grants
 from gatehouse.last_use import BEGAN, write_last_use
@@ -33,6 +33,7 @@ from gatehouse.tokens import (
     digest_of,
     load_tokens,
 )
+from gatehouse.tokens_list import as_json, as_table, hints
 from tests.program import ROOT
 from tests.test_tokens import Written, token_files
 
