@@ -6,6 +6,6 @@ May they:           framing, origins, routes, permits, limits, rates, sessions, 
 What is recorded:   records, metrics, logs
 What we answer:     replies, landing, notice
 Either side of it:  serving, listeners, exchange, events, headers (client); transports, hosting, inprocess,
-                    asyncio_loop, tool_lock (upstream)
+                    asyncio_loop, worker_threads, tool_lock (upstream)
 The command line:   commands, token_file, toml_places, tokens_list, durations; settings
 """

@@ -21,6 +21,7 @@ import trio
 from gatehouse import replies
 from gatehouse.headers import SECRET_HEADER
 from gatehouse.inprocess import TrioCalls
+from gatehouse.worker_threads import keep_anyio_threads, leave_trio_threads_unnamed
 
 if TYPE_CHECKING:
     import asyncio
@@ -85,6 +86,7 @@ class HostedServer:
 
         Raises HostedServerError if the server cannot start, or ends without having been told to.
         """
+        leave_trio_threads_unnamed()
         # In a thread, because the import takes seconds, and the gate answers meanwhile.
         server = await trio.to_thread.run_sync(
             load_server, self.import_string, abandon_on_cancel=True
@@ -167,6 +169,10 @@ class HostedServer:
                 await self._door.serve(app, self.started.set)
                 group.cancel_scope.cancel()
 
+        async def serve_on_asyncio() -> None:
+            keep_anyio_threads()
+            await serve()
+
         if isinstance(self._door, TrioCalls):
             await serve()
             return
@@ -176,7 +182,7 @@ class HostedServer:
         async with open_loop() as loop:
             # By default an asyncio task that nobody awaits would take the whole loop down with it.
             loop.set_exception_handler(log_background_error)
-            await aio_as_trio(serve)()
+            await aio_as_trio(serve_on_asyncio)()
 
 
 class Door(Protocol):

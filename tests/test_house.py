@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 
 from tests.program import ROOT
@@ -45,6 +46,14 @@ def test_imports_follow_the_arrows() -> None:
             for module in modules:
                 top = module.partition(".")[0]
                 assert top not in OURS - ARROWS[place], f"{name} imports {module}"
+
+
+def test_the_map_of_gatehouse_has_every_module_once() -> None:
+    docstring = ast.get_docstring(ast.parse((ROOT / "gatehouse/__init__.py").read_text())) or ""
+    _, _, the_map = docstring.partition("\n\n")
+    rows = re.sub("^[^ :][^:]*:|\\(\\w+\\)", "", the_map, flags=re.MULTILINE)
+    modules = {path.stem for path in (ROOT / "gatehouse").glob("[a-z]*.py")}
+    assert sorted(re.findall(r"\w+", rows)) == sorted(modules)
 
 
 def test_no_function_is_longer_than_a_page() -> None:
