@@ -19,7 +19,8 @@ import pytest
 from fastmcp.client.transports import StreamableHttpTransport
 
 from tests.clients.leaks import pieces_in
-from tests.program import ROOT, Program, free_port, running
+from tests.program import ROOT, Program, running
+from tests.redis_server import PASSWORD, RedisServer, need_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -449,22 +450,20 @@ def test_a_faulty_file_at_the_start_is_status_2_in_words(
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--save", "", "--requirepass", "s3cret-word"]
-    with subprocess.Popen([*command, "--dir", str(tmp_path)], stdout=subprocess.DEVNULL) as server:
-        server.args = f"redis://:s3cret-word@127.0.0.1:{port}/0"
-        yield server
-        server.kill()
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    need_redis()
+    server = RedisServer(tmp_path)
+    yield server
+    server.kill()
 
 
 def test_two_gates_share_a_rate_and_a_dead_redis_opens_neither(
-    tmp_path: Path, redis: subprocess.Popen[bytes]
+    tmp_path: Path, redis: RedisServer
 ) -> None:
     alice = made(tmp_path, "add", "alice", "--rate", "6/min, burst 6")
     settings = {
         "TOKENS_FILE": "tokens.toml",
-        "SHARED_STATE_URL": str(redis.args),
+        "SHARED_STATE_URL": redis.url,
         "MCP_APP": "",
         "STATE_DB": "",
     }
@@ -478,11 +477,10 @@ def test_two_gates_share_a_rate_and_a_dead_redis_opens_neither(
         statuses = [status_of(program, alice) for program in (first, second) * 4]
         assert statuses == [502] * 6 + [429] * 2
         redis.kill()
-        redis.wait()
         statuses = [status_of(second, alice) for _ in range(8)]
         assert 429 in statuses, "each counts for itself now"
         assert status_of(second, "mcpgate_" + "y" * 43) == 401
         for program in (first, second):
             assert program.stop() == 0
         assert "is unavailable" in second.log
-        assert "s3cret-word" not in first.output + second.output
+        assert not pieces_in(first.output + second.output, PASSWORD)

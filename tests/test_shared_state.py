@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import signal
-import socket
-import subprocess
-import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-import redis
 import trio
 
 from gatehouse.limits import Limits
@@ -31,81 +25,37 @@ from gatehouse.shared_state import (
     shared_address,
 )
 from tests.program import free_port
+from tests.redis_server import PASSWORD, RedisServer, need_redis
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
+    import redis
     from trio.testing import MockClock
 
     Share = Callable[..., SharedState]
 
-PASSWORD = "p4ss/word@f0r:tests?0nly#1"
 RATE = parse_rate("60/min, burst 10")
 SOON = 0.1
 """After how many seconds the tests' gates try again."""
 
 
-class Server:
-    """A Redis with a password that keeps nothing on disk."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.port = free_port()
-        self.url = f"redis://:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/0"
-        self.folder = folder
-        self._command = ["redis-server", "--port", str(self.port), "--requirepass", PASSWORD]
-        self._command += ["--save", "", "--appendonly", "no", *options]
-        self.start()
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            self._command, cwd=self.folder, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.1):
-                return
-            time.sleep(0.01)
-        raise AssertionError("redis-server does not listen")
-
-    def send(self, signum: signal.Signals) -> None:
-        self._process.send_signal(signum)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    @contextmanager
-    def client(self) -> Iterator[redis.Redis]:
-        """Redis as an operator sees it."""
-        client = redis.Redis(port=self.port, password=PASSWORD)
-        try:
-            yield client
-        finally:
-            client.close()
-
-
-def need_redis() -> None:
-    if not shutil.which("redis-server"):
-        assert not os.environ.get("CI"), "redis-server is not installed, and CI must try with it"
-        pytest.skip("redis-server is not installed")
-
-
 @pytest.fixture(scope="module")
-def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A server that nobody breaks; each test has other keys."""
     need_redis()
     folder = tmp_path_factory.mktemp("redis")
-    server = Server(folder, "--unixsocket", str(folder / "socket"))
+    server = RedisServer(folder, "--unixsocket", str(folder / "socket"))
     yield server
     server.kill()
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[RedisServer]:
     """A server to break."""
     need_redis()
-    server = Server(tmp_path)
+    server = RedisServer(tmp_path)
     yield server
     server.kill()
 
@@ -144,7 +94,7 @@ async def let_in(limits: Limits, key: str, tries: int = 20) -> int:
 # Budgets.
 
 
-async def test_two_gates_share_one_budget(steady: Server, share: Share) -> None:
+async def test_two_gates_share_one_budget(steady: RedisServer, share: Share) -> None:
     ours, theirs = Limits(share(steady.url)), Limits(share(steady.url))
     assert await let_in(ours, "two gates", 4) == 4
     assert await let_in(theirs, "two gates") == 6
@@ -154,7 +104,7 @@ async def test_two_gates_share_one_budget(steady: Server, share: Share) -> None:
     assert await let_in(ours, "another key") == 10
 
 
-async def test_a_new_rate_is_a_new_budget_for_all_gates(steady: Server, share: Share) -> None:
+async def test_a_new_rate_is_a_new_budget_for_all_gates(steady: RedisServer, share: Share) -> None:
     ours, theirs = Limits(share(steady.url)), Limits(share(steady.url))
     assert await let_in(ours, "new rate") == 10
     changed = parse_rate("60/min, burst 1")
@@ -163,7 +113,7 @@ async def test_a_new_rate_is_a_new_budget_for_all_gates(steady: Server, share: S
 
 
 async def test_a_killed_redis_leaves_each_gate_with_its_own_limits_and_one_warning(
-    server: Server, share: Share, log: pytest.LogCaptureFixture
+    server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
     limits = Limits(share(server.url))
     assert await let_in(limits, "alice", 4) == 4
@@ -176,7 +126,7 @@ async def test_a_killed_redis_leaves_each_gate_with_its_own_limits_and_one_warni
 
 
 async def test_a_hanging_redis_is_waited_for_once_not_once_for_each_request(
-    server: Server, share: Share, log: pytest.LogCaptureFixture
+    server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
     limits = Limits(share(server.url, retry_seconds=5))
     assert await let_in(limits, "alice", 1) == 1
@@ -202,7 +152,7 @@ async def test_a_hanging_redis_is_waited_for_once_not_once_for_each_request(
 
 
 async def test_once_it_is_back_budgets_are_shared_again_and_one_line_says_so(
-    server: Server, share: Share, log: pytest.LogCaptureFixture
+    server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
     ours, theirs = Limits(share(server.url)), Limits(share(server.url, retry_seconds=60))
     assert await let_in(ours, "alice", 1) == 1
@@ -218,7 +168,7 @@ async def test_once_it_is_back_budgets_are_shared_again_and_one_line_says_so(
 
 
 async def test_a_restart_of_redis_in_quiet_times_is_not_even_noticed(
-    server: Server, share: Share, log: pytest.LogCaptureFixture
+    server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
     limits = Limits(share(server.url))
     assert await let_in(limits, "alice", 1) == 1
@@ -229,7 +179,7 @@ async def test_a_restart_of_redis_in_quiet_times_is_not_even_noticed(
 
 
 async def test_a_budget_from_a_clock_that_was_set_back_does_not_lock_a_key_out(
-    steady: Server, share: Share, log: pytest.LogCaptureFixture
+    steady: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
     shared = share(steady.url)
     assert await let_in(Limits(shared), "clock", 1) == 1
@@ -240,7 +190,7 @@ async def test_a_budget_from_a_clock_that_was_set_back_does_not_lock_a_key_out(
     assert await let_in(Limits(shared), "clock") == 10
 
 
-async def test_a_cancelled_caller_does_not_wait(server: Server, share: Share) -> None:
+async def test_a_cancelled_caller_does_not_wait(server: RedisServer, share: Share) -> None:
     limits = Limits(share(server.url))
     assert await let_in(limits, "alice", 1) == 1
     server.send(signal.SIGSTOP)
@@ -351,7 +301,7 @@ async def test_whatever_the_server_says_limits_hold_and_no_session_is_opened(
 
 
 async def test_with_nobody_there_or_the_wrong_password_limits_hold(
-    steady: Server, share: Share, log: pytest.LogCaptureFixture
+    steady: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
     for url, why in [
         (f"redis://127.0.0.1:{free_port()}", "ConnectionRefusedError"),
@@ -367,7 +317,7 @@ async def test_with_nobody_there_or_the_wrong_password_limits_hold(
         assert why in line
 
 
-async def test_valkey_urls_and_sockets_are_understood(steady: Server, share: Share) -> None:
+async def test_valkey_urls_and_sockets_are_understood(steady: RedisServer, share: Share) -> None:
     password = quote(PASSWORD, safe="")
     ours = Limits(share(steady.url.replace("redis://", "valkey://")))
     theirs = Limits(share(f"unix://:{password}@{steady.folder}/socket?db=0"))
@@ -438,7 +388,7 @@ def test_a_url_that_is_none_is_refused_in_words_without_a_piece_of_it(url: str) 
 
 
 async def test_a_session_that_one_gate_opened_is_known_to_the_other(
-    steady: Server, share: Share
+    steady: RedisServer, share: Share
 ) -> None:
     ours, theirs = Sessions(share(steady.url)), Sessions(share(steady.url))
     assert await theirs.owner(b"a session") is None
@@ -450,7 +400,7 @@ async def test_a_session_that_one_gate_opened_is_known_to_the_other(
     assert await Sessions(share(steady.url)).owner(b"a session") is None
 
 
-async def test_no_gate_binds_a_session_to_a_second_name(steady: Server, share: Share) -> None:
+async def test_no_gate_binds_a_session_to_a_second_name(steady: RedisServer, share: Share) -> None:
     ours, theirs = Sessions(share(steady.url)), Sessions(share(steady.url))
     assert await ours.opened(b"contested", "alice")
     assert not await theirs.opened(b"contested", "mallory")
@@ -459,7 +409,7 @@ async def test_no_gate_binds_a_session_to_a_second_name(steady: Server, share: S
     assert await theirs.opened(b"contested", "alice")
 
 
-async def test_the_id_of_a_session_is_not_stored(server: Server, share: Share) -> None:
+async def test_the_id_of_a_session_is_not_stored(server: RedisServer, share: Share) -> None:
     sessions = Sessions(share(server.url))
     await sessions.opened(b"such an id", "alice")
     with server.client() as client:
@@ -471,7 +421,7 @@ async def test_the_id_of_a_session_is_not_stored(server: Server, share: Share) -
 
 
 async def test_with_redis_down_sessions_that_a_gate_knows_go_on_and_others_are_unknown(
-    server: Server, share: Share
+    server: RedisServer, share: Share
 ) -> None:
     ours, theirs = Sessions(share(server.url)), Sessions(share(server.url))
     assert await ours.opened(b"before", "alice")
@@ -490,7 +440,7 @@ async def test_with_redis_down_sessions_that_a_gate_knows_go_on_and_others_are_u
 
 
 async def test_two_gates_that_bound_a_session_apart_settle_on_the_first_to_share_it(
-    server: Server, share: Share
+    server: RedisServer, share: Share
 ) -> None:
     ours, theirs = Sessions(share(server.url)), Sessions(share(server.url))
     server.kill()
@@ -504,7 +454,7 @@ async def test_two_gates_that_bound_a_session_apart_settle_on_the_first_to_share
 
 
 async def test_of_two_names_at_once_one_gets_the_session_even_while_redis_hangs(
-    server: Server, share: Share
+    server: RedisServer, share: Share
 ) -> None:
     sessions = Sessions(share(server.url))
     server.send(signal.SIGSTOP)
@@ -529,7 +479,7 @@ def seconds_left(client: redis.Redis, key: bytes) -> int:
 
 
 async def test_redis_is_told_again_now_and_then_of_a_session_in_use(
-    steady: Server, share: Share, mock_clock: MockClock
+    steady: RedisServer, share: Share, mock_clock: MockClock
 ) -> None:
     sessions = Sessions(share(steady.url), idle_seconds=1000)
     await sessions.opened(b"in use", "alice")
@@ -549,7 +499,7 @@ async def test_redis_is_told_again_now_and_then_of_a_session_in_use(
 
 
 async def test_a_session_that_had_to_make_room_is_forgotten_by_all(
-    server: Server, share: Share
+    server: RedisServer, share: Share
 ) -> None:
     sessions = Sessions(share(server.url), most_per_name=2)
     for number in range(20):
@@ -561,7 +511,7 @@ async def test_a_session_that_had_to_make_room_is_forgotten_by_all(
 
 
 async def test_nobody_waits_for_redis_to_use_a_session_that_is_known(
-    server: Server, share: Share
+    server: RedisServer, share: Share
 ) -> None:
     sessions = Sessions(share(server.url, retry_seconds=RETRY_SECONDS))
     await sessions.opened(b"known", "alice")
