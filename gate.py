@@ -225,7 +225,7 @@ class Gate:
             if not exchange.status:
                 await exchange.reply(replies.FAILED)
         finally:
-            record = exchange.record()
+            record = exchange.record(self.address_of(exchange.scope))
             for observe in self.observers:
                 observe(record)
 
@@ -249,13 +249,21 @@ class Gate:
         if exchange.scope["method"] not in {"GET", "HEAD"}:
             return replies.METHOD_NOT_ALLOWED
         if self.metrics is not None and route is Route.METRICS:
-            return self.identify(exchange, self._may_measure) or figures(self.metrics)
+            refused = self.identify(exchange, self._may_measure)
+            if refused and refused.status == 401:
+                return replies.METRICS_CHALLENGE
+            return refused or figures(self.metrics)
         if route is Route.HEALTH:
             return replies.ALIVE
         ready = not self._draining and await self.transports.upstream_accepts()
         if route is Route.READY:
             return replies.READY if ready else replies.NOT_READY
-        return landing_page(self.settings.public_endpoint, self.name, ready=ready)
+        return landing_page(
+            self.settings.public_endpoint,
+            self.name,
+            ready=ready,
+            url_keys=self.verifier.takes_url_keys,
+        )
 
     async def refusal(self, exchange: Exchange) -> Reply | None:
         """The reply to a request that is not let in to the MCP endpoint, or None for one that is."""
@@ -289,12 +297,14 @@ class Gate:
             return replies.AMBIGUOUS_CREDENTIALS
         exchange.principal = verifier(credentials)
         if exchange.principal is not None:
+            exchange.name = exchange.principal.name
             return None
+        exchange.name, reason = verifier.why_not(credentials)
         if credentials and self._failures is not None:
             seconds = self._failures.retry_after(self.address_of(exchange.scope))
             if seconds is not None:
                 return replies.too_many_failures(seconds)
-        return replies.CHALLENGE
+        return replies.challenge(reason)
 
     def address_of(self, scope: HTTPScope) -> str:
         """The client's address: the other end of the connection, or whom the trusted fronts name."""
@@ -349,7 +359,7 @@ class Gate:
         finally:
             await transport.release(whole=whole)
         if exchange.revoked and not exchange.status:
-            await exchange.reply(replies.CHALLENGE)
+            await exchange.reply(replies.challenge("revoked"))
 
     async def round_trip(
         self, exchange: Exchange, transport: Transport | Call

@@ -53,12 +53,13 @@ from gatehouse.serving import GateConfig, serve
 from gatehouse.sessions import Sessions
 from gatehouse.settings import Settings, SettingsError, load_settings, make_token
 from gatehouse.shared_state import SharedState
-from gatehouse.tokens import TokensError, load_tokens
+from gatehouse.tokens import TokensError, digest_of, load_tokens
 from gatehouse.tokens_watch import watch_tokens
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from pathlib import Path
 
     from gatehouse.inprocess import Calls
     from gatehouse.tokens import Token
@@ -99,7 +100,8 @@ def start(settings: Settings) -> int:
     given = settings.mcp_auth_token
     one_off = make_token() if settings.makes_token else None
     shared = given.get_secret_value() if given else one_off or ""
-    tokens = load_tokens(settings.tokens_file) if settings.tokens_file else ()
+    load = partial(load_named, settings)
+    tokens = load(settings.tokens_file) if settings.tokens_file else ()
     if not shared and not tokens:
         raise TokensError(
             [f"{settings.tokens_file}: has no tokens; make one with: python run.py tokens add NAME"]
@@ -124,16 +126,16 @@ def start(settings: Settings) -> int:
     notice = startup_notice(
         settings.public_endpoint,
         one_off_token=one_off,
-        named=bool(settings.tokens_file),
+        names=[token.name for token in tokens],
         url_keys=keyring.takes_url_keys,
         upstream=settings.mcp_app if hosted else gate.transports.authority,
     )
     config = hypercorn_config(settings, listeners)
     if settings.metrics_token is not None:
         gate.measure(connections=lambda: len(config.connections), redact=Redactor(hidden))
-    program = Program(gate, config, keyring, tokens, sessions, hosted)
+    program = Program(gate, config, keyring, tokens, sessions, state, hosted)
     try:
-        return trio.run(program.run, partial(print, notice, flush=True))
+        return trio.run(program.run, partial(say, notice))
     except BaseExceptionGroup as group:
         failed = leaf(group)
         if not isinstance(failed, HostedServerError):
@@ -151,6 +153,7 @@ class Program:
         keyring: Keyring,
         tokens: tuple[Token, ...],
         sessions: Sessions | None,
+        state: SharedState | None,
         hosted: HostedServer | None,
     ) -> None:
         self.gate = gate
@@ -158,6 +161,7 @@ class Program:
         self.keyring = keyring
         self.tokens = tokens
         self.sessions = sessions
+        self.state = state
         self.hosted = hosted
         self.stopping = trio.Event()
 
@@ -166,6 +170,10 @@ class Program:
         async with trio.open_nursery() as nursery:
             await nursery.start(watch_signals, self.stopping, nursery.cancel_scope)
             self.keep_tokens(nursery)
+            if self.state is not None:
+                nursery.start_soon(
+                    self.state.read, "start"
+                )  # one that cannot be reached says so now
             if self.hosted is not None:
                 nursery.start_soon(self.hosted.run, partial(setattr, self.gate, "name"))
             nursery.start_soon(self.settle)
@@ -197,7 +205,10 @@ class Program:
         """Follow the tokens file, if there is one, and keep when its values were used."""
         settings = self.gate.settings
         if settings.tokens_file is not None:
-            nursery.start_soon(watch_tokens, settings.tokens_file, self.tokens, self.replace_tokens)
+            load = partial(load_named, settings)
+            nursery.start_soon(
+                watch_tokens, settings.tokens_file, self.tokens, self.replace_tokens, load
+            )
             if settings.state_db is not None:
                 nursery.start_soon(keep_last_use, settings.state_db, self.keyring)
 
@@ -206,6 +217,25 @@ class Program:
         self.keyring.replace(tokens)
         if self.sessions is not None:
             self.sessions.forget_names(self.keyring.grants.keys())
+
+
+def load_named(settings: Settings, path: Path) -> tuple[Token, ...]:
+    """The tokens of the file. Raises TokensError, also if a value is the one of another setting.
+
+    Or a value that was revoked there would still be good, and for more.
+    """
+    tokens = load_tokens(path)
+    others = {"MCP_AUTH_TOKEN": settings.mcp_auth_token, "METRICS_TOKEN": settings.metrics_token}
+    faults = [
+        f"{name}: is also the value {value.id} of {token.name} in {path}; make another one"
+        for name, other in others.items()
+        for token in tokens
+        for value in token.values
+        if other is not None and digest_of(other.get_secret_value()) == value.digest
+    ]
+    if faults:
+        raise TokensError(faults)
+    return tokens
 
 
 def settle_memory() -> None:
@@ -295,6 +325,12 @@ def hypercorn_config(settings: Settings, listeners: list[socket.socket]) -> Gate
     config.max_connections = settings.max_connections
     config.max_target = settings.max_target_bytes
     return config
+
+
+def say(notice: str) -> None:
+    """Print the notice. Whoever reads it may have had enough of it, which is no reason to end."""
+    with suppress(OSError):
+        print(notice, flush=True)  # noqa: T201
 
 
 def refuse(*faults: str, status: int = 2) -> int:

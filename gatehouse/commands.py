@@ -123,7 +123,7 @@ def parser() -> Parser:
         metavar="SPAN",
         type=_span,
         default=timedelta(days=7),
-        help="how long the old values are good for, such as 12h or 7d (the default); 0s: no longer",
+        help="how long the old values are good for, such as 12h; 7d by default; 0s: no longer",
     )
     rotates.add_argument(
         "--expires", metavar="WHEN", type=_when, help=f"when the new value ends: {WHEN}"
@@ -212,7 +212,7 @@ def _add(options: argparse.Namespace, path: Path, now: datetime) -> None:
     begins = _moment("--not-before", options.not_before, now)
     ends = _moment("--expires", options.expires, now)
     if ends and ends <= max(begins or now, now):
-        raise UsageError("--expires: is over before it begins")
+        raise UsageError("--expires: lies in the past, or before --not-before")
     value = make_value()
     token = Token(
         name=options.name,
@@ -246,7 +246,7 @@ def _rotate(options: argparse.Namespace, path: Path, now: datetime) -> None:
     value = make_value()
     ends = _moment("--expires", options.expires, now)
     if ends and ends <= now:
-        raise UsageError("--expires: is over before it begins")
+        raise UsageError("--expires: lies in the past")
     fresh = TokenValue(digest_of(value), created=now, expires=ends)
     overlap_ends = _after("--overlap", options.overlap, now)
     token = rotate(path, options.name, fresh, now=now, end=overlap_ends)

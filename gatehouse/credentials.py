@@ -60,6 +60,13 @@ class Verifier(Protocol):
 
     def __call__(self, credentials: Iterable[Credential]) -> Principal | None: ...
 
+    @property
+    def takes_url_keys(self) -> bool:
+        """Whether there is a token that may come in a URL."""
+
+    def why_not(self, credentials: Iterable[Credential]) -> tuple[str, str]:
+        """Of credentials that are no good, for the record: whose they are, if anybody's, and why."""
+
     def in_force(self, principal: Principal) -> bool:
         """Whether what let this principal in still would."""
 

@@ -148,6 +148,8 @@ class Exchange:
         self.added: Headers = []
         """Header fields of the gate's own for the response, whoever makes it."""
         self.principal: Principal | None = None
+        self.name = ""
+        """Of the token that it came with, good or not, if it is known."""
         self.status = 0
         self.over = False
         """Whether the client has been sent all that it is going to get."""
@@ -197,7 +199,7 @@ class Exchange:
     def complete(self) -> None:
         """The client has been sent all of the answer, so it may leave."""
         if not self.over:
-            self.over, self.outcome = True, "done"
+            self.over, self.outcome = True, "revoked" if self.revoked else "done"
 
     async def finish(self) -> None:
         self.complete()  # before the last send, because Hypercorn reports a disconnect from within it
@@ -295,13 +297,17 @@ class Exchange:
             due = now + 1.0  # in the middle of an event: look again soon
         self._alarm = trio.CancelScope(deadline=due)
 
-    def record(self) -> Record:
-        """What is to be told of it, at its end: no query, no header field but for the names in MCP's."""
+    def record(self, client: str) -> Record:
+        """What is to be told of it, at its end: no query, no header field but for the names in MCP's.
+
+        `client` is the client's address.
+        """
         now = time.perf_counter()
         rpc_method, tool = named_call(self.headers)
         return records.Record(
             request_id=records.request_id_of(self.headers),
-            name=self.principal.name if self.principal else "",
+            client=client,
+            name=self.name,
             lane=self.principal.lane if self.principal else "",
             method=self.scope["method"][:16],
             path=self.scope["raw_path"].decode("ascii", "backslashreplace"),

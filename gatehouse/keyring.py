@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class Key(NamedTuple):
     """A value of a token, and whom it lets in by which lane."""
 
+    name: str
     value: TokenValue
     principals: Mapping[Lane, Principal]
 
@@ -52,7 +53,7 @@ class Keyring:
         tokens = [*self._shared, *tokens]
         self._grants = {token.name: token.grants for token in tokens}
         self._keys = {
-            value.digest: Key(value, self._principals(token, value))
+            value.digest: Key(token.name, value, self._principals(token, value))
             for token in tokens
             for value in token.values
         }
@@ -92,6 +93,16 @@ class Keyring:
         if found is not None:
             self.used[found.digest] = now
         return found
+
+    def why_not(self, credentials: Iterable[Credential]) -> tuple[str, str]:
+        """For the record: the name that credentials are no good for, if they are known, and why."""
+        reason = "no-token"
+        for _, credential in credentials:
+            reason = "token"
+            if key := self._keys.get(digest_of(credential)):
+                good = key.value.valid_at(time.time())
+                return key.name, "token-lane" if good else "token-not-in-time"
+        return "", reason
 
     def in_force(self, principal: Principal) -> bool:
         """Whether the value that let this principal in is still good, for the same name and lane."""

@@ -25,8 +25,11 @@ _HEADERS = (
 
 
 @cache
-def landing_page(endpoint: str, name: str, *, ready: bool) -> Reply:
-    """The page for the MCP endpoint at the URL `endpoint`; it holds no secret, only placeholders."""
+def landing_page(endpoint: str, name: str, *, ready: bool, url_keys: bool = True) -> Reply:
+    """The page for the MCP endpoint at the URL `endpoint`; it holds no secret, only placeholders.
+
+    `url_keys` tells whether there is a token that may come in a URL.
+    """
     template = Template(Path(__file__).with_name("landing.html").read_text(encoding="utf-8"))
     local = endpoint.startswith("http:")  # mcp-remote wants to be told that this is meant
     page = template.substitute(
@@ -34,6 +37,7 @@ def landing_page(endpoint: str, name: str, *, ready: bool) -> Reply:
         name=escape(name),
         slug=slug(name),
         status="ready" if ready else "starting",
+        url_keys="" if url_keys else " hidden",
         insecure=" --allow-http" if local else "",
         insecure_json=', "--allow-http"' if local else "",
     )

@@ -65,14 +65,16 @@ def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
 async def keep_last_use(path: Path, keyring: Keyring) -> None:
     """Write what the keyring has seen, again and again; never returns. Cancelled, it writes once more."""
     complained = False
-    written: dict[bytes, float] = {}
+    written: dict[bytes, float] | None = None
     while True:
         try:
-            await trio.sleep(WRITE_SECONDS)
+            await trio.sleep(WRITE_SECONDS if written is not None or complained else 0)
         finally:
             used = dict(keyring.used)
-            news = dict(used.items() - written.items())
-            if news:
+            news = dict(used.items() - (written or {}).items())
+            if (
+                news or written is None
+            ):  # at first even nothing: a fault shows, and the record begins
                 with trio.CancelScope(shield=True), trio.move_on_after(WRITE_SECONDS):
                     try:
                         await trio.to_thread.run_sync(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PLACEHOLDER = "YOUR_TOKEN"
 SUPERGATEWAY = ("-y", "supergateway@4.0.0", "--streamableHttp")
@@ -21,15 +25,15 @@ def startup_notice(
     *,
     one_off_token: str | None,
     upstream: str,
-    named: bool = False,
+    names: Sequence[str] = (),
     url_keys: bool = True,
 ) -> str:
     """The text for the screen.
 
     `endpoint` is the URL of `/mcp` as clients reach it, `upstream` says where requests go.
     `one_off_token` is a token that was made up for this run, so that it may and must be shown; None
-    means that the token is set by the user, who knows it, and it is not repeated. `named` tells that
-    there are named tokens, `url_keys` that a token may come in a URL.
+    means that the token is set by the user, who knows it, and it is not repeated. `names` are
+    those of the named tokens, `url_keys` tells that a token may come in a URL.
     """
     token = one_off_token or PLACEHOLDER
     bridge = {
@@ -39,8 +43,10 @@ def startup_notice(
     about_token = (
         f"Token for this run only (set MCP_AUTH_TOKEN to keep one): {token}"
         if one_off_token
-        else f"Put your {'token' if named else 'MCP_AUTH_TOKEN'} where it says {PLACEHOLDER}."
+        else f"Put your {'token' if names else 'MCP_AUTH_TOKEN'} where it says {PLACEHOLDER}."
     )
+    if names:
+        about_token += f"\nNamed tokens in force: {', '.join(names)}"
     about_url = URL_KEY.format(endpoint=endpoint, token=token) if url_keys else ""
     desktop = json.dumps({"mcpServers": {"mcp-gate": bridge}}, indent=2)
     return f"""\

@@ -13,6 +13,7 @@ from gatehouse import replies
 from gatehouse.policy import policy_refusal
 from gatehouse.rates import parse_rate
 from gatehouse.routes import is_endpoint
+from gatehouse.settings import OFF
 from gatehouse.tokens import RESERVED
 
 if TYPE_CHECKING:
@@ -117,5 +118,5 @@ def values_of(headers: Headers, wanted: bytes) -> list[bytes]:
 
 
 def rate_of(text: str) -> Rate | None:
-    """A rate in a setting; none if it is empty."""
-    return parse_rate(text) if text else None
+    """A rate in a setting; none if it is empty, or "off"."""
+    return parse_rate(text) if text and text != OFF else None

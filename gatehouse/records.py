@@ -27,8 +27,10 @@ class Record(NamedTuple):
     """One request and what became of it. As text (`str`) it is the line for people, always one line."""
 
     request_id: str
+    client: str
+    """Its address."""
     name: str
-    """Of the token; empty if no good one came."""
+    """Of the token; empty if none came that is known."""
     lane: str
     """Where the token came: "header", "query", or empty."""
     method: str
@@ -56,12 +58,13 @@ class Record(NamedTuple):
         name = f", {_word(self.name)}{lane}" if self.name else ""
         called = f", {_word(self.rpc_method)}" if self.rpc_method else ""
         tool = f" {_word(self.tool)}" if self.tool else ""
+        client = f", from {self.client}" if self.outcome == "refused" else ""
         reason = f": {self.reason}" if self.reason else ""
         end = f" ({self.outcome}{reason})" if self.outcome != "done" else ""
         return (
             f"{_word(self.method)} {_word(self.path)} {self.status} {self.seconds * 1000:.1f} ms"
             f"{first_byte}, {self.bytes_in} bytes in, {self.bytes_out} bytes out"
-            f"{name}{called}{tool}, id {self.request_id}{end}"
+            f"{name}{called}{tool}{client}, id {self.request_id}{end}"
         )
 
     def fields(self) -> dict[str, str | int | float | None]:
@@ -69,6 +72,7 @@ class Record(NamedTuple):
         first = self.first_byte_seconds
         return {
             "request_id": self.request_id,
+            "client": self.client,
             "token": self.name,
             "lane": self.lane,
             "method": self.method,

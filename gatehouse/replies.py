@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import cache, lru_cache
 from typing import Any
@@ -104,16 +104,34 @@ def forbidden(words: str, reason: str) -> Reply:
     return rpc_error(403, FORBIDDEN, words, reason=reason)
 
 
-# The same bytes for a missing and a wrong token. No `resource_metadata`, `scope` or `error` in the
-# challenge: clients take each of them for an invitation to OAuth.
+# The same bytes whatever is wrong with the token, missing included: nobody learns what he was near to. No
+# `resource_metadata`, `scope` or `error` in the challenge: clients take each of them for an invitation to OAuth.
 CHALLENGE = rpc_error(
     401,
     UNAUTHORIZED,
-    "Unauthorized: this MCP server needs its access token. Send it as 'Authorization: Bearer TOKEN', "
-    "or as 'X-API-Key: TOKEN', or add ?key=TOKEN to the URL if the client cannot send headers.",
+    "Unauthorized: this MCP server needs its access token, and got none, or one that is wrong, has expired "
+    "or was revoked. Send it as 'Authorization: Bearer TOKEN', or as 'X-API-Key: TOKEN'; only a token that "
+    "was made for it may come as ?key=TOKEN in the URL.",
     (b"WWW-Authenticate", b'Bearer realm="mcp"'),
     reason="token",
 )
+METRICS_CHALLENGE = json_reply(
+    401,
+    {
+        "error": "unauthorized",
+        "error_description": "The figures want METRICS_TOKEN, as 'Authorization: Bearer TOKEN'.",
+    },
+    (b"WWW-Authenticate", b'Bearer realm="metrics"'),
+    reason="metrics-token",
+)
+
+
+@cache
+def challenge(reason: str) -> Reply:
+    """The same challenge, with a reason for the record that the client is not told."""
+    return replace(CHALLENGE, reason=reason)
+
+
 AMBIGUOUS_CREDENTIALS = rpc_error(
     400,
     BAD_REQUEST,
@@ -272,7 +290,8 @@ NOT_FOUND = json_reply(
     404,
     {
         "error": "not_found",
-        "error_description": "Nothing is here, and no OAuth: the MCP endpoint is /mcp, and wants its access token.",
+        "error_description": "Nothing is here, and no OAuth: the MCP endpoint is /mcp. If the client came here, its access "
+        "token was missing, wrong, expired or revoked: set a good one as 'Authorization: Bearer TOKEN'.",
     },
     reason="not-found",
 )

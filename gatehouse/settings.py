@@ -13,7 +13,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gatehouse.rates import parse_rate
@@ -24,6 +31,9 @@ if TYPE_CHECKING:
 
 FOODWISE = "mcp_app:mcp"
 OFF = "off"
+BLANK_MEANS_NONE = {"mcp_app", "state_db"}
+"""The settings that may be empty; of any other, an empty one is as good as none."""
+
 MIN_TOKEN_LENGTH = 32
 MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'  # noqa: S105
 
@@ -71,10 +81,6 @@ def _token(value: Any) -> Any:
     return token
 
 
-def _blank_is_none(value: Any) -> Any:
-    return None if _stripped(value) == "" else value
-
-
 def _endpoint_path(value: Any) -> Any:
     path = _stripped(value)
     if isinstance(path, str) and not ENDPOINT_PATH.fullmatch(path):
@@ -102,7 +108,10 @@ def listed(text: str) -> tuple[str, ...]:
 def _rate(value: Any) -> Any:
     text = _stripped(value)
     if isinstance(text, str) and text and text != OFF:
-        parse_rate(text)
+        try:
+            parse_rate(text)
+        except ValueError as error:
+            raise ValueError(f"{error}; off for no limit") from None
     return text
 
 
@@ -140,6 +149,15 @@ class Settings(BaseSettings):
         env_file=".env", env_file_encoding="utf-8", extra="ignore", hide_input_in_errors=True
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_unset(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in given.items()
+            if _stripped(value) != "" or name in BLANK_MEANS_NONE
+        }
+
     mcp_auth_token: Annotated[SecretStr | None, BeforeValidator(_token)] = None
     host: Host = "127.0.0.1"
     port: Port = 7860
@@ -161,11 +179,9 @@ class Settings(BaseSettings):
     token_rate: Rates = ""
     query_rate: Rates = ""
     failure_rate: Rates = "60/min, burst 60"
-    trusted_hops: Annotated[Hops | None, BeforeValidator(_blank_is_none)] = None
+    trusted_hops: Hops | None = None
     shared_state_url: Annotated[SecretStr | None, BeforeValidator(_shared_state_url)] = None
-    log_format: Annotated[
-        Literal["text", "json"], BeforeValidator(lambda value: _stripped(value) or "text")
-    ] = "text"
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(_stripped)] = "text"
     metrics_token: Annotated[SecretStr | None, BeforeValidator(_token)] = None
 
     max_connections: Count = 2000
@@ -343,6 +359,8 @@ def loops(settings: Settings) -> bool:
 
 def _in_words(fault: Any) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"].startswith("bool_"):
+        message = "must be true or false"
     name = ".".join(str(part) for part in fault["loc"]).upper()
     return f"{name}: {message}" if name else message
 

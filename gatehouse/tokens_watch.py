@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gatehouse.tokens import TokensError, load_tokens, read_text
+from gatehouse.tokens import TokensError, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,12 +22,16 @@ LOOK_SECONDS = 0.5
 
 
 async def watch_tokens(
-    path: Path, tokens: tuple[Token, ...], replace: Callable[[tuple[Token, ...]], None]
+    path: Path,
+    tokens: tuple[Token, ...],
+    replace: Callable[[tuple[Token, ...]], None],
+    load: Callable[[Path], tuple[Token, ...]],
 ) -> None:
     """Call `replace` with the tokens of the file whenever they are others than before; never returns.
 
-    `tokens` are those that were read at the start. A file that is faulty, unreadable or gone changes
-    nothing, and each of its faults is logged once. The file is read, not asked for its date: it is small,
+    `tokens` are those that were read at the start, and `load` reads them anew. A file that is faulty,
+    unreadable, gone or quite empty (as it is while some programs save it) changes nothing, and each of its
+    faults is logged once. The file is read, not asked for its date: it is small,
     and a date may stand still while an editor writes twice.
     """
     seen: str | None = None
@@ -39,7 +43,9 @@ async def watch_tokens(
             continue
         seen = now
         try:
-            found = await trio.to_thread.run_sync(load_tokens, path, abandon_on_cancel=True)
+            if not now.strip():
+                raise TokensError([f"{path}: is empty; to end all tokens, revoke each"])
+            found = await trio.to_thread.run_sync(load, path, abandon_on_cancel=True)
         except TokensError as error:
             for fault in error.faults:
                 logger.error("the tokens in force stay as they are: %s", fault)

@@ -119,6 +119,18 @@ def test_the_last_use_of_each_value_is_known_and_refused_ones_leave_nothing() ->
     assert abs(keyring.used[digest_of(OLD)] - datetime.now(UTC).timestamp()) < 5
 
 
+def test_why_credentials_are_no_good_is_told_for_the_record() -> None:
+    values = (value(OLD, expires=NOW - HOUR), value(NEW))
+    keyring = Keyring([Token("alice", values)], shared=TOKEN)
+    for lane, text, wanted in [
+        ("header", OLD, ("alice", "token-not-in-time")),
+        ("query", NEW, ("alice", "token-lane")),
+        ("header", OTHER, ("", "token")),
+    ]:
+        assert keyring.why_not([Credential(lane, text.encode())]) == wanted  # type: ignore[arg-type]
+    assert keyring.why_not([]) == ("", "no-token")
+
+
 @given(st.lists(st.binary(max_size=80), max_size=5))
 def test_nothing_but_a_value_is_ever_admitted(guesses: list[bytes]) -> None:
     keyring = Keyring([Token("alice", (value(OLD),))], shared=TOKEN)

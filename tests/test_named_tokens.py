@@ -18,6 +18,8 @@ import mcp
 import pytest
 from fastmcp.client.transports import StreamableHttpTransport
 
+from gatehouse.last_use import read_last_use
+from gatehouse.tokens import digest_of
 from tests.clients.leaks import pieces_in
 from tests.program import ROOT, Program, running
 from tests.redis_server import PASSWORD, RedisServer, need_redis
@@ -230,7 +232,8 @@ def test_the_log_is_json_that_tells_who_did_what_and_holds_no_value(kitchen: Kit
         for line in requests
     )
     assert any((line["token"], line["lane"]) == ("tablet", "query") for line in requests)
-    assert any((line["outcome"], line["reason"]) == ("refused", "token") for line in requests)
+    refused = [line for line in requests if line["outcome"] == "refused"]
+    assert any(line["reason"] == "no-token" and line["client"] == "127.0.0.1" for line in refused)
 
 
 def test_the_figures_want_their_own_token_and_count_by_name(kitchen: Kitchen) -> None:
@@ -250,7 +253,7 @@ def test_the_figures_want_their_own_token_and_count_by_name(kitchen: Kitchen) ->
 
 def test_the_list_tells_the_last_use(kitchen: Kitchen) -> None:
     call(kitchen.program, kitchen.alice, "list_shopping")
-    within(10, lambda: (kitchen.folder / "state.sqlite3").exists())
+    within(10, lambda: digest_of(kitchen.alice) in read_last_use(kitchen.folder / "state.sqlite3"))
     stdout, _ = tokens(kitchen.folder, "list", "--json")
     values = {token["name"]: token["values"][0] for token in json.loads(stdout)["tokens"]}
     assert values["alice"]["last_use"] not in {"never", "unknown"}
@@ -386,7 +389,7 @@ def test_a_change_takes_effect_within_a_second_and_a_faulty_file_changes_nothing
         bob = made(tmp_path, "add", "bob")
         assert within(3, lambda: status_of(program, bob) == 502) < 1.2
         whole = file.read_text()
-        for broken in (whole[: len(whole) // 2], whole + "\n[tokens.alice]\n", "\0", "lanes = 3"):
+        for broken in ("", whole[: len(whole) // 2], whole + "\n[tokens.alice]\n", "lanes = 3"):
             file.write_text(broken)
             time.sleep(1.2)
             assert (status_of(program, alice), status_of(program, bob)) == (502, 502)
@@ -444,6 +447,16 @@ def test_a_faulty_file_at_the_start_is_status_2_in_words(
         assert program.process.wait(30) == 2
         assert words in program.log
         assert "Traceback" not in program.output
+
+
+def test_a_named_value_that_is_another_settings_too_is_refused(tmp_path: Path) -> None:
+    alice = made(tmp_path, "add", "alice")
+    for name in ("MCP_AUTH_TOKEN", "METRICS_TOKEN"):
+        settings = {"TOKENS_FILE": "tokens.toml", "MCP_APP": "", name: alice}
+        with running(tmp_path, **settings) as program:
+            assert program.process.wait(30) == 2
+            assert f"{name}: is also the value" in program.log
+            assert not pieces_in(program.output, alice)
 
 
 # Several gates.

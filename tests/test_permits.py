@@ -38,6 +38,7 @@ TOKENS = (
     Token("tablet", (value(TABLET),), lanes=LANES),
     Token("slow", (value(SLOW),), rate="1/min, burst 2"),
 )
+WRONG = make_value()
 SESSION = b"0f3c9e8ad5b14a7c"
 
 
@@ -114,8 +115,22 @@ async def test_a_named_token_comes_in_a_url_only_if_it_may(house: House) -> None
 
 
 @one_way
+async def test_why_somebody_is_refused_is_in_the_log_only(
+    house: House, access_log: pytest.LogCaptureFixture
+) -> None:
+    bodies = set()
+    for token, target in [("", b"/mcp"), (WRONG, b"/mcp"), ("", b"/mcp?key=" + ALICE.encode())]:
+        bodies.add((await ask(house, token, target=target))[1])
+    assert bodies == {replies.CHALLENGE.body}
+    for said in ("refused: no-token", "refused: token)", "alice, from 127.0.0.1", "token-lane"):
+        assert said in access_log.text
+
+
+@one_way
 async def test_url_keys_can_be_switched_off(way: dict[str, Any]) -> None:
     async with open_house(tokens=TOKENS, allow_query_key=False, **way) as house:
+        _, page = await house.request(b"/", token=False)
+        assert b"<details hidden>" in page, "the landing page speaks of them"
         for token in (TABLET, TOKEN):
             head, _ = await ask(house, "", target=b"/mcp?key=" + token.encode())
             assert head.status == 401
@@ -251,12 +266,16 @@ async def test_a_named_url_key_has_a_tighter_rate_by_default_and_the_shared_toke
 
 
 @one_way
+async def test_off_is_no_rate(way: dict[str, Any]) -> None:
+    async with open_house(tokens=TOKENS, query_rate="off", token_rate="off", **way) as house:
+        url = b"/mcp?key=" + TABLET.encode()
+        assert {(await ask(house, "", target=url))[0].status for _ in range(25)} == {200}
+
+
+@one_way
 async def test_a_rate_for_all_holds_without_named_tokens_too(way: dict[str, Any]) -> None:
     async with open_house(token_rate="1/min, burst 1", **way) as house:
         assert [(await ask(house, TOKEN))[0].status for _ in range(2)] == [200, 429]
-
-
-WRONG = make_value()
 
 
 @one_way

@@ -17,6 +17,7 @@ from gatehouse.replies import Reply
 
 ANSWERED = Record(
     request_id="5f0c1122aabbccdd",
+    client="203.0.113.7",
     name="alice",
     lane="header",
     method="POST",
@@ -52,7 +53,7 @@ REFUSED = STRANGER._replace(status=401, outcome="refused", reason="token")
         (
             REFUSED,
             "POST /mcp 401 3.1 ms (first byte 2.9), 210 bytes in, 300 bytes out, "
-            "id 5f0c1122aabbccdd (refused: token)",
+            "from 203.0.113.7, id 5f0c1122aabbccdd (refused: token)",
         ),
     ],
     ids=["answered", "client left", "refused"],
@@ -87,6 +88,7 @@ def test_a_name_in_any_script_is_shown_as_it_is() -> None:
 def test_for_machines_there_is_every_field_and_times_are_in_milliseconds() -> None:
     assert ANSWERED.fields() == {
         "request_id": "5f0c1122aabbccdd",
+        "client": "203.0.113.7",
         "token": "alice",
         "lane": "header",
         "method": "POST",

@@ -128,7 +128,7 @@ def test_every_request_leaves_one_line_without_its_query(program: Program) -> No
         r"POST /mcp \d+ [\d.]+ ms \(first byte [\d.]+\), 2 bytes in, \d+ bytes out, default by query, id \w+\n"
     )
     program.wait_for_log(
-        r"GET /nope 404 [\d.]+ ms \(first byte [\d.]+\), 0 bytes in, \d+ bytes out, id \w+ \(refused: not-found\)\n"
+        r"GET /nope 404 [\d.]+ ms \(first byte [\d.]+\), 0 bytes in, \d+ bytes out, from 127.0.0.1, id \w+ \(refused: not-found\)\n"
     )
     assert program.log.count("GET /nope") == 1
     assert "hidden" not in program.output

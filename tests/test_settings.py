@@ -79,7 +79,6 @@ def test_what_makes_sense_is_accepted(
         ({"PORT": "70000"}, "PORT: "),
         ({"PORT": "http"}, "PORT: "),
         ({"UPSTREAM_PORT": "-1"}, "UPSTREAM_PORT: "),
-        ({"HOST": ""}, "HOST: must be a host name"),
         ({"HOST": "http://x"}, "HOST: must be a host name"),
         ({"HOST": "127.0.0.1:80", "UPSTREAM_HOST": "a b"}, "UPSTREAM_HOST: "),
         ({"UPSTREAM_PATH": "mcp"}, "UPSTREAM_PATH: must be a plain path"),
@@ -154,6 +153,28 @@ def test_an_env_file_that_cannot_be_read_is_a_fault() -> None:
     Path(".env").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match=r"\.env: cannot be read"):
         load_settings()
+
+
+def test_an_empty_setting_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [name for name in in_code() if name not in {"MCP_APP", "STATE_DB"}]
+    Path(".env").write_text("".join(f"{name}= \n" for name in names))
+    assert load_settings() == Settings(_env_file=None)
+    monkeypatch.setenv("MCP_APP", "")
+    monkeypatch.setenv("STATE_DB", "")
+    settings = load_settings()
+    assert not settings.hosts_upstream
+    assert settings.state_db is None
+
+
+def test_faults_of_rates_and_switches_say_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAILURE_RATE", "none")
+    monkeypatch.setenv("ALLOW_QUERY_KEY", "perhaps")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    told = sorted(refused.value.faults)
+    assert told[0] == "ALLOW_QUERY_KEY: must be true or false"
+    assert told[1].startswith("FAILURE_RATE: must be a rate")
+    assert told[1].endswith("off for no limit")
 
 
 def in_code() -> dict[str, str]:

@@ -110,7 +110,8 @@ class Load:
             if max(self.options.steps) and not await self.open_stream(client):
                 [(name, fault, _)] = self.failures()
                 raise CannotBeginError(
-                    f"{self.place} refuses event streams ({name}: {fault}). Without: --streams 0"
+                    f"{self.place} refuses event streams ({name}: {fault}). FoodWise has "
+                    "none: host a server with sessions, or leave out --streams"
                 )
         self.kinds.clear()
 
