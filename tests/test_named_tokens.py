@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import fastmcp
@@ -32,7 +33,6 @@ METRICS_TOKEN = "f1gures/for+prometheus~only-7b1c90ad"
 MODES = ["legacy", "2026-07-28"]
 WAYS = {
     "foodwise": {},
-    "inprocess": {"UPSTREAM_MODE": "inprocess", "UPSTREAM_RUNTIME": "asyncio"},
     "network": {"UPSTREAM_MODE": "network", "UPSTREAM_RUNTIME": "asyncio"},
 }
 NO_FAILURES: dict[str, str] = {"FAILURE_RATE": "off"}
@@ -358,20 +358,23 @@ def test_20_rotations_under_load_fail_nobody_that_is_good_and_pass_nobody_that_i
         for _ in range(20):
             old.append(good[0])
             fresh = made(tmp_path, "rotate", "alice", "--overlap", "5s")
-            time.sleep(0.5)
-            within(1, lambda: len(callers[0].statuses) > 0)
+            within(1.2, partial(is_let_in, program, fresh))
             good[0] = fresh
         for caller in callers:
             caller.stopping.set()
             caller.join()
         passed = [status for caller in callers[:3] for status in caller.statuses]
-        assert len(passed) > 500
+        assert len(passed) > 300
         assert set(passed) == {502}, "let in: there is no upstream"
         assert set(callers[3].statuses) == {401}
-        time.sleep(1)
-        for value in old[:-12]:  # those whose overlap is over
+        time.sleep(5)
+        for value in old:  # the overlap of all is over
             assert status_of(program, value) == 401
         assert status_of(program, good[0]) == 502
+
+
+def is_let_in(program: Program, token: str) -> bool:
+    return status_of(program, token) == 502
 
 
 def status_of(program: Program, token: str) -> int:
