@@ -53,7 +53,7 @@ from gatehouse.serving import GateConfig, serve
 from gatehouse.sessions import Sessions
 from gatehouse.settings import Settings, SettingsError, load_settings, make_token
 from gatehouse.shared_state import SharedState
-from gatehouse.tokens import TokensError, digest_of, load_tokens
+from gatehouse.tokens import TokensError, digest_of, parse_tokens, read_text
 from gatehouse.tokens_watch import watch_tokens
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings()
         if options.command == "tokens":
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             return tokens_command(options, settings.tokens_file, settings.state_db)
         return start(settings)
     except (SettingsError, TokensError) as error:
@@ -100,8 +101,8 @@ def start(settings: Settings) -> int:
     given = settings.mcp_auth_token
     one_off = make_token() if settings.makes_token else None
     shared = given.get_secret_value() if given else one_off or ""
-    load = partial(load_named, settings)
-    tokens = load(settings.tokens_file) if settings.tokens_file else ()
+    file = settings.tokens_file
+    tokens = parse_named(settings, file, read_text(file)) if file else ()
     if not shared and not tokens:
         raise TokensError(
             [f"{settings.tokens_file}: has no tokens; make one with: python run.py tokens add NAME"]
@@ -205,9 +206,9 @@ class Program:
         """Follow the tokens file, if there is one, and keep when its values were used."""
         settings = self.gate.settings
         if settings.tokens_file is not None:
-            load = partial(load_named, settings)
+            parse = partial(parse_named, settings, settings.tokens_file)
             nursery.start_soon(
-                watch_tokens, settings.tokens_file, self.tokens, self.replace_tokens, load
+                watch_tokens, settings.tokens_file, self.tokens, self.replace_tokens, parse
             )
             if settings.state_db is not None:
                 nursery.start_soon(keep_last_use, settings.state_db, self.keyring)
@@ -219,12 +220,12 @@ class Program:
             self.sessions.forget_names(self.keyring.grants.keys())
 
 
-def load_named(settings: Settings, path: Path) -> tuple[Token, ...]:
-    """The tokens of the file. Raises TokensError, also if a value is the one of another setting.
+def parse_named(settings: Settings, path: Path, text: str) -> tuple[Token, ...]:
+    """The tokens of the file with that text. Raises TokensError, also if a value is the one of another setting.
 
     Or a value that was revoked there would still be good, and for more.
     """
-    tokens = load_tokens(path)
+    tokens = parse_tokens(text, str(path))
     others = {"MCP_AUTH_TOKEN": settings.mcp_auth_token, "METRICS_TOKEN": settings.metrics_token}
     faults = [
         f"{name}: is also the value {value.id} of {token.name} in {path}; make another one"

@@ -56,7 +56,7 @@ def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
 
     The file is opened each time, so that one that was taken away is made anew.
     """
-    with closing(sqlite3.connect(path)) as database, database:
+    with closing(sqlite3.connect(path, timeout=1)) as database, database:
         database.execute(_TABLE)
         database.execute("INSERT OR IGNORE INTO last_use VALUES (?, ?)", (BEGAN, time.time()))
         database.executemany(_NOTE, used.items())

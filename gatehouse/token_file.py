@@ -189,6 +189,9 @@ class _Change:
     def result(self) -> bytes:
         """The file's new content. Raises TokensError if that would not mean what it should."""
         text = "".join(self._lines)
+        text = (
+            text if text.strip() else HEADER
+        )  # an empty file would pass for one that is being saved
         data = text.encode()
         if len(data) > MAX_BYTES:
             raise TokensError([f"{self._name}: would become larger than {MAX_BYTES} bytes"])
@@ -317,11 +320,12 @@ def _write(target: Path, data: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise
     # The new name lasts only once the folder is on the disk, too: fsync(2).
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with suppress(OSError):  # the change has been made; not every folder can be opened for this
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _resemble(descriptor: int, target: Path) -> None:

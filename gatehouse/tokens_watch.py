@@ -17,35 +17,40 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gate.tokens")
 
-LOOK_SECONDS = 0.5
-"""How often: a change takes effect within a second."""
+LOOK_SECONDS = 0.3
+"""How often. A text that is the same at two looks is taken up, within a second; one that changes in between is
+still being written, and half of it could mean more than the whole."""
 
 
 async def watch_tokens(
     path: Path,
     tokens: tuple[Token, ...],
     replace: Callable[[tuple[Token, ...]], None],
-    load: Callable[[Path], tuple[Token, ...]],
+    parse: Callable[[str], tuple[Token, ...]],
 ) -> None:
     """Call `replace` with the tokens of the file whenever they are others than before; never returns.
 
-    `tokens` are those that were read at the start, and `load` reads them anew. A file that is faulty,
+    `tokens` are those that were read at the start, and `parse` makes tokens of a text. A file that is faulty,
     unreadable, gone or quite empty (as it is while some programs save it) changes nothing, and each of its
     faults is logged once. The file is read, not asked for its date: it is small,
     and a date may stand still while an editor writes twice.
     """
-    seen: str | None = None
+    before: str | TokensError | None = None
+    judged = ""
     while True:
         await trio.sleep(LOOK_SECONDS)
         # In a thread that may be left behind, because the disk may be one that hangs.
         now = await trio.to_thread.run_sync(text_or_fault, path, abandon_on_cancel=True)
-        if now == seen:
+        settled, before = str(now) == str(before), now
+        if not settled or str(now) == judged:
             continue
-        seen = now
+        judged = str(now)
         try:
+            if isinstance(now, TokensError):
+                raise now
             if not now.strip():
                 raise TokensError([f"{path}: is empty; to end all tokens, revoke each"])
-            found = await trio.to_thread.run_sync(load, path, abandon_on_cancel=True)
+            found = await trio.to_thread.run_sync(parse, now, abandon_on_cancel=True)
         except TokensError as error:
             for fault in error.faults:
                 logger.error("the tokens in force stay as they are: %s", fault)
@@ -57,9 +62,9 @@ async def watch_tokens(
             logger.info("the tokens file has changed; in force are: %s", names)
 
 
-def text_or_fault(path: Path) -> str:
-    """What is in the file, or in words why that cannot be told."""
+def text_or_fault(path: Path) -> str | TokensError:
+    """What is in the file, or why that cannot be told."""
     try:
         return read_text(path)
     except TokensError as error:
-        return str(error)
+        return error
