@@ -11,6 +11,8 @@ import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
+from gatehouse.headers import values_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -29,8 +31,7 @@ def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted_ho
     """
     if trusted_hops < 1:
         return peer
-    fields = [value for name, value in headers if name.lower() == b"x-forwarded-for"]
-    entries = b",".join(fields).split(b",")
+    entries = b",".join(values_of(headers, b"x-forwarded-for")).split(b",")
     if len(entries) < trusted_hops:
         return peer
     entry = _ENTRY.fullmatch(entries[-trusted_hops].decode("latin-1").strip(" \t"))

@@ -113,6 +113,11 @@ def value_of(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes | N
     return None
 
 
+def values_of(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
+    """The values of all fields of that name (in lower case)."""
+    return [value for name, value in headers if name.lower() == wanted]
+
+
 def sound(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether no value holds a control character other than a tab (RFC 9110 section 5.5)."""
     return not any(CONTROL.search(value) for _, value in headers)

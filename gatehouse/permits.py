@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from gatehouse import replies
+from gatehouse.headers import values_of
 from gatehouse.policy import policy_refusal
 from gatehouse.rates import parse_rate
 from gatehouse.routes import is_endpoint
@@ -110,11 +111,6 @@ class Permits:
         elif opened and status < 300:
             return await self._sessions.opened(opened[0], principal.name)
         return True
-
-
-def values_of(headers: Headers, wanted: bytes) -> list[bytes]:
-    """The values of all fields of that name (in lower case)."""
-    return [value for name, value in headers if name.lower() == wanted]
 
 
 def rate_of(text: str) -> Rate | None:
