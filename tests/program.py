@@ -45,7 +45,6 @@ class Program:
             "PORT": str(self.port),
             "UPSTREAM_PORT": str(self.upstream_port),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
-            "PYTHONDONTWRITEBYTECODE": "1",
             **kept,
             **settings,
         }
