@@ -34,6 +34,7 @@ import httpx
 import trio
 
 from gatehouse import records, replies
+from gatehouse.bodies import MAX_LARGEST_BODIES, Bodies, BodiesFullError
 from gatehouse.client_address import client_address
 from gatehouse.credentials import AmbiguousCredentialsError, credentials_from, without_key
 from gatehouse.exchange import BodyTooLargeError, ClientLeftError, Exchange
@@ -113,6 +114,9 @@ class Gate:
             settings.upstream_host,
             settings.upstream_port,
             keep_alive=settings.hosts_upstream or settings.upstream_keep_alive,
+        )
+        self.bodies = Bodies(
+            MAX_LARGEST_BODIES * settings.max_body_bytes, by_name=settings.tokens_file is not None
         )
         self._origins = Origins(settings)
         self._permits = permits
@@ -357,7 +361,10 @@ class Gate:
                 if response is not None:
                     whole = await self.relay(exchange, transport, response)
         finally:
-            await transport.release(whole=whole)
+            try:
+                await transport.release(whole=whole)
+            finally:  # not before: until then the upstream holds it
+                exchange.body.give_back()
         if exchange.revoked and not exchange.status:
             await exchange.reply(replies.challenge("revoked"))
 
@@ -370,6 +377,7 @@ class Gate:
         """
         request = self.outbound(exchange)
         try:
+            exchange.body.admit(self.bodies, exchange.name)
             with exchange.body.patience as patience:
                 response = await transport.handle_async_request(request)
         except ClientLeftError:
@@ -377,6 +385,9 @@ class Gate:
             return None
         except BodyTooLargeError:
             await exchange.reply(replies.BODY_TOO_LARGE)
+            return None
+        except BodiesFullError:
+            await exchange.reply(replies.TOO_MANY_BODIES)
             return None
         except httpx.HTTPError as error:
             self.complain(exchange, "failed: %s", type(error).__name__)

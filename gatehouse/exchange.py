@@ -15,6 +15,7 @@ import httpx
 import trio
 
 from gatehouse import records, replies
+from gatehouse.bodies import SMALL_BYTES
 from gatehouse.credentials import without_key
 from gatehouse.events import COMMENT, EventBorders
 from gatehouse.headers import announces_body, value_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 
+    from gatehouse.bodies import Bodies
     from gatehouse.credentials import Principal
     from gatehouse.headers import Headers
     from gatehouse.records import Record
@@ -40,7 +42,7 @@ LINGER_SECONDS, LINGER_BYTES = 1.0, 1024 * 1024
 refusal instead of a reset connection (RFC 9112 section 9.6)."""
 
 LEAST_BYTES_PER_SECOND = 1024
-"""A body that comes faster than this may take as long as it is large."""
+"""A body that comes faster than this, and is never silent for BODY_SECONDS, may take as long as it is large."""
 
 FIRST_COMMENT_SECONDS = 0.25
 """How soon a silent event stream gets its first comment: some fronts hold back the head until then."""
@@ -62,14 +64,17 @@ class RequestBody(httpx.AsyncByteStream):
     """The client's body as httpx asks for it: one chunk at a time, so the upstream sets the pace.
 
     Written as an iterator, not as a generator, so that a transport may stop asking half-way. Raises
-    ClientLeftError or BodyTooLargeError. Only the time in which the client is waited for counts against
-    it.
+    ClientLeftError, BodyTooLargeError or BodiesFullError. Only the time in which the client is waited for
+    counts against it.
     """
 
     def __init__(self, receive: ASGIReceiveCallable, length: int | None, limits: Settings) -> None:
         self._receive = receive
         self._length = length
         self._limits = limits
+        self._bodies: Bodies | None = None
+        self._owner = ""
+        self._counted = 0
         self._waited = 0.0
         self.patience = trio.CancelScope()
         """Around the wait for the response's head. Its clock runs for whoever has the word: the client
@@ -87,20 +92,38 @@ class RequestBody(httpx.AsyncByteStream):
     async def __anext__(self) -> bytes:
         while not self.ended.is_set() and self.size != self._length:
             began = trio.current_time()
-            allowed = self._limits.body_seconds + self.size / LEAST_BYTES_PER_SECOND
-            self.patience.deadline = began + allowed - self._waited
+            silence = self._limits.body_seconds
+            credit = self.size / LEAST_BYTES_PER_SECOND - self._waited
+            self.patience.deadline = began + silence + min(credit, 0.0)
             self.awaited = True
             chunk = await self._next()
             self.awaited = self.patience.cancel_called  # then it came too late, if only just
             self._waited += trio.current_time() - began
             if self.size > self._limits.max_body_bytes:
                 raise BodyTooLargeError
+            self._count(self.size)
             if chunk:
                 self._give_the_word()
                 return chunk
         self._give_the_word()
         self.released.set()
         raise StopAsyncIteration
+
+    def admit(self, bodies: Bodies, name: str) -> None:
+        """Count it among `bodies` until `give_back`. Raises BodiesFullError, before a byte of it is read."""
+        self._bodies, self._owner = bodies, name
+        self._count(self._length or 0)
+
+    def give_back(self) -> None:
+        """It takes no room any more."""
+        if self._counted and self._bodies is not None:
+            self._bodies.give_back(self._owner, self._counted)
+        self._counted, self._bodies = 0, None
+
+    def _count(self, size: int) -> None:
+        if size > SMALL_BYTES and size > self._counted and self._bodies is not None:
+            self._bodies.take(self._owner, size - self._counted)
+            self._counted = size
 
     def _give_the_word(self) -> None:
         self.patience.deadline = trio.current_time() + self._limits.upstream_seconds

@@ -189,6 +189,14 @@ TOO_MANY_CONNECTIONS = rpc_error(
     CLOSE_CONNECTION,
     reason="connections",
 )
+TOO_MANY_BODIES = rpc_error(
+    503,
+    BUSY,
+    "The gate is already taking in as many large requests as it can hold. Try again in a few seconds.",
+    (b"Retry-After", b"5"),
+    CLOSE_CONNECTION,
+    reason="bodies",
+)
 BODY_TOO_LARGE = rpc_error(
     413,
     BAD_REQUEST,
