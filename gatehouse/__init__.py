@@ -3,7 +3,7 @@
 Who is this:        credentials, keyring, tokens, tokens_watch, last_use
 May they:           framing, origins, routes, permits, limits, rates, sessions, policy, mcp_headers, grants,
                     client_address, shared_state, bodies
-What is recorded:   records, metrics, logs
+What is recorded:   records, metrics, logs, log_budget
 What we answer:     replies, landing, notice
 Either side of it:  serving, listeners, exchange, events, headers (client); transports, hosting, inprocess,
                     asyncio_loop, worker_threads, tool_lock (upstream)
