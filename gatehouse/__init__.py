@@ -5,7 +5,7 @@ May they:           framing, origins, routes, permits, limits, rates, sessions, 
                     client_address, shared_state, bodies
 What is recorded:   records, metrics, logs, log_budget
 What we answer:     replies, landing, notice
-Either side of it:  serving, listeners, exchange, events, headers (client); transports, hosting, inprocess,
+Either side of it:  serving, connection, listeners, exchange, events, headers (client); transports, hosting, inprocess,
                     asyncio_loop, worker_threads, tool_lock (upstream)
 The command line:   commands, token_file, toml_places, tokens_list, durations; settings
 """

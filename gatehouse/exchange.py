@@ -16,12 +16,12 @@ import trio
 
 from gatehouse import records, replies
 from gatehouse.bodies import SMALL_BYTES
+from gatehouse.connection import HOLD_HEAD
 from gatehouse.credentials import without_key
 from gatehouse.events import COMMENT, EventBorders
 from gatehouse.headers import announces_body, value_of
 from gatehouse.logs import without_text
 from gatehouse.mcp_headers import named_call
-from gatehouse.serving import HOLD_HEAD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

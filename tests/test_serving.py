@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import inspect
 import logging
 import random
 import resource
 import socket
 import struct
-import tomllib
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
-import hypercorn.trio.run
 import pytest
 import trio
 
-from gatehouse import serving
+from gatehouse.connection import LINGER_SECONDS, SWEEP_SECONDS, Connection
 from tests.conftest import BEARER, House, open_house
 from tests.levels import connected, gone, settled, steady_house
-from tests.program import ROOT, TOKEN, running
+from tests.program import TOKEN, running
 from tests.wire import Head, Peer, Upstream, answer, until_gone
 
 if TYPE_CHECKING:
@@ -32,16 +27,6 @@ if TYPE_CHECKING:
 
     import h11
     from hypercorn.typing import HTTPScope
-
-HYPERCORN = "0.18.0"
-
-# sha256 of the source of everything that gatehouse/serving.py replaces, or builds on.
-RELIED_ON: list[tuple[Any, str]] = [
-    (
-        hypercorn.trio.run.worker_serve,
-        "8dc8347a9fc357ca334f8c3e4bcf0368176510a96d434f21a5eb4c9ec4103726",
-    ),
-]
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 EVENT = b"data: 1\n\n"
@@ -62,32 +47,6 @@ async def events(peer: Peer, head: Head) -> None:
     while True:
         await peer.send(chunk(EVENT))
         await trio.sleep(0.1)
-
-
-# Hypercorn.
-
-
-def test_hypercorn_is_pinned_to_the_release_that_was_read() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (pin,) = [line for line in project["dependencies"] if line.startswith("hypercorn")]
-    assert pin == f"hypercorn=={HYPERCORN}"
-    assert importlib.metadata.version("hypercorn") == HYPERCORN
-
-
-@pytest.mark.parametrize(
-    ("relied_on", "digest"), RELIED_ON, ids=[thing.__qualname__ for thing, _ in RELIED_ON]
-)
-def test_what_is_overridden_in_hypercorn_is_what_was_read(relied_on: Any, digest: str) -> None:
-    found = hashlib.sha256(inspect.getsource(relied_on).encode()).hexdigest()
-    assert found == digest, (
-        f"{relied_on.__module__}.{relied_on.__qualname__} is not the one that gatehouse/serving.py "
-        "was written against. Read what changed, make serving.py agree with it, run this file and "
-        f"tests/test_slow_clients.py, and only then put the new digest here: {found}"
-    )
-
-
-def test_hypercorn_serves_with_our_connections() -> None:
-    assert vars(hypercorn.trio.run)["TCPServer"] is serving.Connection
 
 
 # The cap.
@@ -124,8 +83,8 @@ async def test_a_connection_over_the_limit_is_told_so_and_disturbs_nobody(
 async def test_far_over_the_limit_connections_are_closed_without_a_word(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "OVERFLOW", 4)
-    monkeypatch.setattr(serving, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr("gatehouse.connection.OVERFLOW", 4)
+    monkeypatch.setattr("gatehouse.connection.LINGER_SECONDS", 0.5)
     async with steady_house(caplog, max_connections=1) as house:
         async with connected(house) as held:
             await held.send(b"G")
@@ -136,7 +95,7 @@ async def test_far_over_the_limit_connections_are_closed_without_a_word(
             async with connected(house) as peer:
                 with suppress(trio.BrokenResourceError):
                     assert await peer.receive() == b""
-            with trio.fail_after(serving.LINGER_SECONDS + 1):
+            with trio.fail_after(LINGER_SECONDS + 1):
                 while house.config.turned_away:
                     await trio.sleep(0.01)
             assert (await house.request())[0].status == 503
@@ -231,7 +190,7 @@ async def test_a_head_that_does_not_come_in_time_ends_the_connection(
                 nursery.start_soon(visit, house, after, pace)
     assert set(took) == set(LATE)
     assert min(took.values()) > 0.4
-    assert max(took.values()) < 0.5 + 2 * serving.SWEEP_SECONDS
+    assert max(took.values()) < 0.5 + 2 * SWEEP_SECONDS
 
 
 async def test_a_connection_at_rest_has_its_own_longer_limit(
@@ -245,7 +204,7 @@ async def test_a_connection_at_rest_has_its_own_longer_limit(
                 rested = trio.current_time()
                 await trio.sleep(1.1)
             assert await gone(peer)
-            assert 1.2 < trio.current_time() - rested < 1.3 + 2 * serving.SWEEP_SECONDS
+            assert 1.2 < trio.current_time() - rested < 1.3 + 2 * SWEEP_SECONDS
 
 
 async def test_a_client_that_never_reads_is_cut_and_its_upstream_released(
@@ -355,7 +314,7 @@ async def test_a_client_that_goes_is_noticed_within_three_seconds(
     assert noticed == {(name, how) for name in GOING for how in WAYS}
 
 
-def alive(house: House) -> list[serving.Connection]:
+def alive(house: House) -> list[Connection]:
     """The connections whose client has not been noticed to be gone."""
     known = []
     for connection in house.config.connections:
@@ -484,9 +443,9 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 async def test_an_error_ends_its_connection_only_and_is_counted_and_logged_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, where: str, what: str
 ) -> None:
-    scope_for = serving.Connection._scope_for  # noqa: SLF001
+    scope_for = Connection._scope_for  # noqa: SLF001
 
-    def striking(self: serving.Connection, request: h11.Request) -> HTTPScope:
+    def striking(self: Connection, request: h11.Request) -> HTTPScope:
         scope = scope_for(self, request)
         if scope["path"] == "/stricken":
             setattr(self, where, fail)
@@ -496,7 +455,7 @@ async def test_an_error_ends_its_connection_only_and_is_counted_and_logged_once(
         error = ERRORS[what]()
         raise error
 
-    monkeypatch.setattr(serving.Connection, "_scope_for", striking)
+    monkeypatch.setattr(Connection, "_scope_for", striking)
     async with open_house() as house:
         house.upstream.script = events
         async with connected(house) as other:
@@ -527,7 +486,7 @@ async def test_a_lost_socket_is_no_failure(
 
     async with steady_house(caplog) as house:
         with monkeypatch.context() as patch:
-            patch.setattr(serving, "parse_socket_addr", lost)
+            patch.setattr("gatehouse.connection.parse_socket_addr", lost)
             async with connected(house) as peer:
                 await gone(peer)
 
