@@ -57,7 +57,7 @@ from gatehouse.rates import parse_rate
 from gatehouse.replies import Reply
 from gatehouse.routes import Route, route_of, upstream_path
 from gatehouse.settings import OFF
-from gatehouse.transports import Transports
+from gatehouse.transports import FloodError, Transports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -78,8 +78,8 @@ WATCH_SECONDS = 0.025
 """An exchange that is not over by then gets a watcher, at the latest when as much again is over. Most are
 over before, and the task would be a fifth of what they cost."""
 
-REVOKED_LOOK_SECONDS = 1.0
-"""How often it is looked for exchanges whose token is no longer good."""
+LOOK_SECONDS = 1.0
+"""How often it is looked for exchanges whose token is no longer good, or whose upstream has fallen silent."""
 
 REDIRECTS = frozenset(range(300, 400)) - {304}  # 304 is an answer; the others point elsewhere
 
@@ -147,8 +147,8 @@ class Gate:
     async def lifespan(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         async with trio.open_nursery() as watchers:
             watchers.start_soon(self.start_watchers, watchers)
-            if self._permits is not None:
-                watchers.start_soon(self.end_revoked)
+            watchers.start_soon(self.transports.sweep)
+            watchers.start_soon(self.end_overdue)
             while (await receive())["type"] != "lifespan.shutdown":
                 await send({"type": "lifespan.startup.complete"})
             watchers.cancel_scope.cancel()
@@ -170,13 +170,19 @@ class Gate:
             else:
                 self._some_unwatched = trio.Event()
 
-    async def end_revoked(self) -> None:
-        """End every exchange whose token was revoked, or has expired, while it was in flight."""
+    async def end_overdue(self) -> None:
+        """End every exchange in flight whose token was revoked, or has expired, and every one whose upstream
+        has fallen silent for too long in the middle of its answer.
+        """
         while True:
-            await trio.sleep(REVOKED_LOOK_SECONDS)
+            await trio.sleep(LOOK_SECONDS)
             for exchange in self._in_flight:
                 if exchange.principal and not self.verifier.in_force(exchange.principal):
                     exchange.revoke()
+                if limit := exchange.end_silence():
+                    self.complain(
+                        exchange, "fell silent for %g s in the middle of its answer", limit
+                    )
 
     @property
     def in_flight(self) -> int:
@@ -390,7 +396,7 @@ class Gate:
             await exchange.reply(replies.TOO_MANY_BODIES)
             return None
         except httpx.HTTPError as error:
-            self.complain(exchange, "failed: %s", type(error).__name__)
+            self.complain(exchange, "failed: %s", described(error))
             await exchange.reply(reply_for(error))
             return None
         if patience.cancelled_caught and exchange.body.awaited:
@@ -487,13 +493,17 @@ class Gate:
                     await exchange.finish()
                     return False
             else:
+                exchange.asks_upstream()
                 async for chunk in stream:
+                    exchange.has_heard_upstream()
                     await exchange.write(chunk)
+                    exchange.asks_upstream()
             exchange.complete()
             await stream.aclose()
         except httpx.HTTPError as error:
-            self.complain(exchange, "broke off its answer: %s", type(error).__name__)
+            self.complain(exchange, "broke off its answer: %s", described(error))
             exchange.outcome = "upstream broke off"
+            exchange.reason = "upstream-flood" if isinstance(error, FloodError) else ""
             return False
         await exchange.finish()
         return True
@@ -504,10 +514,12 @@ class Gate:
             if exchange.ending and exchange.events.at_border:
                 return False
             with trio.CancelScope() as exchange.awaiting_event:
+                exchange.asks_upstream()
                 try:
                     chunk = await anext(chunks)
                 except StopAsyncIteration:
                     return True
+            exchange.has_heard_upstream()
             if exchange.awaiting_event.cancelled_caught:
                 return False
             if exchange.ending and (border := exchange.events.upto_border(chunk)):
@@ -533,6 +545,13 @@ def figures(metrics: Metrics) -> Reply:
     """The page for Prometheus."""
     content_type, body = metrics.page()
     return Reply(200, body, ((b"Content-Type", content_type), (b"Cache-Control", b"no-store")))
+
+
+def described(error: httpx.HTTPError) -> str:
+    """What went wrong, for the log: nothing that the upstream may have chosen."""
+    if isinstance(error, FloodError):
+        return "a flood of small pieces, fields or interim answers"
+    return type(error).__name__
 
 
 def reply_for(error: Exception) -> Reply:

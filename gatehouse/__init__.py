@@ -5,7 +5,8 @@ May they:           framing, origins, routes, permits, limits, rates, sessions, 
                     client_address, shared_state, bodies
 What is recorded:   records, metrics, logs, log_budget
 What we answer:     replies, landing, notice
-Either side of it:  serving, connection, listeners, exchange, events, headers (client); transports, hosting, inprocess,
-                    asyncio_loop, worker_threads, tool_lock (upstream)
+Client's side:      serving, connection, listeners, exchange, events, headers
+Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, worker_threads,
+                    tool_lock
 The command line:   commands, token_file, toml_places, tokens_list, durations; settings
 """

@@ -7,6 +7,7 @@ here is how. One task at a time calls `receive`: whoever feeds the upstream, the
 from __future__ import annotations
 
 import logging
+import math
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -193,6 +194,7 @@ class Exchange:
         self._alarm = trio.CancelScope()
         self.carries_events = False
         self._wrote_at = 0.0
+        self._silent_since = math.inf
         self._revoked_at = 0.0
         self._first_byte_at = 0.0
 
@@ -218,6 +220,31 @@ class Exchange:
         if self.carries_events:
             self._wrote_at = trio.current_time()
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    def asks_upstream(self) -> None:
+        """From here on the upstream is waited for, to send the next of its answer."""
+        self._silent_since = trio.current_time()
+
+    def has_heard_upstream(self) -> None:
+        """Something has come from it, or its end."""
+        self._silent_since = math.inf
+
+    def end_silence(self) -> float:
+        """Break off the answer if the upstream has been silent for too long in it; the limit, or 0 if not.
+
+        An event stream may be silent as long as it likes, unless UPSTREAM_SILENCE_SECONDS says otherwise. For
+        any other body it is UPSTREAM_SECONDS: a server that makes its answer while sending it has as long
+        for each piece as others have for the whole.
+        """
+        settings = self._settings
+        limit = (
+            settings.upstream_silence_seconds if self.carries_events else settings.upstream_seconds
+        )
+        if not limit or self.over or trio.current_time() < self._silent_since + limit:
+            return 0
+        self.outcome, self.reason = "upstream broke off", "upstream-silent"
+        self.leaving.cancel()
+        return limit
 
     def complete(self) -> None:
         """The client has been sent all of the answer, so it may leave."""

@@ -117,6 +117,9 @@ class Calls(ABC):
         """A transport for one exchange."""
         return Call(self)
 
+    async def sweep(self) -> None:  # noqa: B027
+        """There is nothing kept."""
+
     async def aclose(self) -> None:  # noqa: B027
         """There is nothing to close."""
 

@@ -5,12 +5,28 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import trio
 
 VANISHED_SECONDS = 30
-"""How long the kernel goes on sending to a peer that acknowledges nothing."""
+"""How long the kernel goes on sending to a client that acknowledges nothing."""
+
+KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES = 60, 20, 3
+"""When the kernel asks a silent peer whether it is still there, how often again, and when it gives up: whoever
+vanished without a word is found out within two minutes. By default it would take more than two hours."""
 
 FIRST_INHERITED = 3
+
+KEEPALIVE = {
+    "TCP_KEEPIDLE": KEEPALIVE_IDLE_SECONDS,
+    "TCP_KEEPALIVE": KEEPALIVE_IDLE_SECONDS,  # macOS's name for it
+    "TCP_KEEPINTVL": KEEPALIVE_INTERVAL_SECONDS,
+    "TCP_KEEPCNT": KEEPALIVE_PROBES,
+}
+OPTIONS = [(getattr(socket, n), value) for n, value in KEEPALIVE.items() if hasattr(socket, n)]
+USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # on Linux
 
 
 class CannotListenError(Exception):
@@ -60,11 +76,19 @@ def bound(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
 
 def set_options(listener: socket.socket) -> None:
     """Set what accepted sockets inherit: no delay, and an end for a peer that vanished silently."""
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux
-        milliseconds = VANISHED_SECONDS * 1000
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    notice_vanished(listener, VANISHED_SECONDS)
+
+
+def notice_vanished(end: socket.socket | trio.socket.SocketType, seconds: int) -> None:
+    """Let the kernel end a connection whose peer has vanished without a word: one that acknowledges nothing
+    for so many seconds, or answers no probe while nothing is sent.
+    """
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in OPTIONS:
+        end.setsockopt(socket.IPPROTO_TCP, option, value)
+    if USER_TIMEOUT is not None:
+        end.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, seconds * 1000)
 
 
 def inherited() -> list[socket.socket]:

@@ -195,6 +195,7 @@ class Settings(BaseSettings):
     write_seconds: Seconds = 30
     keep_alive_seconds: Seconds = 30
     upstream_seconds: Seconds = 300
+    upstream_silence_seconds: Annotated[float, Field(ge=0, le=86_400)] = 0
     comment_seconds: Annotated[float, Field(ge=0, le=3600)] = 15
     start_seconds: Annotated[float, Field(ge=0, le=3600)] = 10
     start_requests: Annotated[int, Field(ge=0, le=100_000)] = 64

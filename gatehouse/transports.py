@@ -19,16 +19,26 @@ import httpcore
 import httpx
 import trio
 
+from gatehouse import answers
+from gatehouse.addresses import Addresses, connect
+from gatehouse.answers import Connection, Turns
+from gatehouse.looks import Look
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
-
-CONNECT_SECONDS = 2.0
-"""How long the upstream may take to accept a connection. On loopback it is at once or never."""
 
 IDLE_SECONDS = 15.0
 """How long a kept connection may rest. The hosted upstream keeps it far longer (`hosting`), so that
 we close first: a server that closes just as a POST comes in would lose it."""
 
+MAX_KEPT = 256
+"""How many connections may rest at a time. More would be needed only by as many calls at a time."""
+
+SWEEP_SECONDS = 1.0
+"""How often it is looked for kept connections that have rested too long, or that the upstream has ended."""
+
+LOOK_SECONDS = 1.0
+"""How long it is remembered whether the upstream accepts connections."""
 
 FIRST_READ, LARGEST_READ = 64 * 1024, 256 * 1024
 """How much of an answer is read at a time: more once there is more, since each piece costs the same."""
@@ -38,20 +48,20 @@ LARGE = 1024 * 1024
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """One connection to `origin`, opened at the first request.
+    """One connection to the upstream, opened at the first request.
 
     Raises httpx's exceptions: ConnectError and ConnectTimeout if there is no connection to be had,
     another TransportError for everything that goes wrong later.
     """
 
-    def __init__(self, origin: httpcore.Origin, home: Transports) -> None:
-        self._origin = origin
+    def __init__(self, home: Transports) -> None:
+        origin = home.origin
         self._home = home
         # The target that counts is the one in a request's extensions.
         self._url = httpcore.URL(
             scheme=origin.scheme, host=origin.host, port=origin.port, target=b"/"
         )
-        self._connection: httpcore.AsyncHTTP11Connection | None = None
+        self._connection: Connection | None = None
         self._body: ResponseBody | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -65,10 +75,8 @@ class Transport(httpx.AsyncBaseTransport):
         )
         try:
             if self._connection is None:
-                self._wire = await connect(self._origin)
-                self._connection = httpcore.AsyncHTTP11Connection(
-                    self._origin, self._wire, keepalive_expiry=IDLE_SECONDS
-                )
+                self._wire = await self._home.connect()
+                self._connection = self._home.connection(self._wire)
             self._wire.hold_head()
             response = await self._connection.handle_async_request(outbound)
         except HTTPCORE_ERRORS as error:
@@ -87,10 +95,7 @@ class Transport(httpx.AsyncBaseTransport):
         After an exchange it would become the answer to the next one: httpcore looks for unread bytes
         in the socket, but not for those that h11 has already taken from it.
         """
-        if self._connection is None:
-            return b""
-        unread, _ = self._connection._h11_state.trailing_data  # noqa: SLF001
-        return unread
+        return b"" if self._connection is None else self._connection.unread
 
     @property
     def clean(self) -> bool:
@@ -241,18 +246,11 @@ class Wire(httpcore.AsyncNetworkStream):
         return self._stream.socket.is_readable() if info == "is_readable" else None
 
 
-async def connect(origin: httpcore.Origin) -> Wire:
-    """Open a connection. Raises httpcore's ConnectError or ConnectTimeout."""
-    try:
-        with trio.fail_after(CONNECT_SECONDS):
-            return Wire(await trio.open_tcp_stream(origin.host.decode("ascii"), origin.port))
-    except trio.TooSlowError as error:
-        raise httpcore.ConnectTimeout from error
-    except OSError as error:
-        raise httpcore.ConnectError(str(error)) from error
-
-
 HTTPCORE_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
+
+
+class FloodError(httpx.TransportError):
+    """The upstream sends a flood of small pieces, fields or interim answers."""
 
 
 def in_httpx_terms(error: Exception) -> httpx.TransportError:
@@ -260,6 +258,7 @@ def in_httpx_terms(error: Exception) -> httpx.TransportError:
     kind = {
         httpcore.ConnectTimeout: httpx.ConnectTimeout,
         httpcore.ConnectError: httpx.ConnectError,
+        answers.FloodError: FloodError,
     }
     return kind.get(type(error), httpx.TransportError)(type(error).__name__)
 
@@ -275,26 +274,45 @@ class Transports:
         self.keep_alive = keep_alive
         self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         """`host:port` as it stands in a Host field (RFC 9110 section 7.2)."""
-        self._origin = httpcore.Origin(b"http", host.encode("ascii"), port)
-        self._free: deque[tuple[float, Transport]] = deque()
+        self.origin = httpcore.Origin(b"http", host.encode("ascii"), port)
+        self._addresses = Addresses(host, port)
+        self._free: deque[Transport] = deque()
+        self._turns = Turns()
+        self._accepting = Look(self._accepts, failed=False)
+        _ = self.connection(
+            httpcore.AsyncMockStream([])
+        ).unread  # fails now if httpcore has changed
 
     async def upstream_accepts(self) -> bool:
-        """Whether a connection to the upstream can be opened now."""
-        try:
-            stream = await connect(self._origin)
-        except (httpcore.ConnectError, httpcore.ConnectTimeout):
-            return False
-        await stream.aclose()
+        """Whether a connection to the upstream can be opened: now, or a moment ago."""
+        return await self._accepting.fresh(LOOK_SECONDS)
+
+    async def _accepts(self) -> bool:
+        wire = await self.connect()
+        await wire.aclose()
         return True
+
+    async def connect(self) -> Wire:
+        """Open a connection. Raises httpcore's ConnectError or ConnectTimeout."""
+        try:
+            return Wire(await connect(self._addresses))
+        except trio.TooSlowError as error:
+            raise httpcore.ConnectTimeout from error
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+
+    def connection(self, wire: httpcore.AsyncNetworkStream) -> Connection:
+        """What speaks HTTP over an open connection."""
+        return Connection(self.origin, wire, self._turns, IDLE_SECONDS)
 
     async def take(self) -> Transport:
         """A transport for one exchange; the caller releases it."""
         while self._free:
-            _, transport = self._free.pop()
+            transport = self._free.pop()
             if not transport.expired:
                 return transport
             await transport.aclose()
-        return Transport(self._origin, self)
+        return Transport(self)
 
     async def give_back(self, transport: Transport) -> None:
         """Keep a transport whose exchange came to a clean end, or close it if it has served its time.
@@ -304,12 +322,21 @@ class Transports:
         if not (self.keep_alive and transport.clean):
             await transport.aclose()
             return
-        now = trio.current_time()
-        self._free.append((now, transport))
-        while self._free[0][0] < now - IDLE_SECONDS:
-            await self._free.popleft()[1].aclose()
+        self._free.append(transport)
+        if len(self._free) > MAX_KEPT:
+            await self._free.popleft().aclose()
+
+    async def sweep(self) -> None:
+        """Close what has rested too long, and what the upstream has ended: for ever, every SWEEP_SECONDS."""
+        while True:
+            await trio.sleep(SWEEP_SECONDS)
+            over = [transport for transport in self._free if transport.expired]
+            for transport in over:
+                self._free.remove(transport)
+            for transport in over:
+                await transport.aclose()
 
     async def aclose(self) -> None:
         """Close all that is kept."""
         while self._free:
-            await self._free.pop()[1].aclose()
+            await self._free.pop().aclose()
