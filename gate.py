@@ -308,6 +308,7 @@ class Gate:
         exchange.principal = verifier(credentials)
         if exchange.principal is not None:
             exchange.name = exchange.principal.name
+            exchange.prove()
             return None
         exchange.name, reason = verifier.why_not(credentials)
         if credentials and self._failures is not None:

@@ -60,6 +60,9 @@ HOLD_HEAD = "gate.hold_head"
 """In a scope's `state`: call it before `http.response.start` if the first of the body follows at once.
 Both then leave in one packet. Whoever serves the gate may leave it out."""
 
+PROVEN = "gate.proven"
+"""In a scope's `state`, and as easily left out: call it when the request has shown a good token."""
+
 # The client has said its last word: what follows a request that closes its connection is nobody's
 # (RFC 9112 section 9.6), and after a syntax error nothing can be told apart any more.
 FINISHED = (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR)
@@ -89,6 +92,8 @@ class Connection:
         """When it must have taken what is being written."""
         self.resting = False
         """Whether no request is under way, nor may be on its way: a connection is made to send one."""
+        self.proven = False
+        """Whether a good token has been shown: those who have one go before all others."""
         self._http = h11.Connection(h11.SERVER, config.h11_max_incomplete_size)
         self._scope = trio.CancelScope()
         self._send_lock = trio.Lock()
@@ -207,7 +212,7 @@ class Connection:
             "headers": request.headers.raw_items(),
             "client": self._client,
             "server": self._server,
-            "state": cast("Any", {**self.state, HOLD_HEAD: self._hold_head}),
+            "state": cast("Any", {**self.state, HOLD_HEAD: self._hold_head, PROVEN: self._prove}),
             "extensions": {},
         }
 
@@ -271,6 +276,10 @@ class Connection:
     def _hold_head(self) -> None:
         """Let the next response's head wait for the first of its body, which the app has ready."""
         self._hold = True
+
+    def _prove(self) -> None:
+        """A good token has been shown."""
+        self.proven = True
 
     def _recycled(self) -> bool:
         """After an exchange: make ready for the next one. False if the connection has to end."""

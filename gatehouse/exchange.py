@@ -17,7 +17,7 @@ import trio
 
 from gatehouse import records, replies
 from gatehouse.bodies import SMALL_BYTES
-from gatehouse.connection import HOLD_HEAD
+from gatehouse.connection import HOLD_HEAD, PROVEN
 from gatehouse.credentials import without_key
 from gatehouse.events import COMMENT, EventBorders
 from gatehouse.headers import announces_body, value_of
@@ -214,6 +214,11 @@ class Exchange:
         if body_follows and (hold_head := self.scope.get("state", {}).get(HOLD_HEAD)):
             hold_head()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def prove(self) -> None:
+        """Tell whoever serves the connection that it has shown a good token."""
+        if prove := self.scope.get("state", {}).get(PROVEN):
+            prove()
 
     async def write(self, chunk: bytes) -> None:
         self._sent += len(chunk)

@@ -571,3 +571,17 @@ async def test_clients_that_reset_at_any_moment_leave_nothing_behind(
         async with trio.open_nursery() as nursery:
             for _ in range(300):
                 nursery.start_soon(partial(visit, held))
+
+
+# Who has shown a good token.
+
+
+async def test_a_connection_knows_whether_a_good_token_was_shown() -> None:
+    async with open_house() as house:
+        asked: list[tuple[bytes, bool]] = [(b"/health", True), (b"/mcp", False), (b"/mcp", True)]
+        async with connected(house) as peer:
+            for number, (path, token) in enumerate(asked):
+                await peer.send(house.raw(path, token=token))
+                await peer.body(await peer.head())
+                (connection,) = house.config.connections
+                assert connection.proven == (number == 2)
