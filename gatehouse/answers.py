@@ -20,6 +20,8 @@ import h11
 import httpcore
 import trio
 
+from gatehouse.turns import SLICE_SECONDS, Turns
+
 MAX_HEAD_BYTES = 64 * 1024
 """How large a head or a trailer may be, give or take what is read at a time. Servers accept 8 to 64 KiB."""
 
@@ -32,9 +34,6 @@ BITE_LINES = 64
 
 MAX_PIECE_BYTES = 64 * 1024
 """How large a piece may become by joining. Larger ones cost no less for each byte."""
-
-SLICE_SECONDS = 0.001
-"""How long an answer is worked on before others have a turn."""
 
 MAX_SMALL_PIECES = 4096
 """A flood has more small pieces than this, beyond what its bytes and the time justify. They cost 50 ms."""
@@ -53,23 +52,6 @@ _BITE = re.compile(rb"(?:[^\n]*+\n){%d}" % BITE_LINES)
 
 class FloodError(httpcore.RemoteProtocolError):
     """An answer consists of small pieces, fields or interim answers beyond all measure."""
-
-
-class Turns:
-    """Whoever works for long queues here, and one of them goes on in each pass of the loop.
-
-    A bare checkpoint would let each of them go on in each pass, so that all others would wait for them all.
-    """
-
-    def __init__(self) -> None:
-        self._queue = trio.Lock()
-
-    async def wait(self) -> None:
-        """Return when it is our turn."""
-        async with (
-            self._queue
-        ):  # handed over at once: the next in the queue goes on in the next pass
-            pass
 
 
 class Connection(httpcore.AsyncHTTP11Connection):

@@ -21,8 +21,9 @@ import trio
 
 from gatehouse import answers
 from gatehouse.addresses import Addresses, connect
-from gatehouse.answers import Connection, Turns
+from gatehouse.answers import Connection
 from gatehouse.looks import Look
+from gatehouse.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

@@ -29,7 +29,7 @@ class LoopSteps(trio.abc.Instrument):
         self.histogram: Counter[float] = Counter()
         self.total: dict[str, float] = {}
         """CPU seconds of all steps, by kind."""
-        self._cpu_began = self._wall_began = 0.0
+        self._cpu_began, self._wall_began = time.thread_time(), time.perf_counter()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002
         self._cpu_began, self._wall_began = time.thread_time(), time.perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatehouse import addresses, listeners, transports
-from gatehouse.answers import MAX_LINES, Connection, Turns
+from gatehouse.answers import MAX_LINES, Connection
+from gatehouse.turns import Turns
 from tests.conftest import House, network_only, open_house
 from tests.levels import connected, steady_house
+from tests.loop_steps import loop_steps
 from tests.wire import Head, Peer, answer, until_gone
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     Script = Callable[[Peer, Head], Awaitable[None]]
 
@@ -45,28 +47,6 @@ FLOODS = {
 
 MAX_STEP_SECONDS = 0.004
 """Of CPU time, in which the gate's thread may have been interrupted but not preempted. It aims at 2 ms."""
-
-
-class Steps(trio.abc.Instrument):
-    """The longest time that a task has kept the loop, in seconds of CPU time."""
-
-    longest = 0.0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002
-        self._began = time.thread_time()
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002
-        self.longest = max(self.longest, time.thread_time() - self._began)
-
-
-@contextmanager
-def measured() -> Iterator[Steps]:
-    """Measure the steps of the loop until the block ends."""
-    steps = Steps()
-    steps.before_task_step(trio.lowlevel.current_task())
-    trio.lowlevel.add_instrument(steps)
-    yield steps
-    trio.lowlevel.remove_instrument(steps)
 
 
 def flooding(flood: bytes) -> Script:
@@ -103,7 +83,7 @@ async def test_a_flood_from_the_upstream_ends_its_own_call_and_no_other_waits(
         house.upstream.script = flooding(FLOODS[flood])
         results: list[int | str] = []
         waits = []
-        with measured() as steps:
+        with loop_steps() as steps:
             async with trio.open_nursery() as nursery:
                 for _ in range(5):
                     nursery.start_soon(ask, house, results)
@@ -114,7 +94,7 @@ async def test_a_flood_from_the_upstream_ends_its_own_call_and_no_other_waits(
                     waits.append(trio.current_time() - began)
         assert results == [502 if b"chunked" not in FLOODS[flood] else "cut"] * 5
         assert max(waits) < 0.1
-        assert steps.longest < MAX_STEP_SECONDS
+        assert steps.longest() < MAX_STEP_SECONDS, steps
     complaints = [record for record in caplog.records if "upstream 127" in record.getMessage()]
     assert len(complaints) == 5
 
