@@ -26,7 +26,6 @@ know what MCP server stands behind it. What it decides by is in `gatehouse/`, as
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -51,6 +50,7 @@ from gatehouse.headers import (
 from gatehouse.keyring import Keyring
 from gatehouse.landing import landing_page
 from gatehouse.limits import FailureThrottle
+from gatehouse.loggers import logger_of
 from gatehouse.logs import without_text
 from gatehouse.origins import CORS, Origins, cors_headers, preflight
 from gatehouse.rates import parse_rate
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from gatehouse.settings import Settings
     from gatehouse.transports import Transport
 
-logger = logging.getLogger("gate")
+logger = logger_of("gate")
 
 WATCH_SECONDS = 0.025
 """An exchange that is not over by then gets a watcher, at the latest when as much again is over. Most are

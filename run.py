@@ -29,7 +29,6 @@ if __name__ == "__main__":
         signal.signal(_signal, lambda *_: os._exit(0))
 
 import importlib
-import logging
 import secrets
 from contextlib import suppress
 from functools import partial
@@ -39,6 +38,7 @@ from urllib.parse import unquote, urlsplit
 import trio
 
 from gate import Gate
+from gatehouse import outputs
 from gatehouse.commands import parser, tokens_command
 from gatehouse.hosting import HostedServer, HostedServerError, Port, leaf
 from gatehouse.inprocess import AsyncioCalls, TrioCalls
@@ -46,6 +46,7 @@ from gatehouse.keyring import Keyring
 from gatehouse.last_use import keep_last_use
 from gatehouse.limits import Limits
 from gatehouse.listeners import CannotListenError, bind, inherited
+from gatehouse.loggers import logger_of
 from gatehouse.logs import Redactor, configure_logging
 from gatehouse.notice import startup_notice
 from gatehouse.permits import Permits
@@ -136,7 +137,7 @@ def start(settings: Settings) -> int:
         gate.measure(connections=lambda: len(config.connections), redact=Redactor(hidden))
     program = Program(gate, config, keyring, tokens, sessions, state, hosted)
     try:
-        return trio.run(program.run, partial(say, notice))
+        return trio.run(program.run, partial(outputs.say, notice))
     except BaseExceptionGroup as group:
         failed = leaf(group)
         if not isinstance(failed, HostedServerError):
@@ -317,7 +318,7 @@ def hypercorn_config(settings: Settings, listeners: list[socket.socket]) -> Gate
     config.graceful_timeout = CUT_SECONDS  # the grace itself is the gate's: Gate.drain
     config.include_server_header = False
     config.include_date_header = False  # the upstream's passes, the gate's own replies have one
-    config.errorlog = logging.getLogger("hypercorn.error")
+    config.errorlog = logger_of("hypercorn.error")
     # Large enough for the gate to see, and to name, what is over its own limits.
     config.h11_max_incomplete_size = 2 * (settings.max_target_bytes + settings.max_header_bytes)
     config.keep_alive_timeout = settings.keep_alive_seconds
@@ -328,18 +329,14 @@ def hypercorn_config(settings: Settings, listeners: list[socket.socket]) -> Gate
     return config
 
 
-def say(notice: str) -> None:
-    """Print the notice. Whoever reads it may have had enough of it, which is no reason to end."""
-    with suppress(OSError):
-        print(notice, flush=True)  # noqa: T201
-
-
 def refuse(*faults: str, status: int = 2) -> int:
     """Say on stderr what keeps the program from running; returns the exit status."""
     for fault in faults:
-        print(fault, file=sys.stderr)  # noqa: T201
+        outputs.complain(fault)
     return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _status = main()
+    outputs.flush()
+    sys.exit(_status)

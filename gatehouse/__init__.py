@@ -3,7 +3,7 @@
 Who is this:        credentials, keyring, tokens, tokens_watch, last_use
 May they:           framing, origins, routes, permits, limits, rates, sessions, policy, mcp_headers, grants,
                     client_address, shared_state, bodies
-What is recorded:   records, metrics, logs, log_budget
+What is recorded:   records, metrics, logs, loggers, line_writer, outputs, log_budget
 What we answer:     replies, landing, notice
 Client's side:      serving, connection, listeners, exchange, events, headers
 Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, worker_threads,

@@ -8,7 +8,6 @@ It has a deadline whenever it waits for the other side; `gatehouse/serving.py` l
 
 from __future__ import annotations
 
-import logging
 import math
 import socket
 import struct
@@ -23,6 +22,7 @@ import trio
 from hypercorn.utils import parse_socket_addr
 
 from gatehouse import replies
+from gatehouse.loggers import logger_of
 from gatehouse.logs import without_text
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gatehouse.replies import Reply
     from gatehouse.serving import GateConfig
 
-logger = logging.getLogger("gate.connections")
+logger = logger_of("gate.connections")
 
 MAX_RECV = 64 * 1024
 LINGER_SECONDS = 2.0

@@ -6,7 +6,6 @@ here is how. One task at a time calls `receive`: whoever feeds the upstream, the
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from contextlib import suppress
@@ -21,6 +20,7 @@ from gatehouse.connection import HOLD_HEAD, PROVEN
 from gatehouse.credentials import without_key
 from gatehouse.events import COMMENT, EventBorders
 from gatehouse.headers import announces_body, value_of
+from gatehouse.loggers import logger_of
 from gatehouse.logs import without_text
 from gatehouse.mcp_headers import named_call
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gatehouse.replies import Reply
     from gatehouse.settings import Settings
 
-logger = logging.getLogger("gate")
+logger = logger_of("gate")
 
 LINGER_SECONDS, LINGER_BYTES = 1.0, 1024 * 1024
 """How long, and how much of, a refused body is still read, so that the client gets to read the

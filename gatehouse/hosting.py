@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hmac
 import importlib
-import logging
 import sys
 import traceback
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import trio
 from gatehouse import replies
 from gatehouse.headers import SECRET_HEADER
 from gatehouse.inprocess import TrioCalls
+from gatehouse.loggers import logger_of
 from gatehouse.worker_threads import keep_anyio_threads, leave_trio_threads_unnamed
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gatehouse.grants import Grants
     from gatehouse.inprocess import App
 
-logger = logging.getLogger("gate.upstream")
+logger = logger_of("gate.upstream")
 
 KEEP_ALIVE_SECONDS = 20
 """Longer than `transports.IDLE_SECONDS`, so that the gate always closes a connection first."""

@@ -14,7 +14,6 @@ of either kind is an ordinary call.
 from __future__ import annotations
 
 import contextvars
-import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import unquote
@@ -22,6 +21,7 @@ from urllib.parse import unquote
 import httpx
 import trio
 
+from gatehouse.loggers import logger_of
 from gatehouse.logs import without_text
 from gatehouse.replies import http_date
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 
-logger = logging.getLogger("gate.upstream")
+logger = logger_of("gate.upstream")
 
 BODILESS = frozenset({204, 304})
 """An answer with such a status has no body (RFC 9110 section 6.4.1), nor has one to HEAD."""

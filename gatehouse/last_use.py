@@ -6,7 +6,6 @@ written, requests are served all the same, and the log says so once.
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import time
 from contextlib import closing
@@ -14,13 +13,15 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gatehouse.loggers import logger_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from gatehouse.keyring import Keyring
 
-logger = logging.getLogger("gate.tokens")
+logger = logger_of("gate.tokens")
 
 BEGAN = b""
 """In the place of a digest: when the record was begun. What it does not know of before was perhaps used."""

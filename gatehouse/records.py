@@ -7,16 +7,17 @@ client has chosen (method, path, rpc method, tool), so it may hold anything that
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from gatehouse.loggers import logger_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-access = logging.getLogger("gate.access")
+access = logger_of("gate.access")
 
 REQUEST_ID = b"x-request-id"
 _ids = count(int.from_bytes(os.urandom(8), "big"))  # two programs, or two runs, hardly meet

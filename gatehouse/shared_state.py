@@ -9,7 +9,6 @@ redis-py has a client for asyncio and none for Trio, so its plain one is called,
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 import trio
 
+from gatehouse.loggers import logger_of
 from gatehouse.rates import LEAST_SECONDS, PREFIX, Counts
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from gatehouse.rates import Rate
 
-logger = logging.getLogger("gate.shared")
+logger = logger_of("gate.shared")
 
 T = TypeVar("T")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import trio
 
+from gatehouse.loggers import logger_of
 from gatehouse.tokens import TokensError, read_text
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gatehouse.tokens import Token
 
-logger = logging.getLogger("gate.tokens")
+logger = logger_of("gate.tokens")
 
 LOOK_SECONDS = 0.3
 """How often. A text that is the same at two looks is taken up, within a second; one that changes in between is

@@ -16,7 +16,6 @@ call.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import partial
@@ -28,6 +27,7 @@ from mcp.shared.exceptions import MCPError
 
 from gatehouse.headers import PRINCIPAL_HEADER
 from gatehouse.hosting import leaf
+from gatehouse.loggers import logger_of
 from gatehouse.mcp_headers import KINDS, printable
 from gatehouse.policy import (
     HARMLESS_METHODS,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     GrantsOf = Callable[[str], Grants | None]
 
-logger = logging.getLogger("gate.policy")
+logger = logger_of("gate.policy")
 
 PRINCIPAL = PRINCIPAL_HEADER.lower()
 

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from gate import Gate
+from gatehouse import loggers
 from gatehouse.inprocess import AsyncioCalls, Calls, TrioCalls
 from gatehouse.keyring import Keyring
 from gatehouse.limits import Limits
@@ -49,6 +50,13 @@ network_only = pytest.mark.parametrize("way", ["close", "keep-alive"], indirect=
 
 one_way = pytest.mark.parametrize("way", ["close"], indirect=True)
 """For what ends before the upstream comes into it."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let `caplog`, and the report of a test that fails, have the gate's lines, too."""
+    plugin = session.config.pluginmanager.get_plugin("logging-plugin")
+    assert plugin is not None
+    loggers.root.handlers = [plugin.caplog_handler, plugin.report_handler]
 
 
 @dataclass

@@ -33,7 +33,10 @@ def free_port() -> int:
 class Program:
     """A running `run.py`: where it listens, and what it has printed so far."""
 
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, settings: dict[str, str], *, output: int | None = None
+    ) -> None:
+        """With `output`, both streams go to that descriptor instead of files."""
         self.settings = settings
         self.port = free_port()
         self.upstream_port = free_port()
@@ -53,8 +56,8 @@ class Program:
                 [sys.executable, str(ROOT / "run.py")],
                 cwd=folder,
                 env=environment,
-                stdout=stdout,
-                stderr=stderr,
+                stdout=stdout if output is None else output,
+                stderr=stderr if output is None else output,
                 stdin=subprocess.DEVNULL,
             )
 

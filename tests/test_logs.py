@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse import records
+from gatehouse import loggers, records
+from gatehouse.loggers import logger_of
 from gatehouse.logs import (
     MASK,
     PIECE,
@@ -142,12 +143,15 @@ def logging_to_a_stream(*, json: bool = False) -> Iterator[io.StringIO]:
     handlers, level = root.handlers[:], root.level
     levels = {name: logging.getLogger(name).level for name in TALKATIVE}
     stream = io.StringIO()
-    configure_logging([TOKEN, AWKWARD], stream, json=json)
+    ours = loggers.root.handlers
+    configure_logging([TOKEN, AWKWARD], stream.write, json=json)
     try:
         yield stream
     finally:
         logging.captureWarnings(capture=False)
         root.handlers, root.level = handlers, level
+        loggers.root.handlers = ours
+        logger_of("hypercorn").setLevel(logging.NOTSET)
         for name, before in levels.items():
             logging.getLogger(name).setLevel(before)
 
@@ -195,11 +199,11 @@ FORGED = "2026-11-24 12:00:00,000 INFO gate.access: GET /forged 200 1.0 ms"
     "break_", ["\n", "\r", "\r\n", "\v", "\f", "\x85", "\u2028", "\u2029", "\0"]
 )
 def test_nobody_forges_a_line(either_stream: io.StringIO, break_: str) -> None:
-    logging.getLogger("gate").warning("asked for %s", f"/x{break_}{FORGED}")
+    logger_of("gate").warning("asked for %s", f"/x{break_}{FORGED}")
     try:
         raise ValueError(break_ + FORGED)
     except ValueError:
-        logging.getLogger("gate").exception("failed")
+        logger_of("gate").exception("failed")
     written = either_stream.getvalue()
     lines = written.splitlines()
     assert not [line for line in lines if line.startswith(FORGED[:10]) and "forged" in line]
@@ -212,7 +216,7 @@ def test_a_terminal_is_told_nothing_but_text(either_stream: io.StringIO) -> None
     text = "asked for \x1b[2J\x9b31m\x07\x7f\u202e\udc9b and that was all"
     [ours] = [
         handler
-        for handler in logging.getLogger().handlers
+        for handler in loggers.root.handlers
         if isinstance(handler.formatter, RedactingFormatter)
     ]
     ours.handle(logging.makeLogRecord({"name": "gate", "levelname": "WARNING", "msg": text}))
@@ -225,7 +229,7 @@ def test_a_traceback_is_whole_and_belongs_to_its_line(stream: io.StringIO) -> No
     try:
         raise ValueError("first\n\tsecond")
     except ValueError:
-        logging.getLogger("gate").exception("failed")
+        logger_of("gate").exception("failed")
     first, *rest = stream.getvalue().splitlines()
     assert first.endswith("ERROR gate: failed")
     assert rest[0] == "  Traceback (most recent call last):"
@@ -248,7 +252,7 @@ def objects(stream: io.StringIO) -> list[dict[str, Any]]:
 
 
 def test_as_json_every_line_is_an_object(json_stream: io.StringIO) -> None:
-    logging.getLogger("gate").warning("upstream %s", "gone")
+    logger_of("gate").warning("upstream %s", "gone")
     try:
         raise ValueError("first\nsecond")
     except ValueError:
@@ -268,7 +272,7 @@ def test_as_json_every_line_is_an_object(json_stream: io.StringIO) -> None:
 
 
 def test_as_json_the_time_is_utc_with_milliseconds(json_stream: io.StringIO) -> None:
-    logging.getLogger("gate").info("now")
+    logger_of("gate").info("now")
     (logged,) = objects(json_stream)
     time = datetime.strptime(logged["time"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     assert abs(datetime.now(UTC) - time) < timedelta(seconds=10)
@@ -287,7 +291,7 @@ def test_what_a_client_writes_into_a_record_is_redacted(
 
 
 def test_redacting_leaves_json_what_it_was(json_stream: io.StringIO) -> None:
-    logging.getLogger("gate").warning("%s", f'"{AWKWARD}"')
+    logger_of("gate").warning("%s", f'"{AWKWARD}"')
     (logged,) = objects(json_stream)
     assert logged["message"] == f'"{MASK}"'
 

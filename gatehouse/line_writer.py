@@ -1,0 +1,210 @@
+"""Writes lines to a file descriptor, in a thread of its own: whoever has something to say never waits.
+
+Whoever reads the log may stop (a log driver, a pager, a terminal after Ctrl+S), go away, or have no room
+left. Then the pipe is full, and a write would hold up the one thread that answers everybody. So lines go
+into a queue with a bound; what does not fit is counted, and told once there is room again.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import signal
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_WAITING_BYTES = 1024 * 1024
+"""What may wait to be written. At 250 bytes a line, some 4,000 requests that nobody reads of."""
+
+MAX_WAITING_LINES = 10_000
+"""And in so many pieces, however short: each takes some 100 bytes more of memory than its text."""
+
+BATCH_SECONDS = 0.01
+"""So long the thread collects before it writes: each time it wakes up, the others wait for the interpreter."""
+
+RETRY_SECONDS = 1.0
+"""How often it is tried to tell of lost lines while nothing else is to be written."""
+
+SLOW = "the reader did not keep up"
+
+
+class Piece(NamedTuple):
+    """What is written in one go."""
+
+    data: bytes
+    lines: int
+    """For so many lines it stands, if it is lost."""
+    whole: bool
+    """Whether it begins a line."""
+
+
+class LineWriter:
+    """The way to one file descriptor, which is the caller's to keep open.
+
+    `report` makes the line that tells how many lines were lost, and why; an empty one if it tells that elsewhere.
+    """
+
+    def __init__(self, descriptor: int, report: Callable[[int, str], str]) -> None:
+        self._descriptor = descriptor
+        self._report = report
+        self._queue: SimpleQueue[Piece | threading.Event] = SimpleQueue()
+        self._lock = threading.RLock()  # a signal handler may print, too
+        self._bytes = self._lines = self._refused = 0  # guarded by it
+        self._unwritten, self._trouble = 0, ""  # the thread's own, as is the next
+        self._in_a_line = False
+        self._alive = True
+        os.register_at_fork(after_in_child=self._forked)
+        threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def put(self, text: str) -> None:
+        """Have this line written, or several that belong together, each with its line break."""
+        data = text.encode("utf-8", "backslashreplace")
+        self._put(Piece(data, _lines_in(data), whole=True))
+
+    def put_raw(self, data: bytes) -> None:
+        """Have this written as it is. A line of `put` never stands on the same line as what went before."""
+        self._put(Piece(data, _lines_in(data), whole=False))
+
+    def _put(self, piece: Piece) -> None:
+        if not self._alive:
+            self._write(piece.data)
+            return
+        with self._lock:
+            self._bytes += len(piece.data)
+            self._lines += 1
+            fits = self._bytes <= MAX_WAITING_BYTES and self._lines <= MAX_WAITING_LINES
+            if not fits:
+                self._let_go([piece])
+                self._refused += piece.lines
+        if fits:
+            self._queue.put(piece)
+
+    def _let_go(self, pieces: list[Piece]) -> None:
+        self._bytes -= sum(len(piece.data) for piece in pieces)
+        self._lines -= len(pieces)
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all that was put before is written, or given up; False if it takes longer than that."""
+        if not self._alive:
+            return True
+        written = threading.Event()
+        self._queue.put(written)
+        return written.wait(max(0.0, seconds))
+
+    def _forked(self) -> None:
+        """In a child that was forked there is no thread: it writes for itself, and waits if it must."""
+        self._alive = False
+        self._lock = threading.RLock()
+
+    def _run(self) -> None:
+        if hasattr(signal, "SIGTTOU"):
+            # A terminal with `stty tostop` stops a program that writes in the background, but none that
+            # does not want to know of it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+        while True:
+            try:
+                self._write_batch(*self._collect())
+            except Exception as error:  # noqa: BLE001 - it must not end, whatever there is
+                self._unwritten, self._trouble = self._unwritten + 1, type(error).__name__
+                time.sleep(RETRY_SECONDS)
+
+    def _collect(self) -> tuple[list[Piece], list[threading.Event]]:
+        """Wait for something to write; all that there is a moment later, and who waits for that."""
+        pieces: list[Piece] = []
+        waiting: list[threading.Event] = []
+        try:
+            item = self._queue.get(timeout=RETRY_SECONDS if self._unwritten else None)
+            if isinstance(item, Piece):
+                time.sleep(BATCH_SECONDS)
+            while True:
+                pieces.append(item) if isinstance(item, Piece) else waiting.append(item)
+                item = self._queue.get_nowait()
+        except Empty:
+            return pieces, waiting
+
+    def _write_batch(self, pieces: list[Piece], waiting: list[threading.Event]) -> None:
+        """Write it all in one go, and tell of what was lost before or meanwhile."""
+        before = [self._told(self._unwritten, self._trouble)] if self._unwritten else []
+        self._unwritten = 0
+        self._deliver([*before, *pieces])
+        with self._lock:
+            self._let_go(pieces)
+            refused, self._refused = self._refused, 0
+            if refused:  # what waits still is older, and what comes is newer
+                told = self._told(refused, SLOW)
+                self._bytes, self._lines = self._bytes + len(told.data), self._lines + 1
+                self._queue.put(told)
+        for event in waiting:
+            self._queue.put(event) if refused else event.set()
+
+    def _told(self, lost: int, why: str) -> Piece:
+        """The line that tells of lost ones. If it is lost, too, they are still to be told of."""
+        return Piece(self._report(lost, why).encode(), lost, whole=True)
+
+    def _deliver(self, pieces: list[Piece]) -> None:
+        """Write the pieces, and count the lines of those that cannot be."""
+        batch = bytearray()
+        ends = []
+        in_a_line = self._in_a_line
+        for piece in pieces:
+            if piece.data:
+                batch += b"\n" + piece.data if piece.whole and in_a_line else piece.data
+                in_a_line = not piece.data.endswith(b"\n")
+            ends.append(len(batch))
+        done = self._write(batch)
+        self._unwritten += sum(
+            piece.lines for piece, end in zip(pieces, ends, strict=True) if end > done
+        )
+
+    def _write(self, data: bytes | bytearray) -> int:
+        """Write, however long it takes; how many bytes could be written."""
+        done = 0
+        while done < len(data):
+            try:
+                done += os.write(self._descriptor, data[done : done + MAX_WAITING_BYTES])
+            except BlockingIOError:  # somebody who has the same file open wants it so
+                wait = select.poll()
+                wait.register(self._descriptor, select.POLLOUT)
+                wait.poll(1000 * RETRY_SECONDS)
+            except OSError as error:
+                self._trouble = f"they could not be written ({error.strerror})"
+                break
+        if done:
+            self._in_a_line = data[done - 1] != ord("\n")
+        return done
+
+
+class Stream(io.RawIOBase):
+    """What `print` and the like write to, in the place of a file descriptor: it goes through the writer."""
+
+    def __init__(self, writer: LineWriter, descriptor: int) -> None:
+        self._writer = writer
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def fileno(self) -> int:
+        """For who needs a real one: a program that a tool starts, `faulthandler`."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Whether somebody sits before it."""
+        return os.isatty(self._descriptor)
+
+    def write(self, data: Any, /) -> int:
+        """Take all of it at once."""
+        text = bytes(data)
+        self._writer.put_raw(text)
+        return len(text)
+
+
+def _lines_in(data: bytes) -> int:
+    return data.count(b"\n") + (not data.endswith(b"\n"))
