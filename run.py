@@ -22,11 +22,26 @@ if not (3, 11) <= sys.version_info < (3, 14):
     print("This needs Python 3.11 to 3.13; python3.13 run.py, for example.", file=sys.stderr)  # noqa: T201
     sys.exit(2)
 
+from gatehouse import fresh_start
+
 if __name__ == "__main__":
+    fresh_start.open_missing()
+    if not sys.argv[1:]:  # a command hosts nobody
+        try:
+            fresh_start.leave_secrets_behind()
+        except (OSError, ValueError) as _error:
+            # Refused, though it could serve: they would stand where every tool can read them, and nobody would know.
+            print(  # noqa: T201
+                f"cannot start anew without secrets in the environment ({_error}); set them in .env instead: "
+                + ", ".join(fresh_start.SECRETS),
+                file=sys.stderr,
+            )
+            sys.exit(2)
     # Until Trio takes the signals over. As PID 1 the kernel would otherwise ignore them, and importing
     # takes long enough for somebody to change their mind.
-    for _signal in (signal.SIGINT, signal.SIGTERM):
+    for _signal in fresh_start.SIGNALS:
         signal.signal(_signal, lambda *_: os._exit(0))
+    fresh_start.signals_may_come()
 
 import importlib
 import secrets
@@ -72,10 +87,6 @@ BACKLOG = 1024
 
 YOUNG_OBJECTS = 10_000
 """So many more objects made than gone let the garbage collector look at the youngest."""
-
-
-SECRETS = ("MCP_AUTH_TOKEN", "METRICS_TOKEN", "SHARED_STATE_URL")
-"""Settings that the MCP server and its tools need not know."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -276,8 +287,8 @@ def calls_for(settings: Settings) -> Calls | None:
 
 def secrets_of(settings: Settings) -> list[str]:
     """What no line of log may hold; the environment holds it no longer either."""
-    for name in SECRETS:
-        os.environ.pop(name, None)
+    for name in fresh_start.secret_names():
+        del os.environ[name]
     url = settings.shared_state_url
     password = urlsplit(url.get_secret_value()).password if url else None
     tokens = (settings.mcp_auth_token, settings.metrics_token)

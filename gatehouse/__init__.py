@@ -9,5 +9,5 @@ Client's side:      serving, connection, listeners, exchange, events, headers
 Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, worker_threads,
                     tool_lock
 Either side:        turns
-The command line:   commands, token_file, toml_places, tokens_list, durations; settings
+The command line:   commands, token_file, toml_places, tokens_list, durations; settings, fresh_start
 """

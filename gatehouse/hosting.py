@@ -273,8 +273,23 @@ def leaf(error: BaseException) -> BaseException:
     return error
 
 
+OURS_TOO = (
+    "encodings.idna",
+    "fastmcp.server.http",
+    "gatehouse.tool_lock",
+    "gatehouse.asyncio_loop",
+    "throttled",
+    "uvicorn.lifespan.off",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+)
+"""What the gate imports late. Before the server: that may put a folder into `sys.path` that has a `throttled.py`."""
+
+
 def load_server(import_string: str) -> FastMCP[Any]:
     """Import the FastMCP server `module:name`. Raises HostedServerError in words."""
+    for ours in OURS_TOO:
+        importlib.import_module(ours)
     module_name, _, name = import_string.partition(":")
     try:
         module = importlib.import_module(module_name)

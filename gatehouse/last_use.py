@@ -6,9 +6,10 @@ written, requests are served all the same, and the log says so once.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -28,6 +29,12 @@ BEGAN = b""
 
 WRITE_SECONDS = 5.0
 """What a program that is killed may lose."""
+
+_umask = os.umask(0o077)  # it cannot be read without being set
+os.umask(_umask)
+
+MODE = 0o644 & ~_umask
+"""Whom the umask of the start lets in, may read when tokens were used: by digest, no secret."""
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS last_use (digest BLOB PRIMARY KEY, used_at REAL NOT NULL) WITHOUT ROWID
@@ -55,8 +62,13 @@ def read_last_use(path: Path) -> dict[bytes, float]:
 def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
     """Add what is newer than what the file has. Raises sqlite3.Error.
 
-    The file is opened each time, so that one that was taken away is made anew.
+    The file is opened each time, so that one that was taken away is made anew: with MODE, since a hosted server
+    may have set another umask.
     """
+    with suppress(OSError):  # it is there already; or SQLite will say why it cannot be
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, MODE)
+        os.fchmod(descriptor, MODE)
+        os.close(descriptor)
     with closing(sqlite3.connect(path, timeout=1)) as database, database:
         database.execute(_TABLE)
         database.execute("INSERT OR IGNORE INTO last_use VALUES (?, ?)", (BEGAN, time.time()))

@@ -29,16 +29,6 @@ _writers: dict[int, LineWriter] = {}
 _budget = LogBudget(logger_of("gate.log"))
 
 
-def open_missing() -> None:
-    """Open what should be open: started without, the first sockets would be taken for stdout and stderr."""
-    for descriptor in (0, STDOUT, STDERR):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
-            os.set_inheritable(descriptor, True)
-
-
 def take_over(report: Callable[[str], str]) -> Callable[[str], object]:
     """Write stdout and stderr by threads from now on; what takes the lines for stderr.
 

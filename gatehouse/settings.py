@@ -135,7 +135,13 @@ Count = Annotated[int, BeforeValidator(_stripped), Field(ge=1)]
 Seconds = Annotated[float, BeforeValidator(_stripped), Field(gt=0, le=86_400)]
 Hops = Annotated[int, Field(ge=0, le=16)]
 Rates = Annotated[str, BeforeValidator(_rate)]
-File = Annotated[Path | None, BeforeValidator(lambda value: _stripped(value) or None)]
+File = Annotated[
+    Path | None,
+    BeforeValidator(lambda value: _stripped(value) or None),
+    # As of now: a hosted server may go elsewhere (os.chdir). A link stays one, so that it may be set anew.
+    AfterValidator(lambda path: path and path.absolute()),
+    Field(validate_default=True),
+]
 Mode = Annotated[Literal["", "network", "inprocess"], BeforeValidator(_stripped)]
 Runtime = Annotated[Literal["", "asyncio", "trio"], BeforeValidator(_stripped)]
 Host = Annotated[str, BeforeValidator(_host)]

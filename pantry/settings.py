@@ -38,7 +38,7 @@ class PantrySettings(BaseSettings):
         env_file=".env", extra="ignore", hide_input_in_errors=True, frozen=True
     )
 
-    sqlite_path: Path = Path("foodwise.sqlite3")
+    sqlite_path: Path = Field(default=Path("foodwise.sqlite3"), validate_default=True)
     notion_base_url: str = "https://api.notion.com"
     notion_inventory_db_id: str | None = None
     notion_shopping_db_id: str | None = None
@@ -52,6 +52,11 @@ class PantrySettings(BaseSettings):
         if not value.strip():
             raise PydanticUseDefault
         return value.strip()
+
+    @field_validator("sqlite_path")
+    @classmethod
+    def _where_it_is_now(cls, value: Path) -> Path:
+        return value.absolute()  # the program may go elsewhere before the file is opened again
 
     @field_validator("notion_base_url")
     @classmethod

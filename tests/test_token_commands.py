@@ -714,7 +714,7 @@ def program(
 def test_the_whole_program_makes_a_token_and_tells_where(tmp_path: Path) -> None:
     made = program(tmp_path, "tokens", "add", "alice")
     assert made.returncode == 0
-    assert made.stderr.startswith("alice: is in tokens.toml now.\n")
+    assert made.stderr.startswith(f"alice: is in {tmp_path / 'tokens.toml'} now.\n")
     (alice,) = load_tokens(tmp_path / "tokens.toml")
     assert alice.values[0].digest == digest_of(made.stdout.strip())
 

@@ -35,7 +35,7 @@ def faults(monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[str]:
 def test_without_any_setting_the_records_go_into_a_file() -> None:
     settings = read_settings()
     assert settings.notion_secret is None
-    assert settings.sqlite_path == Path("foodwise.sqlite3")
+    assert settings.sqlite_path == Path("foodwise.sqlite3").absolute()
 
 
 def test_an_empty_value_means_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
