@@ -41,7 +41,8 @@ def test_without_any_setting_the_records_go_into_a_file() -> None:
 def test_an_empty_value_means_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PantrySettings.model_fields:
         monkeypatch.setenv(name.upper(), "  ")
-    assert read_settings() == PantrySettings.model_construct()
+    here = Path("foodwise.sqlite3").absolute()
+    assert read_settings() == PantrySettings.model_construct(sqlite_path=here)
 
 
 def test_a_dotenv_file_is_read_and_what_is_not_ours_in_it_ignored(tmp_path: Path) -> None:
