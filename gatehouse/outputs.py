@@ -5,6 +5,7 @@ The gate's log has a file descriptor of its own, so that closing `sys.stderr`, o
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import sys
@@ -41,6 +42,7 @@ def take_over(report: Callable[[str], str]) -> Callable[[str], object]:
         if not os.path.sameopenfile(STDOUT, STDERR):
             _writers[STDOUT] = LineWriter(os.dup(STDOUT), _lost_of_stdout)
         sys.stdout, sys.stderr = _stream(STDOUT), _stream(STDERR)
+        atexit.register(flush)  # for a traceback, too, that ends the program
     return _writers[STDERR].put
 
 

@@ -273,6 +273,34 @@ assert outputs.flush(5)
     assert (ended.stdout, ended.returncode) == ("printed\n", 0)
 
 
+def test_what_ends_the_program_is_written_before_the_end() -> None:
+    code = "from gatehouse.logs import configure_logging; configure_logging([]); raise OSError('the end')"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.stderr.endswith("OSError: the end\n")
+    assert ended.returncode == 1
+
+
+def test_a_forked_child_writes_for_itself() -> None:
+    code = """
+import os
+from gatehouse.loggers import logger_of
+from gatehouse.logs import configure_logging
+configure_logging([])
+if not os.fork():
+    logger_of("gate").warning("from the child")
+    print("printed by the child", flush=True)
+    os._exit(0)
+os.wait()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ended.stderr.endswith("WARNING gate: from the child\n")
+    assert ended.stdout == "printed by the child\n"
+
+
 def test_all_of_the_gates_loggers_are_in_its_own_tree() -> None:
     for path in [ROOT / "gate.py", ROOT / "run.py", *(ROOT / "gatehouse").glob("*.py")]:
         assert 'logging.getLogger("' not in path.read_text(), path
