@@ -25,12 +25,15 @@ LOOK_UP_SECONDS = 5.0
 """How long the name may take to be found, for who has to wait for it: a resolver's first time limit."""
 
 FRESH_SECONDS = 2.0
-"""How long the addresses of a name are taken for granted. When they are older, they are looked up again, by
-the way: an upstream that has moved is found by the second call."""
+"""How long the addresses of a name are taken for granted. When they are older, they are used and looked up again
+meanwhile, for the next call."""
 
 OLD_SECONDS = 30.0
 """From this age on, addresses are used only if no newer ones can be had: who had them may have moved away, and
 somebody else in. No longer than usual DNS records are good for."""
+
+AGAIN_SECONDS = 0.25
+"""So soon a name is looked up again if no connection can be had to what was found."""
 
 NEXT_SECONDS = 0.25
 """How long one address is tried alone before the next is tried too (RFC 8305 section 5)."""
@@ -62,17 +65,29 @@ class Addresses:
             raise OSError("no address is known")
         return self._found
 
+    async def other_than(self, tried: list[Address]) -> list[Address]:
+        """Those that a new look finds beside those that were tried in vain."""
+        if not self._numeric and self._look.age > AGAIN_SECONDS:
+            await self._wait_for(self._look.begin())
+        return [address for address in self._found if address not in tried]
+
     async def _renew(self) -> None:
         """Have the name looked up, and wait for that only where what is known is too old."""
         age = self._look.age
         if age <= FRESH_SECONDS:
             return
         over = self._look.begin()
-        if age > OLD_SECONDS and over is not self._given_up:
-            with trio.move_on_after(LOOK_UP_SECONDS):
-                await over.wait()
-            if not over.is_set():
-                self._given_up = over
+        if age > OLD_SECONDS:
+            await self._wait_for(over)
+
+    async def _wait_for(self, over: trio.Event) -> None:
+        """Wait for the end of a look; not for one that somebody has waited for in vain."""
+        if over is self._given_up:
+            return
+        with trio.move_on_after(LOOK_UP_SECONDS):
+            await over.wait()
+        if not over.is_set():
+            self._given_up = over
 
     async def _look_up(self) -> None:
         """Find the addresses of the name. If that fails, those that are known stay."""
@@ -95,12 +110,18 @@ def alternating(addresses: list[Address]) -> list[Address]:
 
 
 async def connect(addresses: Addresses) -> trio.SocketStream:
-    """A connection to one of the addresses. Raises OSError, or trio.TooSlowError if none answers in time."""
-    found = await addresses.get()
-    with trio.fail_after(CONNECT_SECONDS):
-        if len(found) == 1:
-            return await attempt(*found[0])
-        return await first_of(found)
+    """A connection to one of the addresses. Raises OSError, or trio.TooSlowError if none answers in time.
+
+    Those of a name are looked up once more if they fail: it may have moved a moment ago.
+    """
+    known = await addresses.get()
+    try:
+        return await first_of(known)
+    except (OSError, trio.TooSlowError):
+        others = await addresses.other_than(known)
+        if not others:
+            raise
+    return await first_of(others)
 
 
 async def attempt(family: int, address: Any) -> trio.SocketStream:
@@ -116,7 +137,15 @@ async def attempt(family: int, address: Any) -> trio.SocketStream:
 
 
 async def first_of(addresses: list[Address]) -> trio.SocketStream:
-    """The connection that comes first: each address gets a start of NEXT_SECONDS (RFC 8305 section 5)."""
+    """The first connection that comes, within CONNECT_SECONDS. Raises OSError or trio.TooSlowError."""
+    with trio.fail_after(CONNECT_SECONDS):
+        if len(addresses) == 1:
+            return await attempt(*addresses[0])
+        return await race(addresses)
+
+
+async def race(addresses: list[Address]) -> trio.SocketStream:
+    """The first connection: each address gets a start of NEXT_SECONDS. Raises OSError if all fail."""
     made: list[trio.SocketStream] = []
     errors: list[OSError] = []
 

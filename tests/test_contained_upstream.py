@@ -352,6 +352,16 @@ async def test_the_last_good_address_is_kept_while_the_name_is_not_found(
         assert trio.current_time() - began < 1
 
 
+async def test_an_upstream_that_moves_is_found_by_the_next_call(resolver: Resolver) -> None:
+    resolver.seconds = 0.0
+    resolver.found = ["127.0.0.2"]  # where nobody listens
+    async with open_house(**NAMED) as house:
+        assert (await house.request())[0].status == 502
+        resolver.found = ["127.0.0.1"]
+        await trio.sleep(addresses.AGAIN_SECONDS)
+        assert (await house.request())[0].status == 200
+
+
 async def test_a_name_with_several_addresses_is_reached_at_any_of_them(resolver: Resolver) -> None:
     resolver.seconds = 0.0
     resolver.found = ["::1", "127.0.0.2", "127.0.0.1"]  # at the first two, nobody listens
