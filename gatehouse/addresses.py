@@ -165,9 +165,9 @@ async def race(addresses: list[Address]) -> trio.SocketStream:
                 racers.start_soon(compete, *address, failed)
                 with trio.move_on_after(NEXT_SECONDS):
                     await failed.wait()
+        if not made:
+            raise errors[0]
+        return made.pop(0)
     finally:
-        for late in made[1:]:
-            await trio.aclose_forcefully(late)
-    if not made:
-        raise errors[0]
-    return made[0]
+        for late in made:
+            late.socket.close()
