@@ -348,6 +348,4 @@ def refuse(*faults: str, status: int = 2) -> int:
 
 
 if __name__ == "__main__":
-    _status = main()
-    outputs.flush()
-    sys.exit(_status)
+    sys.exit(main())
