@@ -337,6 +337,7 @@ def hypercorn_config(settings: Settings, listeners: list[socket.socket]) -> Gate
     config.write_timeout = settings.write_seconds
     config.max_connections = settings.max_connections
     config.max_target = settings.max_target_bytes
+    config.max_lines = 2 * (1 + settings.max_header_fields)
     return config
 
 

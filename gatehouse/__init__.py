@@ -5,7 +5,7 @@ May they:           framing, origins, routes, permits, limits, rates, sessions, 
                     client_address, shared_state, bodies
 What is recorded:   records, metrics, logs, loggers, line_writer, outputs, log_budget
 What we answer:     replies, landing, notice
-Client's side:      serving, connection, listeners, exchange, events, headers
+Client's side:      serving, connection, incoming, loop_share, listeners, exchange, events, headers
 Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, worker_threads,
                     tool_lock
 Either side:        turns

@@ -22,6 +22,7 @@ import trio
 from hypercorn.utils import parse_socket_addr
 
 from gatehouse import replies
+from gatehouse.incoming import Incoming
 from gatehouse.loggers import logger_of
 from gatehouse.logs import without_text
 
@@ -46,6 +47,9 @@ words before unread input turns them into a reset (RFC 9112 section 9.6)."""
 
 SWEEP_SECONDS = 1.0
 """How often deadlines are looked at: one task for all connections instead of a timer in each."""
+
+ANSWER_SECONDS = 0.0005
+"""About what it takes to read a request that shows no good token, and to answer it."""
 
 OVERFLOW = 64
 """So many connections over the limit are told so; what comes beyond them is closed without a word."""
@@ -95,6 +99,7 @@ class Connection:
         self.proven = False
         """Whether a good token has been shown: those who have one go before all others."""
         self._http = h11.Connection(h11.SERVER, config.h11_max_incomplete_size)
+        self._incoming = Incoming(self._http, config.max_lines, config.share)
         self._scope = trio.CancelScope()
         self._send_lock = trio.Lock()
         self._requests = 0
@@ -155,7 +160,7 @@ class Connection:
         self.config.connections.add(self)
         try:
             with suppress(ClientGoneError):
-                while await self._exchange():
+                while await self._exchange() and await self._recycled():
                     self._rest()
                 if not self._would_look_whole:
                     await self._end()
@@ -175,7 +180,7 @@ class Connection:
     # One request and its response.
 
     async def _exchange(self) -> bool:
-        """Read a request and let the application answer it. True if another one may follow.
+        """Read a request and let the application answer it. False if there was none.
 
         Raises ClientGoneError if there is no request any more.
         """
@@ -188,13 +193,15 @@ class Connection:
             return False
         self.deadline = math.inf
         self._requests += 1
+        if self.proven:
+            self._incoming.begin()
         self._to_head = request.method == b"HEAD"
         self._request_read = False
         self._ends_with_connection = False
         await self.app(self._scope_for(request), self._receive, self._send)
         if self._held:  # the body that should have followed did not come
             await self._write(b"")
-        return self._recycled()
+        return True
 
     def _scope_for(self, request: h11.Request) -> HTTPScope:
         """The ASGI scope: the method as it was sent, and HTTP whatever `Upgrade` says."""
@@ -226,7 +233,7 @@ class Connection:
                 await self._write(
                     http.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
                 )
-            event = await self._next_event()
+            body = await self._body()
         except h11.RemoteProtocolError as error:
             await self._refuse(error.error_status_hint)
             return {"type": "http.disconnect"}
@@ -234,16 +241,30 @@ class Connection:
             # The application is told; but one that is waiting for its upstream does not listen.
             self.deadline = trio.current_time() + SWEEP_SECONDS
             return {"type": "http.disconnect"}
-        if isinstance(event, h11.Data):
-            return {"type": "http.request", "body": bytes(event.data), "more_body": True}
-        self._request_read = True
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": not self._request_read}
+
+    async def _body(self) -> bytes:
+        """The next of the body: all pieces that are there are one. Notes its end."""
+        incoming = self._incoming
+        event = await self._next_event()
+        pieces = []
+        size = 0
+        while isinstance(event, h11.Data):
+            pieces.append(event.data)
+            size += len(event.data)
+            if size >= MAX_RECV or incoming.due:
+                break
+            event = incoming.event()
+        self._request_read = isinstance(event, h11.EndOfMessage)
+        return b"".join(pieces)
 
     async def _send(self, message: ASGISendEvent) -> None:
         """ASGI's `send`."""
         http = self._http
         try:
             if message["type"] == "http.response.start":
+                if not self.proven and self._requests > 1:
+                    await self.config.share.turn(ANSWER_SECONDS)
                 data = http.send(self._response(message)) or b""
                 if self._hold:
                     self._held, data = data, b""
@@ -281,23 +302,25 @@ class Connection:
         """A good token has been shown."""
         self.proven = True
 
-    def _recycled(self) -> bool:
+    async def _recycled(self) -> bool:
         """After an exchange: make ready for the next one. False if the connection has to end."""
-        http = self._http
+        http, incoming = self._http, self._incoming
         if http.our_state is not h11.DONE or self.config.closing:
             return False
         with suppress(h11.RemoteProtocolError):
             while http.their_state is h11.SEND_BODY:  # it may be there, and nobody has asked for it
-                if http.next_event() is h11.NEED_DATA:
+                if incoming.due:
+                    await incoming.pause()
+                if incoming.event() is h11.NEED_DATA:
                     return False
         if http.their_state is not h11.DONE:
             return False
-        http.start_next_cycle()
+        incoming.recycle()
         return True
 
     def _rest(self) -> None:
         """Set the deadline for the next head, which may have begun to come in."""
-        self.resting = not self._unread
+        self.resting = not self._incoming.unread
         config = self.config
         allowed = config.keep_alive_timeout if self.resting else config.header_timeout
         self.deadline = trio.current_time() + allowed
@@ -312,7 +335,7 @@ class Connection:
         if (
             status == 431
             and http.our_state is h11.IDLE
-            and b"\n" not in self._unread[: self.config.max_target]
+            and b"\n" not in http.trailing_data[0][: self.config.max_target]
         ):
             status = 414  # the buffer is full of a request line
         http.send_failed()  # the application may still be at work, and must add nothing
@@ -321,25 +344,24 @@ class Connection:
     # The socket.
 
     @property
-    def _unread(self) -> bytes:
-        """What has come in, and is no whole event yet or belongs to the next request."""
-        return self._http.trailing_data[0]
-
-    @property
     def _would_look_whole(self) -> bool:
         """Whether a response is under way that the end of the connection would end as if it were whole."""
         return self._ends_with_connection and self._http.our_state is h11.SEND_BODY
 
     async def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """What the client sends next. Raises RemoteProtocolError or ClientGoneError."""
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._read())
-        return event
+        incoming = self._incoming
+        while True:
+            if incoming.due:
+                await incoming.pause()
+            if (event := incoming.event()) is not h11.NEED_DATA:
+                return event
+            incoming.add(await self._read())
 
     async def _wait_for_end(self) -> None:
         """Raise ClientGoneError when the client leaves, and keep what it sends before that."""
         while True:
-            if len(self._unread) >= MAX_PIPELINED:
+            if self._incoming.unread >= MAX_PIPELINED:
                 self._full = True
                 try:
                     await trio.sleep_forever()  # the sweeper sees it leave
@@ -347,10 +369,12 @@ class Connection:
                     self._full = False
             data = await self._read()
             if self._http.their_state not in FINISHED:
-                self._http.receive_data(data)
+                self._incoming.add(data)
 
     async def _read(self) -> bytes:
         """The next bytes. Raises ClientGoneError at their end."""
+        if self._incoming.costly:  # then more of it is there at the next turn
+            await self._incoming.pause()
         self._busy = False
         try:
             data = await self.stream.receive_some(MAX_RECV)
@@ -401,8 +425,9 @@ class Connection:
         self.deadline = trio.current_time() + LINGER_SECONDS
         async with self._send_lock:  # behind what is being written, not across it
             await self.stream.send_eof()
+        self._incoming.close()
         while True:
-            await self._read()
+            self._incoming.add(await self._read())
 
 
 def phrase(status: int) -> bytes:

@@ -22,6 +22,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import repr_socket_addr, wrap_app
 
 from gatehouse.connection import SWEEP_SECONDS, Connection
+from gatehouse.loop_share import LoopShare
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,9 +41,11 @@ class GateConfig(Config):
     header_timeout: float
     write_timeout: float
     max_target: int
+    max_lines: int
 
     def __init__(self) -> None:
         self.connections: set[Connection] = set()
+        self.share = LoopShare()
         self.turned_away = 0
         """How many connections over the limit are being told so."""
         self.failures = 0

@@ -41,7 +41,8 @@ def configured() -> GateConfig:
 
     config = GateConfig()
     config.bind, config.backlog, config.errorlog = ["127.0.0.1:0"], 9, None
-    config.max_connections, config.max_target, config.graceful_timeout = 9, 999, 1.0
+    config.max_connections, config.max_target, config.max_lines = 9, 999, 99
+    config.graceful_timeout = 1.0
     config.header_timeout = config.write_timeout = config.keep_alive_timeout = 9
     return config
 
