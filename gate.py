@@ -125,6 +125,7 @@ class Gate:
         self._authority = self.transports.authority.encode("ascii")
         self._endpoint = settings.upstream_path.encode("ascii")
         self._secret = secret.encode("ascii")
+        self._tells_names = settings.tokens_file is not None or settings.hosts_upstream
         self._url = httpx.URL(f"http://{self.transports.authority}")
         self._started = started
         self._waiting: set[trio.CancelScope] = set()  # of the requests that wait for the start
@@ -462,7 +463,7 @@ class Gate:
         )
         if self._secret:
             headers.append((SECRET_HEADER, self._secret))
-        if self.settings.tokens_file is not None and exchange.principal is not None:
+        if self._tells_names and exchange.principal is not None:
             headers.append((PRINCIPAL_HEADER, exchange.principal.name.encode("ascii")))
         if not self.transports.keep_alive:
             headers.append(replies.CLOSE_CONNECTION)

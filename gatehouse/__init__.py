@@ -7,7 +7,7 @@ What is recorded:   records, metrics, logs, loggers, line_writer, outputs, log_b
 What we answer:     replies, landing, notice
 Client's side:      serving, connection, incoming, loop_share, listeners, exchange, events, headers
 Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, worker_threads,
-                    tool_lock
+                    caller, tool_lock
 Either side:        turns
 The command line:   commands, token_file, toml_places, tokens_list, durations; settings, fresh_start
 """

@@ -39,7 +39,8 @@ SECRET_HEADER = b"X-Gate-Secret"
 """Tells the hosted upstream that a request comes from the gate (see `hosting`)."""
 
 PRINCIPAL_HEADER = b"X-Gate-Principal"
-"""Tells the upstream the name of the token that a request came with, where tokens have names."""
+"""Tells the upstream the name of the token that a request came with: one that we host always, one that runs
+elsewhere where tokens have names."""
 
 # Replaced by ours, or void once forwarded.
 _OURS = frozenset({SECRET_HEADER.lower(), PRINCIPAL_HEADER.lower()})

@@ -159,6 +159,10 @@ class HostedServer:
         )
 
     async def _serve(self, server: FastMCP[Any]) -> None:
+        # Imported here, not at the top: it takes FastMCP with it.
+        from gatehouse.caller import WithCaller, judge_auth
+
+        judge_auth(server, self.import_string)
         app = server.http_app(path=self.path)
 
         async def serve() -> None:
@@ -166,7 +170,7 @@ class HostedServer:
 
             async with app.router.lifespan_context(app), anyio.create_task_group() as group:
                 group.start_soon(self._report_unknown_names, server)
-                await self._door.serve(app, self.started.set)
+                await self._door.serve(WithCaller(app), self.started.set)
                 group.cancel_scope.cancel()
 
         async def serve_on_asyncio() -> None:
@@ -253,17 +257,19 @@ class FromGateOnly:
         if len(shown) == 1 and hmac.compare_digest(shown[0], self._secret):
             headers = [pair for pair in scope["headers"] if pair[0] != self._name]
             await self._app({**scope, "headers": headers}, receive, send)
-        elif scope["type"] == "http":
-            reply = replies.NOT_FROM_GATE
-            start = {
-                "type": "http.response.start",
-                "status": reply.status,
-                "headers": reply.fields(),
-            }
-            await send(start)
-            await send({"type": "http.response.body", "body": reply.body})
         else:
-            await send({"type": "websocket.close", "code": 1008})
+            await turn_away(scope, send)
+
+
+async def turn_away(scope: Any, send: Any) -> None:
+    """Answer what does not come from the gate: 403."""
+    if scope["type"] == "http":
+        reply = replies.NOT_FROM_GATE
+        start = {"type": "http.response.start", "status": reply.status, "headers": reply.fields()}
+        await send(start)
+        await send({"type": "http.response.body", "body": reply.body})
+    else:
+        await send({"type": "websocket.close", "code": 1008})
 
 
 def leaf(error: BaseException) -> BaseException:

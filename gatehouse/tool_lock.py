@@ -25,7 +25,7 @@ from fastmcp.server.dependencies import get_http_headers, get_http_request
 from fastmcp.server.middleware import Middleware
 from mcp.shared.exceptions import MCPError
 
-from gatehouse.headers import PRINCIPAL_HEADER
+from gatehouse.caller import PRINCIPAL, name_in
 from gatehouse.hosting import leaf
 from gatehouse.loggers import logger_of
 from gatehouse.mcp_headers import KINDS, printable
@@ -43,15 +43,12 @@ if TYPE_CHECKING:
     from fastmcp import FastMCP
     from fastmcp.server.middleware import CallNext, MiddlewareContext
     from mcp.server.context import HandlerResult, ServerRequestContext
-    from starlette.requests import Request
 
     from gatehouse.grants import Grants, Kind
 
     GrantsOf = Callable[[str], Grants | None]
 
 logger = logger_of("gate.policy")
-
-PRINCIPAL = PRINCIPAL_HEADER.lower()
 
 STRANGER = "Forbidden: this request does not tell which token it came with, or there is no such token any more."
 
@@ -129,7 +126,7 @@ class ToolLock(Middleware):
         """The SDK's middleware. Raises MCPError for a request that may not be; drops a notification."""
         try:
             # What comes by no request has been sent by a tool, which has one, if by anybody known.
-            name = name_in(ctx.request) if ctx.request is not None else current_name()
+            name = name_in(ctx.request.scope) if ctx.request is not None else current_name()
             caller = self._caller(name or "")
             caller.check(ctx.method, ctx.params or {})
         except MCPError:
@@ -168,16 +165,10 @@ def lock(server: FastMCP[Any], grants_of: GrantsOf) -> None:
     server._mcp_server.middleware.insert(0, tool_lock.on_message_in)  # noqa: SLF001 - nothing public has it
 
 
-def name_in(request: Request) -> str:
-    """The name that the gate has put into a request; empty if it has not, or there is more than one."""
-    names = [value for name, value in request.scope["headers"] if name == PRINCIPAL]
-    return names[0].decode("latin-1") if len(names) == 1 else ""
-
-
 def current_name() -> str | None:
     """The name in the request in whose course this runs; None if the program runs it by itself."""
     try:
-        return name_in(get_http_request())
+        return name_in(get_http_request().scope)
     except RuntimeError:
         # A background task of FastMCP's keeps the fields of the request that has begun it.
         return get_http_headers().get(PRINCIPAL.decode("ascii"))
