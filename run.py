@@ -55,7 +55,7 @@ import trio
 from gate import Gate
 from gatehouse import outputs
 from gatehouse.commands import parser, tokens_command
-from gatehouse.hosting import HostedServer, HostedServerError, Port, leaf
+from gatehouse.hosting import IMPORT_THREADS, HostedServer, HostedServerError, Port, leaf
 from gatehouse.inprocess import AsyncioCalls, TrioCalls
 from gatehouse.keyring import Keyring
 from gatehouse.last_use import keep_last_use
@@ -211,7 +211,7 @@ class Program:
             await self.hosted.started.wait()
         with suppress(Exception):  # then it is tried again by who needs it
             # What counts failures and rates: imported now, it keeps nobody waiting later.
-            await trio.to_thread.run_sync(importlib.import_module, "throttled")
+            await IMPORT_THREADS.run(importlib.import_module, "throttled")
         settle_memory()
 
     def keep_tokens(self, nursery: trio.Nursery) -> None:

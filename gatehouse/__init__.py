@@ -8,6 +8,6 @@ What we answer:     replies, landing, notice
 Client's side:      serving, connection, incoming, loop_share, listeners, exchange, events, headers
 Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, worker_threads,
                     caller, tool_lock
-Either side:        turns
+Either side:        turns, own_threads
 The command line:   commands, token_file, toml_places, tokens_list, durations; settings, fresh_start
 """

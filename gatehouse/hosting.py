@@ -21,6 +21,7 @@ from gatehouse import replies
 from gatehouse.headers import SECRET_HEADER
 from gatehouse.inprocess import TrioCalls
 from gatehouse.loggers import logger_of
+from gatehouse.own_threads import OwnThreads
 from gatehouse.worker_threads import keep_anyio_threads, leave_trio_threads_unnamed
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from gatehouse.inprocess import App
 
 logger = logger_of("gate.upstream")
+
+IMPORT_THREADS = OwnThreads("imports")
 
 KEEP_ALIVE_SECONDS = 20
 """Longer than `transports.IDLE_SECONDS`, so that the gate always closes a connection first."""
@@ -88,9 +91,7 @@ class HostedServer:
         """
         leave_trio_threads_unnamed()
         # In a thread, because the import takes seconds, and the gate answers meanwhile.
-        server = await trio.to_thread.run_sync(
-            load_server, self.import_string, abandon_on_cancel=True
-        )
+        server = await IMPORT_THREADS.run(load_server, self.import_string)
         on_import(server.name)
         try:
             self._lock(server)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from gatehouse.loggers import logger_of
+from gatehouse.own_threads import OwnThreads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from gatehouse.keyring import Keyring
 
 logger = logger_of("gate.tokens")
+
+THREADS = OwnThreads("last use")
 
 BEGAN = b""
 """In the place of a digest: when the record was begun. What it does not know of before was perhaps used."""
@@ -90,9 +93,7 @@ async def keep_last_use(path: Path, keyring: Keyring) -> None:
             ):  # at first even nothing: a fault shows, and the record begins
                 with trio.CancelScope(shield=True), trio.move_on_after(WRITE_SECONDS):
                     try:
-                        await trio.to_thread.run_sync(
-                            write_last_use, path, news, abandon_on_cancel=True
-                        )
+                        await THREADS.run(write_last_use, path, news)
                         written, complained = used, False
                     except sqlite3.Error as error:
                         if not complained:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from gatehouse.loggers import logger_of
+from gatehouse.own_threads import OwnThreads
 from gatehouse.tokens import TokensError, read_text
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from gatehouse.tokens import Token
 
 logger = logger_of("gate.tokens")
+
+THREADS = OwnThreads("tokens file")
 
 LOOK_SECONDS = 0.3
 """How often. A text that is the same at two looks is taken up, within a second; one that changes in between is
@@ -40,7 +43,7 @@ async def watch_tokens(
     while True:
         await trio.sleep(LOOK_SECONDS)
         # In a thread that may be left behind, because the disk may be one that hangs.
-        now = await trio.to_thread.run_sync(text_or_fault, path, abandon_on_cancel=True)
+        now = await THREADS.run(text_or_fault, path)
         settled, before = str(now) == str(before), now
         if not settled or str(now) == judged:
             continue
@@ -50,7 +53,7 @@ async def watch_tokens(
                 raise now
             if not now.strip():
                 raise TokensError([f"{path}: is empty; to end all tokens, revoke each"])
-            found = await trio.to_thread.run_sync(parse, now, abandon_on_cancel=True)
+            found = await THREADS.run(parse, now)
         except TokensError as error:
             for fault in error.faults:
                 logger.error("the tokens in force stay as they are: %s", fault)
