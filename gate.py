@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from gatehouse.metrics import Metrics
     from gatehouse.permits import Permits
     from gatehouse.records import Observer
+    from gatehouse.serving import GateConfig
     from gatehouse.settings import Settings
     from gatehouse.transports import Transport
 
@@ -195,16 +196,17 @@ class Gate:
         """How many of them are being answered with an event stream."""
         return sum(exchange.carries_events for exchange in self._in_flight)
 
-    def measure(self, *, connections: Callable[[], int], redact: Callable[[str], str]) -> None:
-        """Count from now on, for the page of figures. `connections` tells how many there are; no name that
-        `redact` changes is on the page.
+    def measure(self, config: GateConfig, *, redact: Callable[[str], str]) -> None:
+        """Count from now on, for the page of figures, with the connections that `config` knows of; no name
+        that `redact` changes is on the page.
         """
         from gatehouse.metrics import Metrics  # it takes a while, so only for those who measure
 
         self.metrics = Metrics(
             in_flight=lambda: self.in_flight,
             open_streams=lambda: self.open_streams,
-            connections=connections,
+            connections=lambda: len(config.connections),
+            ends=config.ends,
             redact=redact,
         )
         self.observers.append(self.metrics)
@@ -309,8 +311,7 @@ class Gate:
         exchange.principal = verifier(credentials)
         if exchange.principal is not None:
             exchange.name = exchange.principal.name
-            exchange.prove()
-            return None
+            return None if exchange.prove() else replies.TOO_MANY_OF_NAME
         exchange.name, reason = verifier.why_not(credentials)
         if credentials and self._failures is not None:
             seconds = self._failures.retry_after(self.address_of(exchange.scope))

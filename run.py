@@ -55,6 +55,7 @@ import trio
 from gate import Gate
 from gatehouse import outputs
 from gatehouse.commands import parser, tokens_command
+from gatehouse.descriptors import connections_within
 from gatehouse.hosting import IMPORT_THREADS, HostedServer, HostedServerError, Port, leaf
 from gatehouse.inprocess import AsyncioCalls, TrioCalls
 from gatehouse.keyring import Keyring
@@ -65,6 +66,7 @@ from gatehouse.loggers import logger_of
 from gatehouse.logs import Redactor, configure_logging
 from gatehouse.notice import startup_notice
 from gatehouse.permits import Permits
+from gatehouse.places import Places
 from gatehouse.serving import GateConfig, serve
 from gatehouse.sessions import Sessions
 from gatehouse.settings import Settings, SettingsError, load_settings, make_token
@@ -145,7 +147,7 @@ def start(settings: Settings) -> int:
     )
     config = hypercorn_config(settings, listeners)
     if settings.metrics_token is not None:
-        gate.measure(connections=lambda: len(config.connections), redact=Redactor(hidden))
+        gate.measure(config, redact=Redactor(hidden))
     program = Program(gate, config, keyring, tokens, sessions, state, hosted)
     try:
         return trio.run(program.run, partial(outputs.say, notice))
@@ -335,7 +337,11 @@ def hypercorn_config(settings: Settings, listeners: list[socket.socket]) -> Gate
     config.keep_alive_timeout = settings.keep_alive_seconds
     config.header_timeout = settings.header_seconds
     config.write_timeout = settings.write_seconds
-    config.max_connections = settings.max_connections
+    config.hops = settings.hops
+    connections, line = connections_within(settings.max_connections)
+    if line:
+        logger_of("gate").warning(line)
+    config.places = Places(connections, by_name=settings.tokens_file is not None)
     config.max_target = settings.max_target_bytes
     config.max_lines = 2 * (1 + settings.max_header_fields)
     return config

@@ -2,10 +2,10 @@
 
 Who is this:        credentials, keyring, tokens, tokens_watch, last_use
 May they:           framing, origins, routes, permits, limits, rates, sessions, policy, mcp_headers, grants,
-                    client_address, shared_state, bodies
-What is recorded:   records, metrics, logs, loggers, line_writer, outputs, log_budget
+                    client_address, shared_state, bodies, places
+What is recorded:   records, metrics, ends, logs, loggers, line_writer, outputs, log_budget
 What we answer:     replies, landing, notice
-Client's side:      serving, connection, incoming, loop_share, listeners, exchange, events, headers
+Client's side:      serving, descriptors, connection, incoming, loop_share, listeners, exchange, events, headers
 Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, worker_threads,
                     caller, tool_lock
 Either side:        turns, own_threads

@@ -22,6 +22,7 @@ import trio
 from hypercorn.utils import parse_socket_addr
 
 from gatehouse import replies
+from gatehouse.client_address import client_address
 from gatehouse.incoming import Incoming
 from gatehouse.loggers import logger_of
 from gatehouse.logs import without_text
@@ -65,7 +66,8 @@ HOLD_HEAD = "gate.hold_head"
 Both then leave in one packet. Whoever serves the gate may leave it out."""
 
 PROVEN = "gate.proven"
-"""In a scope's `state`, and as easily left out: call it when the request has shown a good token."""
+"""In a scope's `state`, and as easily left out: call it with the name of the good token that the request has
+shown. False if that name holds as many connections as it may."""
 
 # The client has said its last word: what follows a request that closes its connection is nobody's
 # (RFC 9112 section 9.6), and after a syntax error nothing can be told apart any more.
@@ -97,7 +99,7 @@ class Connection:
         self.resting = False
         """Whether no request is under way, nor may be on its way: a connection is made to send one."""
         self.proven = False
-        """Whether a good token has been shown: those who have one go before all others."""
+        """Whether its last request has shown a good token: those who have one go before all others."""
         self._http = h11.Connection(h11.SERVER, config.h11_max_incomplete_size)
         self._incoming = Incoming(self._http, config.max_lines, config.share)
         self._scope = trio.CancelScope()
@@ -106,16 +108,41 @@ class Connection:
         self._busy = True  # nobody reads, because the gate is at work
         self._full = False  # nobody reads, because enough is waiting behind an unanswered request
         self._seen_gone = False
+        self._client: tuple[str, int] | None = None
         # Of the exchange under way:
+        self._request: h11.Request | None = None
         self._to_head = False
         self._request_read = False
         self._ends_with_connection = False  # the response has neither length nor chunks
         self._hold = False
         self._held = b""
 
+    @property
+    def peer(self) -> str:
+        """The address at the other end."""
+        return self._client[0] if self._client else "unknown"
+
     def cut(self) -> None:
         """End everything about this connection."""
         self._scope.cancel()
+
+    def give_up(self) -> None:
+        """End it, because somebody else needs its place."""
+        self.config.ends.ended("given-up", self._client_address() or self.peer)
+        self.cut()
+
+    def cut_if_late(self, now: float) -> None:
+        """End it if its deadline is over, or its client has gone unnoticed."""
+        if self._scope.cancel_called:
+            return
+        if now > self.write_deadline:
+            self.config.ends.ended("write-late", self.peer)
+        elif now > self.deadline:
+            if self._http.our_state is h11.IDLE and not self.resting:
+                self.config.ends.ended("head-late", self.peer)
+        elif not self.client_is_gone():
+            return
+        self.cut()
 
     def client_is_gone(self) -> bool:
         """Whether the client has closed its side, seen at two looks in a row, while nobody reads.
@@ -133,9 +160,12 @@ class Connection:
         """Serve the connection; never raises, whatever happens in it."""
         try:
             with self._scope:
-                if len(self.config.connections) < self.config.max_connections:
+                sock = self.stream.socket
+                self._client = parse_socket_addr(sock.family, sock.getpeername())
+                self._server = parse_socket_addr(sock.family, sock.getsockname())
+                if self.config.places.enter(self, "" if self.config.hops else self.peer):
                     await self._serve()
-                elif self.config.turned_away < OVERFLOW:
+                else:
                     await self._turn_away()
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer vanished
@@ -154,9 +184,6 @@ class Connection:
             logger.error("a connection ended by: %s", without_text(error))
 
     async def _serve(self) -> None:
-        socket = self.stream.socket
-        self._client = parse_socket_addr(socket.family, socket.getpeername())
-        self._server = parse_socket_addr(socket.family, socket.getsockname())
         self.config.connections.add(self)
         try:
             with suppress(ClientGoneError):
@@ -165,9 +192,13 @@ class Connection:
                 if not self._would_look_whole:
                     await self._end()
         finally:
+            self.config.places.leave(self)
             self.config.connections.discard(self)
 
     async def _turn_away(self) -> None:
+        self.config.ends.ended("turned-away", self.peer)
+        if self.config.turned_away >= OVERFLOW:
+            return
         self.config.turned_away += 1
         try:
             with suppress(trio.BrokenResourceError), trio.move_on_after(LINGER_SECONDS):
@@ -195,6 +226,8 @@ class Connection:
         self._requests += 1
         if self.proven:
             self._incoming.begin()
+        self._request = request
+        self.proven = False
         self._to_head = request.method == b"HEAD"
         self._request_read = False
         self._ends_with_connection = False
@@ -298,9 +331,18 @@ class Connection:
         """Let the next response's head wait for the first of its body, which the app has ready."""
         self._hold = True
 
-    def _prove(self) -> None:
-        """A good token has been shown."""
-        self.proven = True
+    def _prove(self, name: str) -> bool:
+        """A good token of that name has been shown. False if the name holds too many places."""
+        self.proven = self.config.places.prove(self, name)
+        return self.proven
+
+    def _client_address(self) -> str:
+        """Where its last request came from; empty if a front is there, and did not say it."""
+        hops = self.config.hops
+        if not hops or self._request is None:
+            return self.peer
+        address = client_address(self.peer, self._request.headers, hops)
+        return "" if address == self.peer else address
 
     async def _recycled(self) -> bool:
         """After an exchange: make ready for the next one. False if the connection has to end."""
@@ -324,11 +366,16 @@ class Connection:
         config = self.config
         allowed = config.keep_alive_timeout if self.resting else config.header_timeout
         self.deadline = trio.current_time() + allowed
+        if not self.proven:
+            config.places.unprove(self, self._client_address())
+        if self.resting:
+            config.places.rests(self)
 
     async def _refuse(self, status: int) -> None:
         """Answer what is no HTTP, if the client can still be answered."""
         http = self._http
         if http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.config.ends.ended("garbled", self.peer)
             # An answer is under way: who makes it learns that nothing more will come, and ends it or
             # cuts it.
             return
@@ -339,7 +386,9 @@ class Connection:
         ):
             status = 414  # the buffer is full of a request line
         http.send_failed()  # the application may still be at work, and must add nothing
-        await self._write(raw(replies.malformed(status), to_head=self._to_head))
+        reply = replies.malformed(status)
+        self.config.ends.refused(reply.status, reply.reason, self.peer)
+        await self._write(raw(reply, to_head=self._to_head))
 
     # The socket.
 
@@ -386,6 +435,7 @@ class Connection:
             raise ClientGoneError
         if self.resting:
             self.resting = False
+            self.config.places.begins(self)
             self.deadline = trio.current_time() + self.config.header_timeout
         return data
 

@@ -215,10 +215,10 @@ class Exchange:
             hold_head()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    def prove(self) -> None:
-        """Tell whoever serves the connection that it has shown a good token."""
-        if prove := self.scope.get("state", {}).get(PROVEN):
-            prove()
+    def prove(self) -> bool:
+        """Tell whoever serves the connection that it has shown a good token; whether that may have one more."""
+        prove = self.scope.get("state", {}).get(PROVEN)
+        return prove is None or prove(self.name)
 
     async def write(self, chunk: bytes) -> None:
         self._sent += len(chunk)

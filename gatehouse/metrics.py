@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from gatehouse.ends import Ends
 from gatehouse.logs import Redactor
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Metrics:
     """An observer that counts, and the page with what it has counted.
 
     The callables say how many there are right now: of requests that are being answered, of event streams
-    among them, of connections. `redact` blanks secrets; a name in which it finds one is not told. It
+    among them, of connections. `ends` has counted what there is no record of. `redact` blanks secrets; a name in which it finds one is not told. It
     knows the token values that the gate's tool makes, if nothing else is given.
     """
 
@@ -51,6 +52,7 @@ class Metrics:
         in_flight: Callable[[], int],
         open_streams: Callable[[], int],
         connections: Callable[[], int],
+        ends: Ends | None = None,
         redact: Callable[[str], str] | None = None,
     ) -> None:
         from prometheus_client import CollectorRegistry, ProcessCollector
@@ -60,6 +62,7 @@ class Metrics:
             "open_streams": ("Event streams that stand open.", open_streams),
             "connections": ("Connections that clients hold.", connections),
         }
+        self._ends = ends or Ends()
         redact = redact or Redactor(())
         self._tokens = _Names(redact)
         self._tools = _Names(redact)
@@ -106,7 +109,11 @@ class Metrics:
         labels = ("token", "lane", "status", "outcome")
         yield _counter("requests", "Requests that are over.", labels, self._requests)
         says = "Requests that were refused or failed, by the reason."
-        yield _counter("refusals", says, ("reason",), self._refusals)
+        refusals = self._refusals + _by_reason(self._ends.refusals)
+        yield _counter("refusals", says, ("reason",), refusals)
+        ends = _by_reason(self._ends.connections)
+        says = "Connections that were ended or turned away, by the reason."
+        yield _counter("connections_ended", says, ("reason",), ends)
         says = "Tool calls that were let in and answered."
         yield _counter("calls", says, ("token", "tool"), self._calls)
         yield _counter("bytes_received", "Of requests' bodies.", (), {(): self._received})
@@ -151,6 +158,10 @@ class _Histogram:
         for end, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
             total += count
             yield end, total
+
+
+def _by_reason(counts: Counter[str]) -> Counter[tuple[str, ...]]:
+    return Counter({(reason,): count for reason, count in counts.items()})
 
 
 def _counter(

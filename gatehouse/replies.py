@@ -189,6 +189,15 @@ TOO_MANY_CONNECTIONS = rpc_error(
     CLOSE_CONNECTION,
     reason="connections",
 )
+TOO_MANY_OF_NAME = rpc_error(
+    429,
+    TOO_MANY,
+    "This token holds as many connections as one may, and none of them rests. Close some, or try again in "
+    "a few seconds.",
+    (b"Retry-After", b"5"),
+    CLOSE_CONNECTION,
+    reason="token-connections",
+)
 TOO_MANY_BODIES = rpc_error(
     503,
     BUSY,

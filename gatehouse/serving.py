@@ -12,6 +12,8 @@ these names does not start, instead of serving with connections of its own.
 
 from __future__ import annotations
 
+import errno
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +24,21 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import repr_socket_addr, wrap_app
 
 from gatehouse.connection import SWEEP_SECONDS, Connection
+from gatehouse.ends import Ends
 from gatehouse.loop_share import LoopShare
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hypercorn.typing import LifespanState
+
+    from gatehouse.places import Places
+
+ACCEPT_CAPACITY_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+"""Nothing is wrong with the listener, but there is no room for one more."""
+
+DESCRIPTORS_TO_FREE, RETRY_SECONDS = 16, 0.05
+"""Then so many connections are given up, if they may be, and it is tried again."""
 
 
 class GateConfig(Config):
@@ -37,7 +48,8 @@ class GateConfig(Config):
     between two requests.
     """
 
-    max_connections: int
+    places: Places
+    hops: int
     header_timeout: float
     write_timeout: float
     max_target: int
@@ -50,6 +62,7 @@ class GateConfig(Config):
         """How many connections over the limit are being told so."""
         self.failures = 0
         """How many connections ended by an error that nobody foresaw."""
+        self.ends = Ends()
         self.closing = False
         """Whether each connection is to end with the answer that is under way."""
 
@@ -92,19 +105,48 @@ async def serve(
                 if connection.resting:
                     connection.cut()
             connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+        config.ends.tell(at_once=True)
         await wait_for_shutdown()
         outer.cancel_scope.cancel()
 
 
-def listen(config: Config) -> list[trio.SocketListener]:
+class Door(trio.abc.Listener[trio.SocketStream]):
+    """A listener that makes room where there is no file descriptor left, instead of a traceback each time."""
+
+    def __init__(self, listener: trio.SocketListener, config: GateConfig) -> None:
+        self.socket = listener.socket
+        self._listener = listener
+        self._config = config
+
+    async def accept(self) -> trio.SocketStream:
+        """The next connection, however long it takes."""
+        while True:
+            try:
+                return await self._listener.accept()
+            except OSError as error:
+                if error.errno not in ACCEPT_CAPACITY_ERRNOS:
+                    raise
+                self._config.ends.ended("descriptors", os.strerror(error.errno))
+                for _ in range(DESCRIPTORS_TO_FREE):
+                    if not self._config.places.make_room():
+                        break
+                await trio.sleep(RETRY_SECONDS)
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        await self._listener.aclose()
+
+
+def listen(config: GateConfig) -> list[Door]:
     """Listen on every socket that is configured. TLS and QUIC are the business of the front."""
     sockets = config.create_sockets().insecure_sockets
     for sock in sockets:
         sock.listen(config.backlog)
-    return [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
+    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
+    return [Door(listener, config) for listener in listeners]
 
 
-def address_of(listener: trio.SocketListener) -> str:
+def address_of(listener: Door) -> str:
     """Where it listens, as a URL."""
     sock = listener.socket
     return f"http://{repr_socket_addr(sock.family, sock.getsockname())}"
@@ -115,9 +157,6 @@ async def sweep(config: GateConfig) -> None:
     while True:
         await trio.sleep(SWEEP_SECONDS)
         now = trio.current_time()
+        config.ends.tell()
         for connection in config.connections:
-            if (
-                now > min(connection.deadline, connection.write_deadline)
-                or connection.client_is_gone()
-            ):
-                connection.cut()
+            connection.cut_if_late(now)

@@ -37,12 +37,13 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 def configured() -> GateConfig:
+    from gatehouse.places import Places
     from gatehouse.serving import GateConfig
 
     config = GateConfig()
     config.bind, config.backlog, config.errorlog = ["127.0.0.1:0"], 9, None
-    config.max_connections, config.max_target, config.max_lines = 9, 999, 99
-    config.graceful_timeout = 1.0
+    config.places, config.hops = Places(9, by_name=False), 0
+    config.max_target, config.max_lines, config.graceful_timeout = 999, 99, 1.0
     config.header_timeout = config.write_timeout = config.keep_alive_timeout = 9
     return config
 

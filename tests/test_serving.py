@@ -86,8 +86,10 @@ async def test_far_over_the_limit_connections_are_closed_without_a_word(
     monkeypatch.setattr("gatehouse.connection.OVERFLOW", 4)
     monkeypatch.setattr("gatehouse.connection.LINGER_SECONDS", 0.5)
     async with steady_house(caplog, max_connections=1) as house:
+        house.upstream.script = events
         async with connected(house) as held:
-            await held.send(b"G")
+            await held.send(house.raw())
+            await held.head()
             over = [await house.connect() for _ in range(4)]  # they say nothing, and hold a place
             with trio.fail_after(2):
                 while house.config.turned_away < 4:
@@ -101,20 +103,28 @@ async def test_far_over_the_limit_connections_are_closed_without_a_word(
             assert (await house.request())[0].status == 503
             for peer in over:
                 await peer.reset()
+        with trio.fail_after(5):
+            while house.config.connections:
+                await trio.sleep(0.01)
 
 
 async def test_leaving_while_being_turned_away_is_no_failure(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with steady_house(caplog, max_connections=1) as house:
+        house.upstream.script = events
         async with connected(house) as held:
-            await held.send(b"G")
+            await held.send(house.raw())
+            await held.head()
             for number in range(20):
                 async with connected(house) as peer:
                     if number % 2:
                         await peer.send(house.raw() * 100)
                     await trio.sleep(0.002 * (number % 3))
                     leave_by_reset(peer)
+        with trio.fail_after(5):
+            while house.config.connections:
+                await trio.sleep(0.01)
 
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() then sends RST
