@@ -6,8 +6,8 @@ May they:           framing, origins, routes, permits, limits, rates, sessions, 
 What is recorded:   records, metrics, ends, logs, loggers, line_writer, outputs, log_budget
 What we answer:     replies, landing, notice
 Client's side:      serving, descriptors, connection, incoming, loop_share, listeners, exchange, events, headers
-Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, worker_threads,
-                    caller, tool_lock
+Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, contained,
+                    worker_threads, caller, tool_lock
 Either side:        turns, own_threads
 The command line:   commands, token_file, toml_places, tokens_list, durations; settings, fresh_start
 """

@@ -1,50 +1,74 @@
-"""trio-asyncio's event loop, made cheaper: callbacks run in batches, and cancelled timers are let go.
+"""An asyncio loop inside Trio that is as asyncio is elsewhere, and that nothing of the server's ends.
 
-trio-asyncio 0.16 (pinned exactly) hands each callback through a Trio memory channel, under a cancel
-scope, and lets Trio look at every socket before the next one. asyncio's own loop looks at the sockets
-once for all callbacks that are ready, and so does this one: a small call of a hosted server, which takes
-some twenty callbacks, costs a quarter less. And trio-asyncio keeps a cancelled timer, with all it refers
-to, until it would have been due (uvicorn sets one after each answer).
+trio-asyncio 0.16 (pinned exactly) lends asyncio's tasks a loop in Trio's thread. `BatchLoop` is that loop, with
+asyncio's own parts wherever they fit: its callbacks, timers, executor, clock and threads. Only waiting is
+Trio's. Three things follow.
+
+-   A server notices no difference: what asyncio promises, and what its users have come to rely on, is
+    asyncio's own code (`tests/test_asyncio_idioms.py` compares the two). trio-asyncio replaces functions of
+    the asyncio module, too, for the whole process; `open_loop` works without, so they are put back.
+-   It is cheaper: asyncio's loop looks at the sockets once for all callbacks that are ready, and so does
+    this one, while trio-asyncio does for each. And a cancelled timer is let go.
+-   Whatever a callback raises, and whoever calls `stop`, the loop goes on. A loop that ends would leave a
+    program that looks healthy and answers nobody.
 
 Importing this module puts `BatchLoop` in the place of trio-asyncio's `TrioEventLoop`, for `open_loop` to
-open. It overrides private names; `tests/test_asyncio_loop.py` fails when one of them changes.
+open. `tests/test_asyncio_loop.py` fails when one of the private names that it relies on changes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+import threading
+import time
+from _asyncio import get_running_loop
+from asyncio import BaseEventLoop, _set_running_loop
 from collections import deque
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
-import trio_asyncio._loop
+import trio_asyncio._loop as original
 from sniffio import thread_local as current_library
-from trio_asyncio import aio_as_trio, open_loop
+from trio_asyncio import aio_as_trio
 from trio_asyncio._async import TrioEventLoop
+from trio_asyncio._base import TrioAsyncioExit
 from trio_asyncio._handles import AsyncHandle
 
+from gatehouse.contained import in_short, place_of_caller
+from gatehouse.loggers import logger_of
+from gatehouse.mcp_headers import printable
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
 __all__ = ["BatchLoop", "aio_as_trio", "open_loop"]
+
+logger = logger_of("gate.upstream")
 
 FEW_TIMERS = 100
 """So many timers are not worth looking through for cancelled ones."""
 
+MAX_WAIT_SECONDS = 24 * 3600
+"""asyncio's own bound: no timer is waited for longer at a time, so that any number may be one's delay."""
 
-class Queue:
-    """The callbacks that are to run, and the loop that waits for them: in the place of a channel."""
 
-    def __init__(self) -> None:
-        self.handles: deque[asyncio.Handle] = deque()
-        self._waiting: trio.lowlevel.Task | None = None
+class Ready(deque[asyncio.Handle]):
+    """The callbacks that are to run, and the loop that waits for them."""
 
-    def send_nowait(self, handle: asyncio.Handle) -> None:
-        """Add a callback, and wake the loop."""
-        self.handles.append(handle)
+    _waiting: trio.lowlevel.Task | None = None
+
+    def append(self, handle: asyncio.Handle) -> None:
+        """Add a callback, and wake the loop; in its own thread."""
+        super().append(handle)
         if self._waiting is not None:
-            task, self._waiting = self._waiting, None
+            self.wake()
+
+    def wake(self) -> None:
+        """Have the loop look again at what there is to do; in its own thread."""
+        task, self._waiting = self._waiting, None
+        if task is not None:
             trio.lowlevel.reschedule(task)
 
     async def wait(self) -> None:
@@ -61,61 +85,229 @@ class Queue:
 class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no types
     """An asyncio event loop on Trio that runs, like asyncio's own, all callbacks that are ready."""
 
-    _timers: list[asyncio.TimerHandle]
+    # asyncio's own parts, which trio-asyncio has others for.
+    call_soon = BaseEventLoop.call_soon
+    call_later = BaseEventLoop.call_later
+    time = BaseEventLoop.time
+    run_in_executor = BaseEventLoop.run_in_executor
+    set_default_executor = BaseEventLoop.set_default_executor
+    _call_soon = BaseEventLoop._call_soon  # type: ignore[attr-defined]  # noqa: SLF001
+    _timer_handle_cancelled = BaseEventLoop._timer_handle_cancelled  # type: ignore[attr-defined]  # noqa: SLF001
+
+    _scheduled: list[Any]  # of asyncio.TimerHandle, with what only asyncio itself knows of it
+    _thread_id: int | None
+    _timer_cancelled_count: int
 
     def __init__(self, queue_len: int | None = None) -> None:
         super().__init__(queue_len)
-        self._queue = self._q_send = self._q_recv = Queue()
-        self._many_timers = FEW_TIMERS
+        self._ready = Ready()
+        self._scheduled = []
+        self._default_executor = None
+        self._may_end = False
+
+    # Adding callbacks.
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        """As asyncio's."""
+        timer: asyncio.TimerHandle = BaseEventLoop.call_at(
+            self, when, callback, *args, context=context
+        )
+        self._ready.wake()
+        return timer
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.Handle:
+        """As asyncio's: in one order with `call_soon`, whichever thread it comes from."""
+        self._check_closed()
+        if self._debug:
+            self._check_callback(callback, "call_soon_threadsafe")
+        token = self._token
+        if token is None:
+            raise RuntimeError("Event loop is closed")
+        handle = asyncio.Handle(callback, args, self, context)
+        deque.append(self._ready, handle)  # without waking the loop, which its own thread has to
+        token.run_sync_soon(self._ready.wake, idempotent=True)
+        return handle
+
+    def _queue_handle(self, handle: asyncio.Handle) -> asyncio.Handle:
+        self._check_closed()
+        self._ready.append(handle)
+        return handle
+
+    # Running them.
+
+    async def _main_loop_init(self, nursery: trio.Nursery) -> None:
+        await super()._main_loop_init(nursery)
+        self._thread_id = threading.get_ident()
+        asyncio.set_event_loop(self)
+
+    async def _main_loop_exit(self) -> None:
+        self._may_end = True
+        try:
+            await super()._main_loop_exit()
+        finally:
+            self._thread_id = None
+            asyncio.set_event_loop(None)
 
     async def _main_loop_one(self, no_wait: bool = False) -> None:
         """One round. Raises trio.WouldBlock if `no_wait` is set and there is nothing to do."""
-        handles = self._queue.handles
-        if handles:
+        ready = self._ready
+        if ready:
             await trio.lowlevel.cancel_shielded_checkpoint()  # it is the others' turn
         elif no_wait:
             raise trio.WouldBlock
-        elif self._timers:
-            with trio.move_on_at(self._timers[0].when()):
-                await self._queue.wait()
         else:
-            await self._queue.wait()
-        library = current_library.name
+            await self._wait()
+        library = self._enter()
         try:
-            current_library.name = "asyncio"
-            ready = len(handles)  # those that come meanwhile wait for the next round, as in asyncio
-            now = self.time()
-            while self._timers and self._timers[0].when() <= now:
-                run(heapq.heappop(self._timers))
-            for _ in range(ready):
-                handle = handles.popleft()
-                if isinstance(handle, asyncio.TimerHandle):
-                    self._schedule(handle)
-                elif isinstance(handle, AsyncHandle):  # a Trio task, which is not asyncio's
-                    current_library.name = library
+            self._take_due()
+            for _ in range(len(ready)):  # those that come meanwhile wait for the next round
+                handle = ready.popleft()
+                if isinstance(handle, AsyncHandle):  # a Trio task, which is not asyncio's
+                    self._leave(library)
                     await self._start(handle)
-                    current_library.name = "asyncio"
+                    self._enter()
                 else:
-                    run(handle)
+                    self._run(handle)
         finally:
-            current_library.name = library
+            self._leave(library)
 
-    def _schedule(self, timer: asyncio.TimerHandle) -> None:
-        if len(self._timers) >= self._many_timers:
-            self._timers = [timer for timer in self._timers if not timer.cancelled()]
-            heapq.heapify(self._timers)
-            self._many_timers = 2 * len(self._timers) + FEW_TIMERS
-        heapq.heappush(self._timers, timer)
+    def _enter(self) -> Any:
+        """From here on, what runs is asyncio's. Returns what to `_leave` it with."""
+        library, current_library.name = current_library.name, "asyncio"
+        _set_running_loop(self)
+        return library
+
+    def _leave(self, library: Any) -> None:
+        _set_running_loop(None)
+        current_library.name = library
+
+    async def _wait(self) -> None:
+        """Wait until there is a callback, or a timer is due."""
+        timers = self._scheduled
+        if len(timers) > FEW_TIMERS and self._timer_cancelled_count > len(timers) / 2:
+            for timer in timers:
+                timer._scheduled = not timer.cancelled()  # noqa: SLF001 - as asyncio does
+            self._scheduled = timers = [timer for timer in timers if timer._scheduled]  # noqa: SLF001
+            heapq.heapify(timers)
+            self._timer_cancelled_count = 0
+        while timers and timers[0].cancelled():
+            self._pop_timer()
+            self._timer_cancelled_count -= 1
+        if timers:
+            # In this order, a time that is no number is at once.
+            seconds = min(max(0, timers[0].when() - self.time()), MAX_WAIT_SECONDS)
+            with trio.move_on_after(seconds):
+                await self._ready.wait()
+        else:
+            await self._ready.wait()
+
+    def _take_due(self) -> None:
+        if self._scheduled:
+            end = self.time() + self._clock_resolution
+            while self._scheduled and not self._scheduled[0].when() >= end:
+                self._ready.append(self._pop_timer())
+
+    def _pop_timer(self) -> asyncio.TimerHandle:
+        timer: Any = heapq.heappop(self._scheduled)
+        timer._scheduled = False  # noqa: SLF001 - as asyncio does
+        return timer  # type: ignore[no-any-return]
+
+    def _cancel_timers(self) -> None:
+        for timer in self._scheduled:
+            timer.cancel()
+        self._scheduled.clear()
+
+    def _run(self, handle: asyncio.Handle) -> None:
+        """Run a callback, unless it has been cancelled. What it raises does not leave the loop."""
+        if handle.cancelled():
+            return
+        began = time.monotonic() if self._debug else 0
+        try:
+            handle._run()  # noqa: SLF001 - as every event loop does
+        except (SystemExit, KeyboardInterrupt) as error:
+            # A task that has raised it keeps it for whoever awaits the task.
+            if isinstance(error, TrioAsyncioExit) and self._may_end:
+                raise
+            logger.error("an asyncio callback raised %s; the loop goes on", in_short(error))
+        if self._debug and time.monotonic() - began >= self.slow_callback_duration:
+            took = time.monotonic() - began
+            logger.warning("Executing %s took %.3f seconds", printable(repr(handle)), took)
 
     async def _start(self, handle: Any) -> None:
         handle._context.run(self._nursery.start_soon, handle._run, name=handle._callback)  # noqa: SLF001
         await handle._started.wait()  # noqa: SLF001
 
+    async def _io_task(self, fd: Any, handle: Any, wait_ready: Any) -> None:
+        """Call a reader or writer, in asyncio's own surroundings, whenever there is something to do."""
+        with handle._scope:  # noqa: SLF001
+            try:
+                while not handle.cancelled():
+                    await wait_ready(fd)
+                    library = self._enter()
+                    try:
+                        self._run(handle)
+                    finally:
+                        self._leave(library)
+                    await self.synchronize()
+            except Exception as error:  # noqa: BLE001 - as trio-asyncio does
+                if not handle.cancelled():  # else somebody may have closed it, and rightly
+                    handle._raise(error)  # noqa: SLF001
 
-def run(handle: asyncio.Handle) -> None:
-    """Run a callback, unless it has been cancelled."""
-    if not handle.cancelled():
-        handle._run()  # noqa: SLF001 - as every event loop does
+    # What must not end it.
+
+    def stop(self, waiter: trio.Event | None = None) -> trio.Event | None:
+        """Stop the loop, if whoever opened it is at its end; else say who wanted to, and go on."""
+        if self._may_end:
+            stopping: trio.Event = super().stop(waiter)
+            return stopping
+        logger.error("the server called stop() of the loop%s; it goes on", place_of_caller())
+        return waiter
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Log what a callback has raised, or a task that nobody awaits; trio-asyncio would end the loop."""
+        error = context.get("exception")
+        message = context.get("message") or "an asyncio background task failed"
+        told = in_short(error) if isinstance(error, BaseException) else "no exception"
+        logger.error("%s: %s", printable(message), told)
 
 
-setattr(trio_asyncio._loop, "TrioEventLoop", BatchLoop)  # noqa: B010, SLF001 - there is no public way
+@asynccontextmanager
+async def open_loop() -> AsyncIterator[BatchLoop]:
+    """A loop for asyncio's tasks, in the current Trio task, for as long as the block lasts.
+
+    Raises RuntimeError if trio-asyncio would have opened another.
+    """
+    async with original.open_loop() as loop:
+        if type(loop) is not BatchLoop:
+            raise RuntimeError("this release of trio-asyncio opens another loop than the gate's")
+        yield loop
+
+
+def give_asyncio_back() -> None:
+    """Put asyncio's functions back in the places where trio-asyncio has put its own.
+
+    These would hand to any thread that makes a loop one of trio-asyncio's, and refuse a policy. BatchLoop
+    tells the interpreter itself that it runs, which is all that asyncio's own functions want to know.
+    """
+    own: dict[str, Any] = {
+        "_get_running_loop": original._orig_run_get,  # noqa: SLF001
+        "get_running_loop": get_running_loop,
+        "get_event_loop": original._orig_loop_get,  # noqa: SLF001
+        "set_event_loop": original._orig_loop_set,  # noqa: SLF001
+        "new_event_loop": original._orig_loop_new,  # noqa: SLF001
+        "get_event_loop_policy": original._orig_policy_get,  # noqa: SLF001
+        "set_event_loop_policy": original._orig_policy_set,  # noqa: SLF001
+    }
+    for name, function in own.items():
+        setattr(asyncio, name, function)
+        setattr(asyncio.events, name, function)
+    asyncio.current_task = asyncio.tasks.current_task = original._orig_current_task  # noqa: SLF001
+    asyncio.set_event_loop_policy(original._original_policy)  # noqa: SLF001
+
+
+setattr(original, "TrioEventLoop", BatchLoop)  # noqa: B010 - there is no public way
+give_asyncio_back()

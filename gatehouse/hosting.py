@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hmac
 import importlib
-import sys
 import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from gatehouse import replies
+from gatehouse.contained import Containment
 from gatehouse.headers import SECRET_HEADER
 from gatehouse.inprocess import TrioCalls
 from gatehouse.loggers import logger_of
@@ -25,7 +25,6 @@ from gatehouse.own_threads import OwnThreads
 from gatehouse.worker_threads import keep_anyio_threads, leave_trio_threads_unnamed
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
     from collections.abc import Callable, Iterator, Mapping
 
@@ -81,6 +80,7 @@ class HostedServer:
         self.started = trio.Event()
         self._door = door
         self._grants = grants
+        self._containment = Containment()
         self._over = trio.Event()
         self._told_to_stop = False
 
@@ -95,9 +95,13 @@ class HostedServer:
         on_import(server.name)
         try:
             self._lock(server)
+            self._contain(server)
             await self._serve(server)
-        except Exception as error:
-            raise self._failed(error) from error
+        except BaseException as error:
+            own = beside(trio.Cancelled, error)
+            if own is None:
+                raise
+            raise self._failed(own) from error
         finally:
             self._over.set()
         if not self._told_to_stop:
@@ -108,6 +112,7 @@ class HostedServer:
     async def stop(self) -> None:
         """Let the server end its own way; afterwards, `run` has returned or may be cancelled."""
         self._told_to_stop = True
+        self._containment.ending = True
         if self.started.is_set():
             self._door.stop()
             with trio.move_on_after(2 * STOP_SECONDS):
@@ -131,6 +136,14 @@ class HostedServer:
             )
         tool_lock.lock(server, lambda name: grants().get(name))
 
+    def _contain(self, server: FastMCP[Any]) -> None:
+        """Have each request keep what it raises: outermost, so after the lock has taken its place."""
+        from fastmcp import FastMCP
+
+        if isinstance(server, FastMCP):
+            messages = server._mcp_server.middleware  # noqa: SLF001 - nothing public has it
+            messages.insert(0, self._containment.on_message_in)
+
     async def _report_unknown_names(self, server: FastMCP[Any]) -> None:
         """Log what tokens' lists name in vain, now and after each change; in the server's own runtime."""
         import anyio
@@ -147,7 +160,7 @@ class HostedServer:
                         logger.warning("%s", sentence)
             await anyio.sleep(1)
 
-    def _failed(self, error: Exception) -> HostedServerError:
+    def _failed(self, error: BaseException) -> HostedServerError:
         cause = leaf(error)
         started = self.started.is_set()
         if faults := getattr(
@@ -171,7 +184,12 @@ class HostedServer:
 
             async with app.router.lifespan_context(app), anyio.create_task_group() as group:
                 group.start_soon(self._report_unknown_names, server)
-                await self._door.serve(WithCaller(app), self.started.set)
+                try:
+                    await self._door.serve(
+                        self._containment.asgi(WithCaller(app)), self.started.set
+                    )
+                finally:
+                    self._containment.ending = True
                 group.cancel_scope.cancel()
 
         async def serve_on_asyncio() -> None:
@@ -184,9 +202,7 @@ class HostedServer:
         # Imported here, not at the top: by now the gate is up, and it takes its time.
         from gatehouse.asyncio_loop import aio_as_trio, open_loop
 
-        async with open_loop() as loop:
-            # By default an asyncio task that nobody awaits would take the whole loop down with it.
-            loop.set_exception_handler(log_background_error)
+        async with open_loop():
             await aio_as_trio(serve_on_asyncio)()
 
 
@@ -233,7 +249,11 @@ class Port:
                 timeout_graceful_shutdown=STOP_SECONDS,
             )
         )
-        await self._uvicorn.serve(sockets=self._listeners)
+        try:
+            await self._uvicorn.serve(sockets=self._listeners)
+        finally:
+            for listener in self._listeners:  # it has not, if it has been cancelled
+                listener.close()
 
     def stop(self) -> None:
         if self._uvicorn is not None:
@@ -273,6 +293,13 @@ async def turn_away(scope: Any, send: Any) -> None:
         await send({"type": "websocket.close", "code": 1008})
 
 
+def beside(kind: type[BaseException], error: BaseException) -> BaseException | None:
+    """What an error is, or its group holds, that is not of this kind; None if that is nothing."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(kind)[1]
+    return None if isinstance(error, kind) else error
+
+
 def leaf(error: BaseException) -> BaseException:
     """The error that a group of groups holds, if it holds just one."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
@@ -307,7 +334,7 @@ def load_server(import_string: str) -> FastMCP[Any]:
             f"MCP_APP: there is no module {module_name} to import {import_string} from",
             started=False,
         ) from None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise _cannot_import(import_string, error) from error
     server = getattr(module, name, None)
     if server is None:
@@ -332,13 +359,3 @@ def in_a_line(error: BaseException) -> str:
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     text = "; ".join(str(error).split("\n"))
     return f"{type(error).__name__}: {text}{place}"
-
-
-def log_background_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """asyncio's exception handler: a failing background task of a tool is logged, and that is all."""
-    error = context.get("exception")
-    logger.error(
-        "%s",
-        context.get("message", "an asyncio background task failed"),
-        exc_info=error if isinstance(error, BaseException) else sys.exc_info() if error else None,
-    )

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 import httpx
 import trio
 
+from gatehouse.contained import AnswerCutError
 from gatehouse.loggers import logger_of
 from gatehouse.logs import without_text
 from gatehouse.replies import http_date
@@ -135,8 +136,10 @@ class TrioCalls(Calls):
         async with trio.open_nursery() as self._nursery:
             self.app = app
             started()
-            await self._stopped.wait()
-            self.app = None
+            try:
+                await self._stopped.wait()
+            finally:
+                self.app = None
             self._nursery.cancel_scope.cancel()
 
     def stop(self) -> None:
@@ -162,8 +165,10 @@ class AsyncioCalls(Calls):
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no hold on them
         self.app = app
         started()
-        await self._stopped.wait()
-        self.app = None
+        try:
+            await self._stopped.wait()
+        finally:
+            self.app = None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -245,7 +250,8 @@ class Call(httpx.AsyncBaseTransport):
         try:
             await app(scope, self._receive, self._send)
         except Exception as error:  # noqa: BLE001 - what fails is this exchange, not the server
-            logger.error("the server failed on %s: %s", scope["method"], without_text(error))
+            if not isinstance(error, AnswerCutError):  # which has been told
+                logger.error("the server failed on %s: %s", scope["method"], without_text(error))
         finally:
             self._started.set()
             self._request.close()

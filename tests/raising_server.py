@@ -1,0 +1,212 @@
+"""A FastMCP server whose parts raise all that is no `Exception`: `MCP_APP=raising_server:mcp`.
+
+It uses AnyIO and Trio where it can, so that it runs on every runtime; what needs asyncio says so by its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from fastmcp import Context, FastMCP
+from fastmcp.server.middleware import Middleware
+from pydantic import BaseModel, model_serializer
+from starlette.responses import PlainTextResponse, Response
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+
+class Panic(BaseException):
+    """As Rust extensions raise it (`pyo3_runtime.PanicException`)."""
+
+
+SECRET = "s3cret-in-the-message"
+
+
+def made(kind: str) -> BaseException:
+    """What is to be raised, by its name."""
+    makers: dict[str, Any] = {
+        "SystemExit": SystemExit,
+        "KeyboardInterrupt": KeyboardInterrupt,
+        "CancelledError": asyncio.CancelledError,
+        "GeneratorExit": GeneratorExit,
+        "StopIteration": StopIteration,
+        "Panic": Panic,
+        "group": lambda text: BaseExceptionGroup(text, [SystemExit(text), Panic(text)]),
+    }
+    error: BaseException = makers[kind](SECRET)
+    return error
+
+
+class Meddling(Middleware):
+    """A middleware of the server's own, which fails for one tool."""
+
+    async def on_call_tool(self, context: Any, call_next: Any) -> Any:
+        if context.message.name == "in_middleware":
+            raise made((context.message.arguments or {})["kind"])
+        return await call_next(context)
+
+
+mcp: FastMCP[None] = FastMCP("Raising", middleware=[Meddling()])
+
+
+@mcp.tool
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@mcp.tool
+async def in_async_tool(kind: str) -> str:
+    raise made(kind)
+
+
+@mcp.tool
+def in_sync_tool(kind: str) -> str:
+    raise made(kind)
+
+
+@mcp.tool
+async def in_middleware(kind: str) -> str:
+    return kind
+
+
+@mcp.tool
+async def in_task_group(kind: str) -> str:
+    async def fail() -> None:
+        raise made(kind)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(fail)
+        await anyio.sleep(5)
+    return "over"
+
+
+class Spiteful(BaseModel):
+    kind: str
+
+    @model_serializer
+    def dump(self) -> dict[str, str]:
+        raise made(self.kind)
+
+
+@mcp.tool(output_schema=None)
+async def in_result(kind: str) -> Spiteful:
+    return Spiteful(kind=kind)
+
+
+@mcp.tool
+async def after_progress(kind: str, ctx: Context) -> str:
+    """Raise when the answer has begun, as an event stream."""
+    await ctx.report_progress(1, 2)
+    raise made(kind)
+
+
+@mcp.resource("raise://fixed")
+async def fixed() -> str:
+    raise made("SystemExit")
+
+
+@mcp.resource("raise://by/{kind}")
+async def by_kind(kind: str) -> str:
+    raise made(kind)
+
+
+@mcp.prompt
+async def in_prompt(kind: str) -> str:
+    raise made(kind)
+
+
+@mcp.custom_route("/mcp/raise", methods=["GET"])
+async def route(request: Request) -> Response:
+    raise made(request.query_params.get("kind", "SystemExit"))
+
+
+@mcp.custom_route("/mcp/fine", methods=["GET"])
+async def fine(_: Request) -> Response:
+    return PlainTextResponse("fine")
+
+
+# For asyncio only.
+
+
+@mcp.tool
+async def asyncio_background(kind: str) -> str:
+    async def fail() -> None:
+        raise made(kind)
+
+    background.append(asyncio.create_task(fail()))
+    return "left behind"
+
+
+background: list[asyncio.Task[None]] = []
+
+
+@mcp.tool
+async def asyncio_callback(kind: str) -> str:
+    def fail() -> None:
+        raise made(kind)
+
+    loop = asyncio.get_running_loop()
+    loop.call_soon(fail)
+    loop.call_later(0.001, fail)
+    loop.call_soon_threadsafe(fail)
+    return "left behind"
+
+
+@mcp.tool
+async def asyncio_reader(kind: str) -> str:
+    import socket
+
+    here, there = socket.socketpair()
+
+    def fail() -> None:
+        asyncio.get_running_loop().remove_reader(here)
+        here.close()
+        there.close()
+        raise made(kind)
+
+    asyncio.get_running_loop().add_reader(here, fail)
+    there.send(b"x")
+    await asyncio.sleep(0.05)
+    return "left behind"
+
+
+@mcp.tool
+async def asyncio_stop() -> str:
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.01)
+    return "goes on"
+
+
+@mcp.tool
+async def asyncio_cancelled_other() -> str:
+    other = asyncio.create_task(asyncio.sleep(5))
+    other.cancel()
+    await other
+    return "never"
+
+
+@mcp.tool
+async def asyncio_cancels_itself() -> str:
+    task = asyncio.current_task()
+    assert task
+    task.cancel()
+    await asyncio.sleep(1)
+    return "never"
+
+
+@mcp.tool
+async def asyncio_cancels_itself_late() -> str:
+    task = asyncio.current_task()
+    assert task
+    task.cancel()
+    return "at its end"
+
+
+@mcp.tool
+async def exit_in_thread() -> str:
+    await anyio.to_thread.run_sync(sys.exit)
+    return "never"
