@@ -205,6 +205,7 @@ class Program:
 
     async def drained(self) -> None:
         await self.stopping.wait()
+        self.config.close_resting()
         await self.gate.drain()
 
     async def settle(self) -> None:

@@ -5,7 +5,7 @@ May they:           framing, origins, routes, permits, limits, rates, sessions, 
                     client_address, shared_state, bodies, places
 What is recorded:   records, metrics, ends, logs, loggers, line_writer, outputs, log_budget
 What we answer:     replies, landing, notice
-Client's side:      serving, descriptors, connection, incoming, loop_share, listeners, exchange, events, headers
+Client's side:      serving, descriptors, connection, incoming, listeners, exchange, events, headers
 Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, contained,
                     worker_threads, caller, tool_lock
 Either side:        turns, own_threads

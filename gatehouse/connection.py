@@ -144,6 +144,10 @@ class Connection:
             return
         self.cut()
 
+    def has_unread(self) -> bool:
+        """Whether something has arrived that nobody has read."""
+        return self.stream.socket.is_readable()
+
     def client_is_gone(self) -> bool:
         """Whether the client has closed its side, seen at two looks in a row, while nobody reads.
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import h11
 import trio
 
-from gatehouse.loop_share import SLICE_SECONDS
+from gatehouse.turns import SLICE_SECONDS
 
 if TYPE_CHECKING:
-    from gatehouse.loop_share import LoopShare
+    from gatehouse.turns import LoopShare
 
 FREE_PIECES = 64
 BYTES_PER_PIECE = 64

@@ -32,8 +32,8 @@ class Look(Generic[T]):
         return trio.current_time() - self._seen_at
 
     async def fresh(self, seconds: float) -> T:
-        """What was seen at most so many seconds ago, which may have to be looked at first."""
-        while self.age > seconds:
+        """What was seen at most so many seconds ago, or else what the next look sees."""
+        if self.age > seconds:
             await self.begin().wait()
         return self._seen
 

@@ -25,7 +25,7 @@ from hypercorn.utils import repr_socket_addr, wrap_app
 
 from gatehouse.connection import SWEEP_SECONDS, Connection
 from gatehouse.ends import Ends
-from gatehouse.loop_share import LoopShare
+from gatehouse.turns import LoopShare
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,6 +66,17 @@ class GateConfig(Config):
         self.closing = False
         """Whether each connection is to end with the answer that is under way."""
 
+    def close_resting(self) -> None:
+        """From now on, each connection ends with its answer; those that wait for a request end at once.
+
+        Clients then go elsewhere, if there are several gates. A request that has arrived is still answered,
+        and whoever has only just connected is about to send one.
+        """
+        self.closing = True
+        for connection in self.connections:
+            if connection.resting and not connection.has_unread():
+                connection.cut()
+
 
 async def serve(
     app: Any,
@@ -100,10 +111,7 @@ async def serve(
                 )
                 await shutdown_trigger()
                 accepting.cancel_scope.cancel()
-            config.closing = True
-            for connection in config.connections:
-                if connection.resting:
-                    connection.cut()
+            config.close_resting()
             connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
         config.ends.tell(at_once=True)
         await wait_for_shutdown()

@@ -572,12 +572,14 @@ async def test_a_signal_lets_calls_finish_ends_streams_and_waits_for_no_stuck_re
         began = trio.current_time()
         with trio.fail_after(AT_ONCE):
             assert await stream.body(stream_head) == b"data: 1\n\n"
-        late = await connect(program)
-        await late.send(request(b"GET", b"/ready"))
-        head = await late.head()
-        assert head.status == 503
-        await late.body(head)
-        for peer in (kept, late, idle):
+            assert await kept.closed(), "so that its client goes elsewhere"
+        probe, late = await connect(program), await connect(program)
+        await probe.send(request(b"GET", b"/ready"))
+        head = await probe.head()
+        assert (head.status, head.get(b"Connection")) == (503, b"close")
+        await probe.body(head)
+        assert await probe.closed()
+        for peer in (late, idle):
             await peer.send(request())
             await refused_for_the_drain(peer, await peer.head())
         assert trio.current_time() - began < 2 * AT_ONCE
@@ -585,7 +587,7 @@ async def test_a_signal_lets_calls_finish_ends_streams_and_waits_for_no_stuck_re
         assert (head.status, await call.body(head)) == (200, b"done")
         assert await ended(program, grace + 1.5) == 0
         assert trio.current_time() - began < grace + 1.0 + 0.3
-        for peer in (idle, kept, call, stream, stuck, late):
+        for peer in (idle, kept, call, stream, stuck, late, probe):
             await peer.reset()
 
 
