@@ -8,6 +8,7 @@ and either kind can be called by the gate directly instead of through a port (`i
 
 from __future__ import annotations
 
+import contextvars
 import hmac
 import importlib
 import traceback
@@ -91,7 +92,10 @@ class HostedServer:
         """
         leave_trio_threads_unnamed()
         # In a thread, because the import takes seconds, and the gate answers meanwhile.
-        server = await IMPORT_THREADS.run(load_server, self.import_string)
+        context = contextvars.copy_context()
+        server = await IMPORT_THREADS.run(context.run, load_server, self.import_string)
+        for variable, value in context.items():  # what its import has set, its requests find
+            variable.set(value)
         on_import(server.name)
         try:
             self._lock(server)

@@ -2,9 +2,9 @@
 
 An httpx transport hands a request to the app and takes its answer back, chunk by chunk, so that the gate
 cannot tell it from one over the network (httpx's own ASGITransport collects whole answers). Whoever is
-faster waits: one chunk is on its way at a time. A client that leaves is `http.disconnect` to the app,
-which may go on, as it may under uvicorn; what it still sends goes nowhere. What is no whole answer breaks
-off: the app's failure is never the end of a body.
+faster waits: 64 KiB are on their way at a time, or one larger chunk. A client that leaves is
+`http.disconnect` to the app, which may go on, as it may under uvicorn; what it still sends goes nowhere. What is
+no whole answer breaks off: the app's failure is never the end of a body.
 
 The app runs as Trio tasks (`TrioCalls`), or as asyncio tasks in the loop that trio-asyncio keeps in the
 same thread (`AsyncioCalls`). So the two sides of a `Handover` may wait in different ways; to set an event
@@ -38,6 +38,13 @@ BODILESS = frozenset({204, 304})
 """An answer with such a status has no body (RFC 9110 section 6.4.1), nor has one to HEAD."""
 
 
+MAX_HELD = 64 * 1024
+"""With so many bytes on their way to the other side, the next piece waits until they are taken."""
+
+MAX_PIECES = 512
+"""So does it with so many pieces: an app that sends single bytes gives the word away after some 2 ms."""
+
+
 class Event(Protocol):
     """What trio.Event and asyncio.Event have in common."""
 
@@ -47,34 +54,47 @@ class Event(Protocol):
 
 
 class Handover:
-    """Passes chunks from one task to another, one at a time, until either side closes it."""
+    """Passes pieces from one task to another, until either side closes it.
+
+    Pieces that are there together are taken as one, and what is there is taken at once: nothing waits for
+    more to come.
+    """
 
     def __init__(self, giver: Callable[[], Event], taker: Callable[[], Event]) -> None:
         self._new_taken, self._new_given = giver, taker
         self._taken: Event | None = None  # the giver waits
         self._given: Event | None = None  # the taker waits
-        self.chunk: bytes | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
         self.closed = False
 
-    async def give(self, chunk: bytes) -> None:
-        """Hand over a chunk once the one before has been taken; into nothing if nobody takes any more."""
-        while self.chunk is not None and not self.closed:
+    async def give(self, piece: bytes) -> None:
+        """Hand over a piece once there is room for it; into nothing if nobody takes any more."""
+        while not self.closed and (self._size >= MAX_HELD or len(self._pieces) >= MAX_PIECES):
             self._taken = self._new_taken()
             await self._taken.wait()
         if not self.closed:
-            self.chunk = chunk
+            self._pieces.append(piece)
+            self._size += len(piece)
             if self._given is not None:
                 self._given.set()
 
     async def take(self) -> bytes | None:
-        """The next chunk, or None if there is none left and the handover is closed."""
-        while self.chunk is None and not self.closed:
+        """All that is there, or None if there is nothing left and the handover is closed."""
+        while not self._pieces and not self.closed:
             self._given = self._new_given()
             await self._given.wait()
-        chunk, self.chunk = self.chunk, None
+        if not self._pieces:
+            return None
+        taken, self._pieces, self._size = self.held, [], 0
         if self._taken is not None:
             self._taken.set()
-        return chunk
+        return taken
+
+    @property
+    def held(self) -> bytes:
+        """What has been given and not been taken yet."""
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
     def close(self) -> None:
         """No more chunks will be given, or none taken."""
@@ -133,6 +153,7 @@ class TrioCalls(Calls):
         self._stopped = trio.Event()
 
     async def serve(self, app: App, started: Callable[[], None]) -> None:
+        self._context = contextvars.copy_context()
         async with trio.open_nursery() as self._nursery:
             self.app = app
             started()
@@ -146,7 +167,8 @@ class TrioCalls(Calls):
         self._stopped.set()
 
     def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._nursery.start_soon(run)
+        # In the server's context, not in that of the gate's exchange.
+        self._context.copy().run(self._nursery.start_soon, run)
 
     def event(self) -> trio.Event:
         return trio.Event()
@@ -227,7 +249,7 @@ class Call(httpx.AsyncBaseTransport):
     @property
     def unread(self) -> bytes:
         """What the app has sent of the body, and nobody has taken yet."""
-        return self._response.chunk or b""
+        return self._response.held
 
     async def next_chunk(self) -> bytes | None:
         """The next chunk of the answer, or None at its end."""

@@ -6,6 +6,8 @@ It uses AnyIO and Trio where it can, so that it runs on every runtime; what need
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import decimal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +58,16 @@ mcp: FastMCP[None] = FastMCP("Raising", middleware=[Meddling()])
 @mcp.tool
 def add(a: int, b: int) -> int:
     return a + b
+
+
+at_import: contextvars.ContextVar[str] = contextvars.ContextVar("at_import", default="lost")
+at_import.set("kept")
+decimal.getcontext().prec = 7
+
+
+@mcp.tool
+async def set_at_import() -> str:
+    return f"{at_import.get()} {decimal.Decimal(1) / 3}"
 
 
 @mcp.tool

@@ -149,3 +149,7 @@ def test_the_log_tells_of_a_failure_in_a_line_that_names_no_resource_and_no_mess
     raised = re.findall(r".* raised .*", client.program.log)
     assert raised
     assert not [line for line in raised if SECRET in line or len(line) > 400]
+
+
+def test_context_variables_that_the_import_has_set_are_set_in_requests(client: Client) -> None:
+    assert "kept 0.3333333" in client.call("set_at_import")

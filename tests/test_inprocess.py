@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from gatehouse.inprocess import MAX_PIECES
 from tests.conftest import CALLS, House, open_house
 from tests.program import TOKEN
 
@@ -188,6 +189,28 @@ async def test_a_client_that_does_not_read_stops_the_app(runtime: str) -> None:
         await trio.sleep(0.5)
         assert sent < 32  # what the kernel's buffers hold, and the one chunk on its way
         assert len(await peer.body(head)) == 256 * MIB
+        await peer.reset()
+
+
+async def test_single_bytes_are_joined_and_never_keep_the_word(runtime: str) -> None:
+    turns, over = 0, trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(START)
+        for _ in range(20 * MAX_PIECES):
+            await send(part(b"x", more=True))
+        await send(part(b""))
+        over.set()
+
+    async with calling(app, runtime) as house:
+        peer = await house.connect()
+        await peer.send(house.raw())
+        head = await peer.head()
+        while not over.is_set():
+            turns += 1
+            await trio.lowlevel.checkpoint()
+        assert turns >= 15
+        assert await peer.body(head) == b"x" * 20 * MAX_PIECES
         await peer.reset()
 
 
