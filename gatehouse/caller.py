@@ -9,7 +9,6 @@ SDK's context variable.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from fastmcp.server.auth import AccessToken, AuthProvider
@@ -19,11 +18,12 @@ from starlette.authentication import AuthCredentials
 
 from gatehouse.headers import PRINCIPAL_HEADER
 from gatehouse.hosting import HostedServerError, turn_away
+from gatehouse.loggers import logger_of
 
 if TYPE_CHECKING:
     from gatehouse.inprocess import App
 
-logger = logging.getLogger("gate.upstream")
+logger = logger_of("gate.upstream")
 
 PRINCIPAL = PRINCIPAL_HEADER.lower()
 

