@@ -155,6 +155,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
     async def _main_loop_one(self, no_wait: bool = False) -> None:
         """One round. Raises trio.WouldBlock if `no_wait` is set and there is nothing to do."""
         ready = self._ready
+        self._let_go()
         if ready:
             await trio.lowlevel.cancel_shielded_checkpoint()  # it is the others' turn
         elif no_wait:
@@ -188,12 +189,6 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
     async def _wait(self) -> None:
         """Wait until there is a callback, or a timer is due."""
         timers = self._scheduled
-        if len(timers) > FEW_TIMERS and self._timer_cancelled_count > len(timers) / 2:
-            for timer in timers:
-                timer._scheduled = not timer.cancelled()  # noqa: SLF001 - as asyncio does
-            self._scheduled = timers = [timer for timer in timers if timer._scheduled]  # noqa: SLF001
-            heapq.heapify(timers)
-            self._timer_cancelled_count = 0
         while timers and timers[0].cancelled():
             self._pop_timer()
             self._timer_cancelled_count -= 1
@@ -204,6 +199,16 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
                 await self._ready.wait()
         else:
             await self._ready.wait()
+
+    def _let_go(self) -> None:
+        """Forget the cancelled timers; in each round, since a loop that never rests never waits."""
+        timers = self._scheduled
+        if len(timers) > FEW_TIMERS and self._timer_cancelled_count > len(timers) / 2:
+            for timer in timers:
+                timer._scheduled = not timer.cancelled()  # noqa: SLF001 - as asyncio does
+            self._scheduled = [timer for timer in timers if timer._scheduled]  # noqa: SLF001
+            heapq.heapify(self._scheduled)
+            self._timer_cancelled_count = 0
 
     def _take_due(self) -> None:
         if self._scheduled:
