@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -48,6 +49,19 @@ GARBAGE = [
     b"GET /" + b"a" * 30_000,
     b"\r\n" * 40,
 ]
+HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+CHUNKED = b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+PIECES = [
+    CHUNKED + b"1\r\nx\r\n" * 20_000,
+    CHUNKED + b"1;" + b"e" * 4000 + b"\r\nx\r\n",
+    CHUNKED + b"0\r\n" + b"a:\r\n" * 12_000,
+    b"GET /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"a:\r\n" * 12_000 + b"\r\n",
+    HEALTH * 1000,
+]
+"""Few bytes that are much work."""
+
+ENDS = ("exit", "interrupt", "cancelled", "panic")
+
 MODERN = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -104,6 +118,8 @@ class Soak:
     answers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     rss: list[tuple[float, int]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    """Of good calls, in seconds."""
 
     # Each of these is one turn of a client.
 
@@ -173,6 +189,61 @@ class Soak:
                     head = await peer.head()
                     self.answers[f"garbage {head.status}"] += 1
 
+    async def pieces(self) -> None:
+        """Send a little in as many pieces as there can be, without a token."""
+        async with await self._connect() as stream:
+            with suppress(trio.BrokenResourceError, EOFError):
+                await Peer(stream).send(dice.choice(PIECES))
+                with trio.move_on_after(1):
+                    await Peer(stream).head()
+        self.answers["pieces"] += 1
+
+    async def hold(self) -> None:
+        """Hold a connection for one answer without a token, or for half a head."""
+        async with await self._connect() as stream:
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(dice.choice((HEALTH, HEALTH, HEALTH[:20])))
+                await trio.sleep(dice.random() * 20)
+        self.answers["hold"] += 1
+
+    async def stop_in_body(self) -> None:
+        """Announce a large body, send half of it, and wait for what comes."""
+        async with await self._connect() as stream:
+            sent = request("POST", b"x" * 1_000_000)
+            with suppress(trio.BrokenResourceError, trio.TooSlowError, EOFError):
+                await Peer(stream).send(sent[: len(sent) // 2])
+                await trio.sleep(dice.random() * 5)
+        self.answers["stopped body"] += 1
+
+    async def hostile_tool(self) -> None:
+        """Call a tool that ends what it can, holds the loop for a moment, or prints."""
+        sent = dice.choice(
+            (
+                *(call("end", how=how) for how in ENDS),
+                call("block", seconds=0.05),
+                call("shout", lines=100),
+            )
+        )
+        async with await self._connect() as stream:
+            await self._good(Peer(stream), "hostile tool", sent)
+
+    async def probes(self) -> None:
+        """Ask whether it is ready, without a token, many at a time."""
+        async with await self._connect() as stream:
+            peer = Peer(stream)
+            for _ in range(20):
+                await peer.send(b"GET /ready HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                head = await peer.head()
+                self._expect(200, head, "ready")
+                await peer.body(head)
+
+    async def signals(self) -> None:
+        """Send a signal that should end nothing."""
+        self.program.process.send_signal(
+            dice.choice((signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2))
+        )
+        self.answers["signal"] += 1
+
     async def knock(self) -> None:
         """Connect and say little or nothing, often."""
         for _ in range(20):
@@ -186,7 +257,9 @@ class Soak:
 
     async def _add(self, peer: Peer) -> None:
         a, b = dice.randrange(1000), dice.randrange(1000)
+        began = trio.current_time()
         _, body = await self._good(peer, "add", call("add", a=a, b=b))
+        self.times.append(trio.current_time() - began)
         if f'"result":{a + b}'.encode() not in body.replace(b" ", b""):
             raise FailedError(f"add: {body[-200:]!r}")
 
@@ -228,6 +301,12 @@ class Soak:
             *3 * [(self.bad_token, 0.03)],
             *2 * [(self.garbage, 0.1)],
             (self.knock, 0.2),
+            *4 * [(self.pieces, 0.1)],
+            *100 * [(self.hold, 0.5)],
+            *4 * [(self.stop_in_body, 0.2)],
+            *2 * [(self.hostile_tool, 0.2)],
+            *2 * [(self.probes, 0.1)],
+            (self.signals, 0.5),
         ]
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as nursery:
@@ -242,6 +321,10 @@ class Soak:
                 await trio.sleep(2)
                 await self.fresh_call()
         return fds_of(self.program)
+
+    def delay(self, share: float) -> float:
+        """How long so large a share of the good calls took at the most, in milliseconds."""
+        return 1000 * sorted(self.times)[int(share * (len(self.times) - 1))]
 
     def around(self, share: float) -> float:
         """The memory at that share of the time, in MiB: the median of a tenth of the samples."""
@@ -275,6 +358,10 @@ async def soak(program: Program, seconds: float) -> list[str]:
     rows += [
         ("all", f"{total} in {seconds:.0f} s, {total / seconds:.0f} per second"),
         ("good requests that failed", str(len(soak.failures))),
+        (
+            "a good call",
+            f"p50 {soak.delay(0.5):.0f}, p99 {soak.delay(0.99):.0f}, max {soak.delay(1):.0f} ms",
+        ),
         ("RSS at start", f"{soak.rss[0][1] / 1024:.0f} MiB"),
         ("RSS warm / middle / end", f"{warm:.0f} / {middle:.0f} / {end:.0f} MiB (peak {peak:.0f})"),
         ("fds start / loaded / end", f"{fds} / {fds_loaded} / {fds_after}"),
@@ -299,7 +386,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=180)
     seconds = parser.parse_args().seconds
     with tempfile.TemporaryDirectory() as folder:
-        with running(Path(folder), MCP_APP="probe_server:mcp") as program:
+        with running(Path(folder), MCP_APP="soak_server:mcp") as program:
             program.wait_for()
             faults = trio.run(partial(soak, program, seconds))
             if program.process.poll() is None and (status := program.stop()):
