@@ -60,7 +60,7 @@ from gatehouse.settings import OFF
 from gatehouse.transports import FloodError, Transports
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
@@ -92,7 +92,8 @@ class Gate:
     do. `calls` carries the requests to an upstream in this process; without it they go over the network.
     For an upstream that this program hosts, `started` is set when it is up, and `secret` is what it wants
     to see over the network, or it answers nobody. `name` is what the landing page calls the upstream; it
-    may be set later, and so may `observers`, which get a record of each request, and `metrics`.
+    may be set later, and so may `observers`, which get a record of each request, `metrics`, and `stalls`: what
+    `/ready` tells of the times at which the event loop stood still.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Gate:
         self.name = name
         self.observers: list[Observer] = [records.write]
         self.metrics: Metrics | None = None
+        self.stalls: Callable[[], Mapping[str, float]] = dict
         self.transports: Transports | Calls = calls or Transports(
             settings.upstream_host,
             settings.upstream_port,
@@ -207,6 +209,7 @@ class Gate:
             open_streams=lambda: self.open_streams,
             connections=lambda: len(config.connections),
             ends=config.ends,
+            stalls=self.stalls,
             redact=redact,
         )
         self.observers.append(self.metrics)
@@ -270,7 +273,7 @@ class Gate:
             return replies.ALIVE
         ready = not self._draining and await self.transports.upstream_accepts()
         if route is Route.READY:
-            return replies.READY if ready else replies.NOT_READY
+            return replies.ready(self.stalls()) if ready else replies.NOT_READY
         return landing_page(
             self.settings.public_endpoint,
             self.name,

@@ -6,15 +6,16 @@ imported and started behind it, or already runs elsewhere (`MCP_APP` empty).
 
 Who stops first: at SIGINT or SIGTERM the gate turns new requests away, and what is in flight may finish
 within GRACE_SECONDS. Only then the listeners close, and the MCP server is stopped, since it was still
-needed. A second signal ends everything at once. Exit status: 0 after a signal, 1 after two or if the MCP
-server died, 2 if the program could not start.
+needed; it has what is left of the grace. A second signal ends everything at once. Within a second after the
+grace, or after the server's death, the process is gone, whatever a tool still does (`gatehouse/ending.py`).
+Exit status: 0 after a signal, 1 after two or if the MCP server died, 2 if the program could not start.
+SIGHUP has the tokens file read anew, other signals end nothing (`gatehouse/signals.py`).
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 
 if not (3, 11) <= sys.version_info < (3, 14):
@@ -22,7 +23,7 @@ if not (3, 11) <= sys.version_info < (3, 14):
     print("This needs Python 3.11 to 3.13; python3.13 run.py, for example.", file=sys.stderr)  # noqa: T201
     sys.exit(2)
 
-from gatehouse import fresh_start
+from gatehouse import fresh_start, signals
 
 if __name__ == "__main__":
     fresh_start.open_missing()
@@ -37,10 +38,7 @@ if __name__ == "__main__":
                 file=sys.stderr,
             )
             sys.exit(2)
-    # Until Trio takes the signals over. As PID 1 the kernel would otherwise ignore them, and importing
-    # takes long enough for somebody to change their mind.
-    for _signal in fresh_start.SIGNALS:
-        signal.signal(_signal, lambda *_: os._exit(0))
+    signals.begin()  # before what takes long
     fresh_start.signals_may_come()
 
 import importlib
@@ -56,12 +54,14 @@ from gate import Gate
 from gatehouse import outputs
 from gatehouse.commands import parser, tokens_command
 from gatehouse.descriptors import connections_within
+from gatehouse.ending import LATE_SECONDS, SECOND_SECONDS, Ending
 from gatehouse.hosting import IMPORT_THREADS, HostedServer, HostedServerError, Port, leaf
 from gatehouse.inprocess import AsyncioCalls, TrioCalls
 from gatehouse.keyring import Keyring
-from gatehouse.last_use import keep_last_use
+from gatehouse.last_use import keep_last_use, write_last_use
 from gatehouse.limits import Limits
 from gatehouse.listeners import CannotListenError, bind, inherited
+from gatehouse.log_budget import LogBudget
 from gatehouse.loggers import logger_of
 from gatehouse.logs import Redactor, configure_logging
 from gatehouse.notice import startup_notice
@@ -71,8 +71,10 @@ from gatehouse.serving import GateConfig, serve
 from gatehouse.sessions import Sessions
 from gatehouse.settings import Settings, SettingsError, load_settings, make_token
 from gatehouse.shared_state import SharedState
+from gatehouse.signals import Signals
 from gatehouse.tokens import TokensError, digest_of, parse_tokens, read_text
 from gatehouse.tokens_watch import watch_tokens
+from gatehouse.watchdog import Watchdog
 
 if TYPE_CHECKING:
     import socket
@@ -82,8 +84,15 @@ if TYPE_CHECKING:
     from gatehouse.inprocess import Calls
     from gatehouse.tokens import Token
 
-CUT_SECONDS = 0.5
+CUT_SECONDS = 0.25
 """What is left of a connection after the grace gets so long to notice that it is over."""
+
+logger = logger_of("gate")
+
+STUCK = "what still runs (a tool, or the server's lifespan) does not end, so the program ends without it"
+
+KEEP_HANDLERS_SECONDS = 1.0
+"""How often it is looked whether other code has taken a signal away."""
 
 BACKLOG = 1024
 
@@ -97,8 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         if options.command == "tokens":
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signals.give_back()
             return tokens_command(options, settings.tokens_file, settings.state_db)
         return start(settings)
     except (SettingsError, TokensError) as error:
@@ -146,16 +154,26 @@ def start(settings: Settings) -> int:
         upstream=settings.mcp_app if hosted else gate.transports.authority,
     )
     config = hypercorn_config(settings, listeners)
+    program = Program(gate, config, keyring, tokens, sessions, state, hosted)
     if settings.metrics_token is not None:
         gate.measure(config, redact=Redactor(hidden))
-    program = Program(gate, config, keyring, tokens, sessions, state, hosted)
+    return run(program, notice)
+
+
+def run(program: Program, notice: str) -> int:
+    """Run the program to its end, whatever its threads do then; returns the exit status."""
+    program.ending.start()
+    status = 1
     try:
-        return trio.run(program.run, partial(outputs.say, notice))
+        status = trio.run(program.run, partial(outputs.say, notice))
     except BaseExceptionGroup as group:
         failed = leaf(group)
         if not isinstance(failed, HostedServerError):
             raise
-        return refuse(*failed.faults, status=1 if failed.started else 2)
+        status = refuse(*failed.faults, status=1 if failed.started else 2)
+    finally:  # Python waits for threads now, perhaps for ever
+        program.ending.leave(status)
+    return status
 
 
 class Program:
@@ -179,18 +197,26 @@ class Program:
         self.state = state
         self.hosted = hosted
         self.stopping = trio.Event()
+        self.stop_by = 0.0
+        self.signals = Signals()
+        self.ending = Ending(self.signals, self.keep_last_use_once, outputs.flush)
+        self.watchdog = Watchdog()
+        gate.stalls = self.watchdog.facts
 
     async def run(self, announce: Callable[[], None]) -> int:
         """Serve until a signal comes, or the hosted server dies (HostedServerError); the exit status."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(watch_signals, self.stopping, nursery.cancel_scope)
-            self.keep_tokens(nursery)
+            self.reading, reloaded = trio.open_memory_channel[None](1)
+            self.heed_signals(nursery.cancel_scope)
+            nursery.start_soon(self.keep_handlers)
+            nursery.start_soon(self.watchdog.run)
+            self.keep_tokens(nursery, reloaded)
             if self.state is not None:
                 nursery.start_soon(
                     self.state.read, "start"
                 )  # one that cannot be reached says so now
             if self.hosted is not None:
-                nursery.start_soon(self.hosted.run, partial(setattr, self.gate, "name"))
+                nursery.start_soon(self.host, self.hosted)
             nursery.start_soon(self.settle)
             async with trio.open_nursery() as gate_nursery:
                 await gate_nursery.start(
@@ -198,10 +224,87 @@ class Program:
                 )
                 announce()
             if self.hosted is not None:
-                await self.hosted.stop()
+                await self.hosted.stop(self.stop_by - trio.current_time())
             nursery.cancel_scope.cancel()
             return 0
         return 1
+
+    async def host(self, hosted: HostedServer) -> None:
+        """Run the hosted server; if that fails, the end is near even if some of its tasks go on."""
+        try:
+            await hosted.run(self.imported)
+        except HostedServerError as error:
+            status = 1 if error.started else 2
+            self.ending.within(LATE_SECONDS, status, "; ".join(error.faults))
+            raise
+
+    def imported(self, name: str) -> None:
+        """The hosted server has been imported, and perhaps has taken signals."""
+        self.gate.name = name
+        self.signals.keep_handlers()
+
+    def heed_signals(self, everything: trio.CancelScope) -> None:
+        """Let signals do from now on what they are for."""
+        token = trio.lowlevel.current_trio_token()
+        stops = 0
+
+        def tell(function: Callable[[], object]) -> None:
+            with suppress(trio.RunFinishedError):  # then the end is under way
+                token.run_sync_soon(function)
+
+        def heard(signum: int) -> None:
+            """In the thread that waits for signals, and for the end."""
+            nonlocal stops
+            name = signals.name_of(signum)
+            if signum in signals.STOPPING:
+                stops += 1
+                if stops == 1:
+                    self.ending.within(self.grace + LATE_SECONDS, 0, STUCK)
+                    tell(self.stop)
+                else:
+                    self.ending.within(SECOND_SECONDS, 1)
+                    tell(everything.cancel)
+            elif signum in signals.RELOADING:
+                logger.info("%s: reading the tokens file anew, if there is one", name)
+                tell(self.reload)
+            else:  # perhaps a tool's own; its handler is to be called now, not when the loop wakes up
+                if signum in signals.IDLE and signals.is_idle(signum):
+                    idle.warning(name, "%s: ends nothing, and reopens nothing", name, lines=1)
+                tell(int)
+
+        idle = LogBudget(logger)
+        self.ending.heard = heard
+        self.signals.keep_handlers()
+
+    @property
+    def grace(self) -> float:
+        """What is left to requests and to the hosted server. One that is not up yet has nothing to finish."""
+        up = self.hosted is None or self.hosted.started.is_set()
+        return self.gate.settings.grace_seconds if up else 0
+
+    def stop(self) -> None:
+        """Begin to end, in order."""
+        self.stop_by = trio.current_time() + self.grace
+        self.stopping.set()
+
+    def reload(self) -> None:
+        """Have the tokens file read now."""
+        with suppress(trio.WouldBlock):
+            self.reading.send_nowait(None)
+
+    async def keep_handlers(self) -> None:
+        """See to it that signals stay ours, whatever a hosted server does; never returns."""
+        if self.hosted is not None:
+            await self.hosted.started.wait()
+        while True:
+            self.signals.keep_handlers()
+            await trio.sleep(KEEP_HANDLERS_SECONDS)
+
+    def keep_last_use_once(self) -> None:
+        """At a hard end, in a thread: what has been used since it was last written."""
+        path = self.gate.settings.state_db
+        if self.gate.settings.tokens_file is not None and path is not None:
+            write_last_use(path, dict(self.keyring.used))
 
     async def drained(self) -> None:
         await self.stopping.wait()
@@ -217,13 +320,13 @@ class Program:
             await IMPORT_THREADS.run(importlib.import_module, "throttled")
         settle_memory()
 
-    def keep_tokens(self, nursery: trio.Nursery) -> None:
+    def keep_tokens(self, nursery: trio.Nursery, asked: trio.MemoryReceiveChannel[None]) -> None:
         """Follow the tokens file, if there is one, and keep when its values were used."""
         settings = self.gate.settings
         if settings.tokens_file is not None:
             parse = partial(parse_named, settings, settings.tokens_file)
             nursery.start_soon(
-                watch_tokens, settings.tokens_file, self.tokens, self.replace_tokens, parse
+                watch_tokens, settings.tokens_file, self.tokens, self.replace_tokens, parse, asked
             )
             if settings.state_db is not None:
                 nursery.start_soon(keep_last_use, settings.state_db, self.keyring)
@@ -264,20 +367,6 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
-
-
-async def watch_signals(
-    stopping: trio.Event,
-    everything: trio.CancelScope,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """The first signal asks politely, the second one does not."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        await anext(signals)
-        stopping.set()
-        await anext(signals)
-        everything.cancel()
 
 
 def calls_for(settings: Settings) -> Calls | None:

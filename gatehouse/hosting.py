@@ -45,8 +45,14 @@ KEEP_ALIVE_SECONDS = 20
 REPORT_SECONDS = 30
 """What listing the server's tools may take, for the report of names that are none."""
 
-STOP_SECONDS = 1
-"""What the server may take to stop. By then the gate has drained, so it has nothing left to do."""
+STOP_SECONDS = 0.4
+"""What the server may take to stop, even if nothing is left of the grace. By then the gate has drained."""
+
+CUT_SECONDS = 0.1
+"""What requests at the server's own port may take then, before uvicorn cancels them."""
+
+NOT_HERE = "signal only works in main thread"
+"""So Python's ValueError begins where a signal handler is installed in another thread."""
 
 
 class HostedServerError(Exception):
@@ -93,7 +99,16 @@ class HostedServer:
         leave_trio_threads_unnamed()
         # In a thread, because the import takes seconds, and the gate answers meanwhile.
         context = contextvars.copy_context()
-        server = await IMPORT_THREADS.run(context.run, load_server, self.import_string)
+        try:
+            server = await IMPORT_THREADS.run(context.run, load_server, self.import_string)
+        except HostedServerError as error:
+            if not str(error.__cause__).startswith(NOT_HERE):
+                raise
+            # It installs a signal handler, which works in this thread only. So the gate has to wait.
+            logger.info(
+                "%s wants signals, so its import keeps the gate waiting", self.import_string
+            )
+            server = context.run(load_server, self.import_string)
         for variable, value in context.items():  # what its import has set, its requests find
             variable.set(value)
         on_import(server.name)
@@ -113,14 +128,21 @@ class HostedServer:
                 f"MCP_APP: the server {self.import_string} stopped by itself", started=True
             )
 
-    async def stop(self) -> None:
-        """Let the server end its own way; afterwards, `run` has returned or may be cancelled."""
+    async def stop(self, seconds: float) -> None:
+        """Let the server end its own way, for so long; afterwards, `run` has returned or may be cancelled."""
         self._told_to_stop = True
         self._containment.ending = True
         if self.started.is_set():
             self._door.stop()
-            with trio.move_on_after(2 * STOP_SECONDS):
+            with trio.move_on_after(max(seconds, STOP_SECONDS)) as patience:
                 await self._over.wait()
+            if patience.cancelled_caught:
+                logger.warning(
+                    "the server %s has not stopped in the %.1f s that it had: it is cut, whatever its "
+                    "lifespan or its tools still do",
+                    self.import_string,
+                    max(seconds, STOP_SECONDS),
+                )
 
     def _lock(self, server: FastMCP[Any]) -> None:
         """Put the lock into the server that keeps each name to what it may call."""
@@ -250,7 +272,7 @@ class Port:
                 log_config=None,
                 access_log=False,  # it would log the query; the gate has logged the request already
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=STOP_SECONDS,
+                timeout_graceful_shutdown=CUT_SECONDS,  # type: ignore[arg-type]  # for asyncio.wait_for
             )
         )
         try:

@@ -42,8 +42,9 @@ class Metrics:
     """An observer that counts, and the page with what it has counted.
 
     The callables say how many there are right now: of requests that are being answered, of event streams
-    among them, of connections. `ends` has counted what there is no record of. `redact` blanks secrets; a name in which it finds one is not told. It
-    knows the token values that the gate's tool makes, if nothing else is given.
+    among them, of connections. `ends` has counted what there is no record of, `stalls` tells of times at which the
+    event loop stood still. `redact` blanks secrets; a name in which it finds one is not told. It knows the token
+    values that the gate's tool makes, if nothing else is given.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Metrics:
         open_streams: Callable[[], int],
         connections: Callable[[], int],
         ends: Ends | None = None,
+        stalls: Callable[[], Mapping[str, float]] = dict,
         redact: Callable[[str], str] | None = None,
     ) -> None:
         from prometheus_client import CollectorRegistry, ProcessCollector
@@ -63,6 +65,7 @@ class Metrics:
             "connections": ("Connections that clients hold.", connections),
         }
         self._ends = ends or Ends()
+        self._stalls = stalls
         redact = redact or Redactor(())
         self._tokens = _Names(redact)
         self._tools = _Names(redact)
@@ -106,6 +109,8 @@ class Metrics:
 
         for name, (says, ask) in self._gauges.items():
             yield GaugeMetricFamily(PREFIX + name, says, ask())
+        stalls = self._stalls().get("count", 0)
+        yield _counter("loop_stalls", "Times at which a tool held everybody up.", (), {(): stalls})
         labels = ("token", "lane", "status", "outcome")
         yield _counter("requests", "Requests that are over.", labels, self._requests)
         says = "Requests that were refused or failed, by the reason."
@@ -165,7 +170,7 @@ def _by_reason(counts: Counter[str]) -> Counter[tuple[str, ...]]:
 
 
 def _counter(
-    name: str, says: str, labels: tuple[str, ...], counts: Mapping[tuple[str, ...], int]
+    name: str, says: str, labels: tuple[str, ...], counts: Mapping[tuple[str, ...], float]
 ) -> Metric:
     from prometheus_client.core import CounterMetricFamily
 

@@ -12,7 +12,10 @@ import time
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # The JSON-RPC codes that MCP leaves to implementations are -32000..-32019, of which -32000, -32001 and
 # -32002 are in use; -32020..-32022 would tell a client that a 2026-07-28 server speaks here.
@@ -319,5 +322,11 @@ METHOD_NOT_ALLOWED = json_reply(
     reason="method-not-allowed",
 )
 ALIVE = json_reply(200, {"status": "ok"})
-READY = json_reply(200, {"status": "ready"})
+
+
+def ready(stalls: Mapping[str, float]) -> Reply:
+    """The server behind the gate takes calls; `stalls` tells how often everybody had to wait for a tool."""
+    return json_reply(200, {"status": "ready", "stalls": stalls} if stalls else {"status": "ready"})
+
+
 NOT_READY = json_reply(503, {"status": "starting"}, (b"Retry-After", b"2"))

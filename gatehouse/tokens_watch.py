@@ -30,22 +30,25 @@ async def watch_tokens(
     tokens: tuple[Token, ...],
     replace: Callable[[tuple[Token, ...]], None],
     parse: Callable[[str], tuple[Token, ...]],
+    asked: trio.MemoryReceiveChannel[None],
 ) -> None:
     """Call `replace` with the tokens of the file whenever they are others than before; never returns.
 
     `tokens` are those that were read at the start, and `parse` makes tokens of a text. A file that is faulty,
     unreadable, gone or quite empty (as it is while some programs save it) changes nothing, and each of its
     faults is logged once. The file is read, not asked for its date: it is small,
-    and a date may stand still while an editor writes twice.
+    and a date may stand still while an editor writes twice. Whoever sends to `asked` says that it is whole
+    now: it is taken up at once, and its faults are told again.
     """
     before: str | TokensError | None = None
     judged = ""
     while True:
-        await trio.sleep(LOOK_SECONDS)
+        with trio.move_on_after(LOOK_SECONDS) as rest:
+            await asked.receive()
         # In a thread that may be left behind, because the disk may be one that hangs.
         now = await THREADS.run(text_or_fault, path)
         settled, before = str(now) == str(before), now
-        if not settled or str(now) == judged:
+        if rest.cancelled_caught and (not settled or str(now) == judged):
             continue
         judged = str(now)
         try:

@@ -1,0 +1,162 @@
+"""Signals: how the program hears of them, whatever its main thread does and whoever else wants them.
+
+Python runs a signal's handler on the main thread, between two steps of the interpreter: too late for a
+thread that is stuck in a library, and only if nobody has put another handler there. So each signal also goes
+another way, from the handler in C through a pipe (`signal.set_wakeup_fd`) to a thread that waits for it
+(`ending`). The handlers in Python only pass it on to those that other code has installed:
+`Signals.keep_handlers` puts ours in the place of theirs, and theirs behind ours.
+
+-   SIGTERM and SIGINT stop the program, SIGHUP has the tokens file read anew.
+-   Others that would end it, among them SIGUSR1 and SIGUSR2, end nothing, as long as nobody else wants them.
+-   SIGQUIT and the signals of a fault (SIGSEGV, SIGABRT, ...) do what they always do, SIGPIPE does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    Theirs = Callable[[int, FrameType | None], object]
+
+
+def named(*names: str) -> frozenset[int]:
+    """Those of the signals that this system has."""
+    return frozenset(int(getattr(signal, name)) for name in names if hasattr(signal, name))
+
+
+STOPPING = named("SIGINT", "SIGTERM")
+
+RELOADING = named("SIGHUP")
+
+IGNORED = named("SIGPIPE", "SIGXFSZ")
+"""A write that fails says so itself. Python starts with these ignored; some programs undo that."""
+
+_LEFT_ALONE = named(
+    *("SIGKILL", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGCONT"),  # the terminal's business
+    *("SIGCHLD", "SIGURG", "SIGWINCH", "SIGINFO"),  # end nothing as they are
+    *("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "SIGEMT"),  # faults
+    *("SIGQUIT", "SIGXCPU"),  # asked for in so many words
+)
+
+IDLE = frozenset(map(int, signal.valid_signals())) - STOPPING - RELOADING - IGNORED - _LEFT_ALONE
+"""Nothing is to come of these, but without a handler they would end the program."""
+
+
+def begin() -> None:
+    """Handle signals until `Signals` does: a program that still starts ends at once, and by no mistake.
+
+    As PID 1 the kernel would otherwise ignore them, and importing takes long enough for somebody to change
+    their mind.
+    """
+    for signum in STOPPING:
+        signal.signal(signum, end_at_once)
+    for signum in RELOADING | IDLE:
+        if signal.getsignal(signum) is signal.SIG_DFL:
+            with suppress(OSError, ValueError):  # one that the C library keeps for itself
+                signal.signal(signum, do_nothing)
+
+
+def give_back() -> None:
+    """Let signals do what they do to any program: for the commands."""
+    for signum in STOPPING | RELOADING | IDLE:
+        if signal.getsignal(signum) in {end_at_once, do_nothing}:
+            signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def end_at_once(_: int, __: FrameType | None) -> None:
+    os._exit(0)
+
+
+def do_nothing(_: int, __: FrameType | None) -> None: ...
+
+
+class Handler:
+    """What stands as the handler of a signal. `theirs` was there before, and is called.
+
+    Made anew each time, so that code which puts back what it found takes its own handler away with that.
+    """
+
+    def __init__(self, signals: Signals, theirs: Theirs | None) -> None:
+        self._signals = signals
+        self._theirs = theirs
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else wants the signal."""
+        return self._theirs is None
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        self._signals.keep_pipe(signum)
+        if self._theirs is not None:
+            with suppress(BaseException):  # SystemExit more often than not, but we end in order
+                self._theirs(signum, frame)
+
+
+class Signals:
+    """The pipe that signals come through; `keep_handlers` is for the main thread, while Trio runs."""
+
+    def __init__(self) -> None:
+        self.read_end, self._write_end = os.pipe()
+        for end in (self.read_end, self._write_end):
+            os.set_blocking(end, False)
+
+    def next(self) -> bytes:
+        """Those that have come, a byte each; empty if there is none."""
+        with suppress(BlockingIOError):
+            return os.read(self.read_end, 64)
+        return b""
+
+    def keep_handlers(self) -> None:
+        """See to it that ours are the handlers, and the pipe is where signals go. Cheap.
+
+        Those that stop the program are set even where they seem to stand: Python does not know of a
+        handler that a library has set in C.
+        """
+        self.keep_pipe()
+        for signum in STOPPING | RELOADING:
+            found = signal.getsignal(signum)
+            if not isinstance(found, Handler):
+                found = Handler(self, theirs(found))
+            signal.signal(signum, found)
+        for signum in IDLE:
+            if signal.getsignal(signum) in {signal.SIG_DFL, do_nothing}:
+                with suppress(OSError, ValueError):
+                    signal.signal(signum, Handler(self, None))
+        for signum in IGNORED:
+            if signal.getsignal(signum) is signal.SIG_DFL:
+                signal.signal(signum, signal.SIG_IGN)
+
+    def keep_pipe(self, signum: int = 0) -> None:
+        """See to it that the pipe is where signals go; if it was not when `signum` came, put it in there."""
+        before = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        if signum and before != self._write_end:
+            with suppress(BlockingIOError):
+                os.write(self._write_end, bytes([signum]))
+
+
+def theirs(found: object) -> Theirs | None:
+    """The handler that other code has installed, or None if it is nobody's."""
+    if not callable(found) or found in {end_at_once, do_nothing, signal.default_int_handler}:
+        return None  # SIG_DFL and SIG_IGN are no functions
+    return found
+
+
+def is_idle(signum: int) -> bool:
+    """Whether a signal has no handler but ours."""
+    found = signal.getsignal(signum)
+    return isinstance(found, Handler) and found.alone
+
+
+def name_of(signum: int) -> str:
+    """A signal's name for people."""
+    try:
+        return signal.Signals(signum).name
+    except ValueError:
+        return f"signal {signum}"
