@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from probe_server import mcp
+from tests.probe_server import mcp
 
 
 class Panic(BaseException):
