@@ -266,11 +266,22 @@ def configure_logging(
         put = outputs.take_over(partial(_report, formatter))
     # Two of them: what is done to the one that everybody finds, the gate's own lines do not notice.
     loggers.root.handlers = [Handler(formatter, put)]
-    logging.basicConfig(level=logging.INFO, handlers=[Handler(formatter, put)], force=True)
+    libraries = Handler(formatter, put)
+    libraries.addFilter(is_no_client_that_left)
+    logging.basicConfig(level=logging.INFO, handlers=[libraries], force=True)
     logging.captureWarnings(capture=True)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     loggers.logger_of("hypercorn").setLevel(logging.WARNING)  # the gate's own, and as talkative
+
+
+def is_no_client_that_left(entry: logging.LogRecord) -> bool:
+    """Whether a library has something else to say than that a client left in the middle of its body.
+
+    The MCP SDK logs a traceback for each. The gate's own line tells of it, and no client may fill the log.
+    """
+    kind = entry.exc_info[0] if entry.exc_info else None
+    return kind is None or kind.__name__ != "ClientDisconnect"
 
 
 def _report(formatter: RedactingFormatter, what: str) -> str:

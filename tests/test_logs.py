@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect
 
 from gatehouse import loggers, records
 from gatehouse.loggers import logger_of
@@ -26,6 +27,7 @@ from gatehouse.logs import (
     RedactingFormatter,
     Redactor,
     configure_logging,
+    is_no_client_that_left,
     without_text,
 )
 from tests.program import TOKEN
@@ -325,3 +327,12 @@ def test_an_error_without_its_text_still_says_what_and_where() -> None:
     assert TOKEN not in described
     assert "int(" in described
     assert sys._getframe().f_code.co_name in described  # noqa: SLF001
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_traceback() -> None:
+    entries = []
+    for error in (ClientDisconnect(), ValueError()):
+        entry = logging.LogRecord("mcp.server", logging.ERROR, "", 0, "Error handling", (), None)
+        entry.exc_info = (type(error), error, None)
+        entries.append(entry)
+    assert [is_no_client_that_left(entry) for entry in entries] == [False, True]
