@@ -212,9 +212,7 @@ class Program:
             nursery.start_soon(self.watchdog.run)
             self.keep_tokens(nursery, reloaded)
             if self.state is not None:
-                nursery.start_soon(
-                    self.state.read, "start"
-                )  # one that cannot be reached says so now
+                nursery.start_soon(self.state.keep)
             if self.hosted is not None:
                 nursery.start_soon(self.host, self.hosted)
             nursery.start_soon(self.settle)

@@ -2,13 +2,13 @@
 
 Who is this:        credentials, keyring, tokens, tokens_watch, last_use
 May they:           framing, origins, routes, permits, limits, rates, sessions, policy, mcp_headers, grants,
-                    client_address, shared_state, bodies, places
+                    client_address, shared_state, owed, bodies, places
 What is recorded:   records, metrics, ends, logs, loggers, line_writer, outputs, log_budget
 What we answer:     replies, landing, notice
 Client's side:      serving, descriptors, connection, incoming, listeners, exchange, events, headers
 Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, contained,
                     worker_threads, caller, tool_lock
-Either side:        turns, own_threads
+Either side:        turns, own_threads, fair_threads
 Its own life:       signals, ending, watchdog
 The command line:   commands, token_file, toml_places, tokens_list, durations; settings, fresh_start
 """

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gatehouse.client_address import address_group
+from gatehouse.fair_threads import BusyError
 from gatehouse.rates import counts_in_memory
-from gatehouse.shared_state import UNAVAILABLE
+from gatehouse.shared_state import BUSY, UNAVAILABLE
 
 if TYPE_CHECKING:
     from gatehouse.rates import Rate
@@ -34,12 +35,18 @@ class Limits:
         self._local = counts_in_memory(MOST_KEYS)
         self._shared = shared
 
-    async def retry_after(self, key: str, rate: Rate) -> float | None:
-        """Take one request of the key's budget: None lets it in, else the seconds to wait (above 0)."""
+    async def retry_after(self, key: str, rate: Rate, name: str = "") -> float | None:
+        """Take one request of the key's budget: None lets it in, else the seconds to wait (above 0).
+
+        Raises BusyError if the name (the key's own, if it is not given) has too many questions under way:
+        that is in the client's hand, so it lets nobody in.
+        """
         wait = self._local.take(key, rate)
         if wait is not None or self._shared is None:
             return wait
-        answer = await self._shared.take(key, rate)
+        answer = await self._shared.take(name or key, key, rate)
+        if answer is BUSY:
+            raise BusyError
         return None if answer is UNAVAILABLE else answer
 
 

@@ -10,11 +10,13 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from gatehouse import replies
+from gatehouse.fair_threads import BusyError
 from gatehouse.headers import values_of
 from gatehouse.policy import policy_refusal
 from gatehouse.rates import parse_rate
 from gatehouse.routes import is_endpoint
 from gatehouse.settings import OFF
+from gatehouse.shared_state import BUSY, UNAVAILABLE
 from gatehouse.tokens import RESERVED
 
 if TYPE_CHECKING:
@@ -56,13 +58,16 @@ class Permits:
         self, principal: Principal, raw_path: bytes, headers: Headers
     ) -> Reply | None:
         """The reply to a request that may not be, or None for one that may."""
-        if reply := await self._too_often(principal):
-            return reply
+        try:
+            if reply := await self._too_often(principal):
+                return reply
+        except BusyError:
+            return replies.TOO_MANY_QUESTIONS
         sessions = values_of(headers, SESSION)
         if len(sessions) > 1:  # one would be judged, and perhaps another one served
             return replies.malformed(400)
-        if sessions and not await self._owns(principal, sessions[0]):
-            return replies.SESSION_NOT_FOUND
+        if sessions and (reply := await self._not_own(principal, sessions[0])):
+            return reply
         if principal.grants.restricted and not is_endpoint(raw_path):
             return BELOW_ENDPOINT
         return policy_refusal(headers, principal.grants, name=principal.name, hosted=self._hosted)
@@ -74,7 +79,10 @@ class Permits:
             rate = self._query_rate if shared else self._named_query_rate
             rates[f"{principal.name} by query"] = rate
         for key, rate in rates.items():
-            if rate and (seconds := await self._limits.retry_after(key, rate)) is not None:
+            if not rate:
+                continue
+            seconds = await self._limits.retry_after(key, rate, principal.name)
+            if seconds is not None:
                 return replies.too_many_requests(
                     seconds,
                     f"Too many requests with the token '{principal.name}': it may make {rate}"
@@ -83,8 +91,15 @@ class Permits:
                 )
         return None
 
-    async def _owns(self, principal: Principal, session: bytes) -> bool:
-        return self._sessions is None or await self._sessions.owner(session) == principal.name
+    async def _not_own(self, principal: Principal, session: bytes) -> Reply | None:
+        if self._sessions is None:
+            return None
+        owner = await self._sessions.owner(session, principal.name)
+        if owner == principal.name:
+            return None
+        if owner is UNAVAILABLE:
+            return replies.SESSIONS_UNKNOWN
+        return replies.TOO_MANY_QUESTIONS if owner is BUSY else replies.SESSION_NOT_FOUND
 
     def session_in_use(self, headers: Headers) -> AbstractContextManager[None]:
         """Around an exchange: its session, if it has one, does not count as idle."""
@@ -107,7 +122,7 @@ class Permits:
         opened = values_of(answered, SESSION)
         if sessions:
             if status == 404 or (method == "DELETE" and status < 300):
-                await self._sessions.ended(sessions[0])
+                await self._sessions.ended(sessions[0], principal.name)
         elif opened and status < 300:
             return await self._sessions.opened(opened[0], principal.name)
         return True

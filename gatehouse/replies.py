@@ -292,6 +292,24 @@ SESSION_NOT_FOUND = rpc_error(
     404, INVALID_REQUEST, "Session not found. Open a new one with initialize.", reason="session"
 )
 
+# No 404: a client would take it for the end of its session.
+SESSIONS_UNKNOWN = rpc_error(
+    503,
+    BUSY,
+    "Whether this session exists cannot be told now, since what several gates share does not answer. Keep the "
+    "session, and try again in a few seconds.",
+    (b"Retry-After", b"5"),
+    reason="sessions-unknown",
+)
+TOO_MANY_QUESTIONS = rpc_error(
+    503,
+    BUSY,
+    "More requests with this token came at a time than the gates can look up together. Send fewer at a time, or "
+    "try again in a few seconds.",
+    (b"Retry-After", b"2"),
+    reason="token-questions",
+)
+
 NOT_FROM_GATE = rpc_error(
     403,
     UNAUTHORIZED,

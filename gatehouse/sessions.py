@@ -5,7 +5,8 @@ it with a token of his own. What is not in it is answered as unknown, so losing 
 new session, and never opens one to another.
 
 With shared state, several gates have one ledger. Each goes by its own entries first, and asks the others'
-only for a session that it does not know. There, a session rests from the last request that it was told
+only for a session that it does not know; while these cannot be asked, nobody can tell whether there is such
+a session, and that is the answer. There, a session rests from the last request that it was told
 of, so one that has but a single exchange open for longer than that is known only to its own gate.
 """
 
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gatehouse.shared_state import UNAVAILABLE
+from gatehouse.owed import Write
+from gatehouse.shared_state import NoAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -89,14 +91,19 @@ class Sessions:
         self._entries: dict[bytes, Entry] = {}
         self._names: dict[str, Owned] = {}
         self._sweep_at = -math.inf
+        if shared is not None:
+            shared.known = self._told
 
     @property
     def known(self) -> int:
         """The number of sessions that are known here."""
         return len(self._entries)
 
-    async def owner(self, session: bytes) -> str | None:
-        """The name of the token that opened the session; None if that is not known.
+    async def owner(self, session: bytes, asker: str = "") -> str | NoAnswer | None:
+        """The name of the token that opened the session; None if nobody did, or it is over.
+
+        NoAnswer if that cannot be told now, because another gate may have opened it. `asker` is the name
+        whose question that is.
 
         Asking does not keep a session alive here, or a stranger could; `use` does.
         """
@@ -104,9 +111,9 @@ class Sessions:
         if self._shared is None or not storable(session):
             return entry.name if entry else None
         if entry is None:
-            name = await self._shared.read(shared_key(session))
-            if name is None or name is UNAVAILABLE:
-                return None
+            name = await self._shared.read(asker, shared_key(session))
+            if name is None or isinstance(name, NoAnswer):
+                return name
             return name if await self._keep(session, Entry(name)) else None
         if trio.current_time() >= entry.share_at and not await self._share(
             self._shared, session, entry
@@ -131,11 +138,11 @@ class Sessions:
             return False
         return await self._keep(session, entry)
 
-    async def ended(self, session: bytes) -> None:
+    async def ended(self, session: bytes, name: str = "") -> None:
         """The session is over: a DELETE succeeded, or the upstream does not know it."""
         self._drop(session)
         if self._shared and storable(session):
-            await self._shared.delete(shared_key(session))
+            await self._shared.delete(name, shared_key(session))
 
     @contextmanager
     def use(self, session: bytes) -> Iterator[None]:
@@ -167,13 +174,18 @@ class Sessions:
             return None
         return entry
 
+    def _told(self) -> Iterator[Write]:
+        """What the shared state should know from here."""
+        for session, entry in list(self._entries.items()):
+            yield Write(shared_key(session), entry.name, self._idle_seconds)
+
     def _too_old(self) -> float:
         return trio.current_time() - self._idle_seconds
 
     async def _share(self, shared: SharedState, session: bytes, entry: Entry) -> bool:
         """Tell the others of the session, for a while to come; False if it is another name's there."""
-        name = await shared.claim(shared_key(session), entry.name, self._idle_seconds)
-        if name is UNAVAILABLE:
+        name = await shared.claim(entry.name, shared_key(session), entry.name, self._idle_seconds)
+        if isinstance(name, NoAnswer):
             return True  # the next request tries again
         entry.share_at = trio.current_time() + self._idle_seconds * SHARE_AGAIN
         return name == entry.name
@@ -189,7 +201,7 @@ class Sessions:
         self._entries[session] = entry
         self._names.setdefault(entry.name, Owned()).idle[session] = entry
         if self._shared and lost is not None:
-            await self._shared.delete(shared_key(lost))
+            await self._shared.delete(entry.name, shared_key(lost))
         return True
 
     def _make_room(self, name: str) -> bytes | None:

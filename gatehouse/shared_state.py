@@ -4,25 +4,37 @@ Nobody waits for it long, and nothing depends on it. If it is dead, hangs or ans
 warning says so, and each gate goes by what it knows itself; every few seconds, one call finds out
 whether it is back. No method here raises because of it: the answer then is UNAVAILABLE.
 
+Each question is somebody's, by the name of a token. A name that asks more than it may have under way gets
+BUSY, which says nothing of the server.
+
+A write that it misses is owed, and made up for once it is back. A server that has lost its keys is told
+again what this gate knows: a mark among them shows it. Until all gates have had the time for either, a key
+that it does not have is one of which nobody can tell.
+
 redis-py has a client for asyncio and none for Trio, so its plain one is called, in threads.
 """
 
 from __future__ import annotations
 
+import math
 import re
+import secrets
 import threading
 import time
 from enum import Enum
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 import trio
 
+from gatehouse.fair_threads import BusyError, FairThreads
 from gatehouse.loggers import logger_of
+from gatehouse.owed import MAX_BATCH, Owed, Write
 from gatehouse.rates import LEAST_SECONDS, PREFIX, Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from redis import Redis
     from throttled import BaseStore
@@ -38,13 +50,21 @@ SOCKET_SECONDS = 0.25
 """How long to wait for one answer of the server, or for a connection to it."""
 
 CALL_SECONDS = 0.5
-"""How long a caller waits for everything: a name looked up, a connection, several answers."""
+"""How long a call may take with everything, from its thread's start on: a name looked up, a connection, several
+answers."""
 
 RETRY_SECONDS = 5.0
 """How long after a failure it is tried again."""
 
-THREADS = 8
-"""How many calls are made at a time. More would only take turns in the interpreter."""
+LOOKS = 5
+"""So many times in RETRY_SECONDS it is looked whether it is time to try again."""
+
+SETTLING_RETRIES = 2
+"""For so many times RETRY_SECONDS after it is back, or has lost its keys, other gates may still have to tell it
+what it lacks. Each of them has noticed after one, and a LOOKS-th part of one."""
+
+MARK = "mark"
+"""The key whose value tells one life of the server's keys from the next."""
 
 # Nothing that two programs could read in two ways, and no query but these: any other could set whatever
 # redis-py can be set to, our timeouts included.
@@ -71,14 +91,18 @@ return ARGV[1]
 """
 
 
-class Unavailable(Enum):
-    """The type of UNAVAILABLE."""
+class NoAnswer(Enum):
+    """Why a question has no answer."""
 
     UNAVAILABLE = "unavailable"
+    BUSY = "busy"
 
 
-UNAVAILABLE: Final[Literal[Unavailable.UNAVAILABLE]] = Unavailable.UNAVAILABLE
-"""The answer if there is none."""
+UNAVAILABLE: Final[Literal[NoAnswer.UNAVAILABLE]] = NoAnswer.UNAVAILABLE
+"""The server did not answer, or cannot know yet."""
+
+BUSY: Final[Literal[NoAnswer.BUSY]] = NoAnswer.BUSY
+"""The server was not asked: too many questions of the same name are there already."""
 
 
 class SharedState:
@@ -101,57 +125,156 @@ class SharedState:
         )
         self._claim = self._client.register_script(_CLAIM)
         self._counts = Counts(partial(_open_store, self._client))
-        self._threads = trio.CapacityLimiter(THREADS)
+        self._threads = FairThreads()
+        self._retry_seconds = retry_seconds
         self._breaker = Breaker(self.address, retry_seconds)
+        self._owed = Owed()
+        self._mark = ""
+        self._lost = False
+        self.known: Callable[[], Iterable[Write]] = tuple
+        """What to tell a server that has lost its keys."""
 
-    async def take(self, key: str, rate: Rate) -> float | Unavailable | None:
+    async def take(self, name: str, key: str, rate: Rate) -> float | NoAnswer | None:
         """Take one request of the budget that the key has with all gates: as `Counts.take`."""
-        wait = await self._ask(partial(self._counts.take, key, rate))
-        if wait is UNAVAILABLE or wait is None:
+        wait = await self._ask(name, partial(self._counts.take, key, rate))
+        if wait is None or isinstance(wait, NoAnswer):
             return wait
         # No wait is longer than the interval, but for rounding. Were the server's clock set back, or the
         # value not ours, it would be, and perhaps for ever.
         return wait if wait <= rate.interval + LEAST_SECONDS else UNAVAILABLE
 
-    async def claim(self, key: str, value: str, seconds: float) -> str | Unavailable:
+    async def claim(self, name: str, key: str, value: str, seconds: float) -> str | NoAnswer:
         """Store the value for so many seconds from now unless the key has another; what it has then."""
-        ttl = max(1, round(seconds))
-        return await self._ask(lambda: _text(self._claim([_full(key)], [value, ttl])))
+        write = Write(key, value, seconds)
+        return await self._write(name, write, lambda: _text(self._put(write, self._client)))
 
-    async def read(self, key: str) -> str | Unavailable | None:
+    async def read(self, name: str, key: str) -> str | NoAnswer | None:
         """The value of the key; None if it has none."""
+        if self._owed.deleted(key):
+            return None
 
-        def question() -> str | None:
-            value = self._client.get(_full(key))
-            return None if value is None else _text(value)
+        def question() -> tuple[str | None, str]:
+            with self._client.pipeline(transaction=False) as pipeline:
+                pipeline.get(_full(key))
+                pipeline.get(_full(MARK))
+                value, mark = pipeline.execute()
+            return None if value is None else _text(value), "" if mark is None else _text(mark)
 
-        return await self._ask(question)
+        answer = await self._ask(name, question)
+        if isinstance(answer, NoAnswer):
+            return answer
+        value, mark = answer
+        if value is not None:
+            return value
+        self._judge(mark)
+        return UNAVAILABLE if self._breaker.settling else None
 
-    async def delete(self, key: str) -> None:
-        """Forget the key, if there is somebody to do it; else it is forgotten in its time."""
-        await self._ask(lambda: self._client.delete(_full(key)))
+    async def delete(self, name: str, key: str) -> None:
+        """Forget the key: here at once, there as soon as can be."""
+        write = Write(key)
+        await self._write(name, write, lambda: self._put(write, self._client))
+
+    async def keep(self) -> None:
+        """Say now whether the server can be reached, and for ever keep it up to date."""
+        while True:
+            await self.catch_up()
+            parts = LOOKS if self._breaker.away or self._lost or self._owed.next() else 1
+            await trio.sleep(self._retry_seconds / parts)
+
+    async def catch_up(self) -> None:
+        """Make up for what the server has missed or lost, if it is there."""
+        mark = await self._ask("", self._read_mark)
+        if isinstance(mark, NoAnswer):
+            return
+        self._judge(mark)
+        if self._lost and not await self._tell_again():
+            return
+        while owed := self._owed.next():
+            name, writes = owed
+            made = await self._ask("", partial(self._make_up, writes))
+            if isinstance(made, NoAnswer):
+                return
+            self._owed.made_up(name, made)
+            if len(made) < len(writes):
+                return  # it answers, but does not take all
 
     def close(self) -> None:
         """Close the connections. A later question opens a new one."""
         self._client.close()
 
-    async def _ask(self, question: Callable[[], T]) -> T | Unavailable:
-        """Have a thread put a question, and wait for the answer, CALL_SECONDS at most.
+    def _judge(self, mark: str) -> None:
+        """Find out from the mark whether these are still the keys that there were."""
+        if self._mark and mark != self._mark:
+            if not self._breaker.settling:
+                logger.warning(
+                    "shared state at %s has lost its keys: each gate tells it again what it knows",
+                    self.address,
+                )
+            self._lost = True
+            self._breaker.settle()
+        self._mark = mark
+
+    async def _tell_again(self) -> bool:
+        """Tell the server all that this gate knows; False if it was not there to the end."""
+        known = iter(self.known())
+        while writes := list(islice(known, MAX_BATCH)):
+            if isinstance(await self._ask("", partial(self._make_up, writes)), NoAnswer):
+                return False
+        self._lost = False
+        return True
+
+    async def _write(self, name: str, write: Write, question: Callable[[], T]) -> T | NoAnswer:
+        self._owed.begin(name, write)
+        answer: T | NoAnswer = UNAVAILABLE
+        try:
+            answer = await self._ask(name, question)
+        finally:  # also if the caller leaves
+            if isinstance(answer, NoAnswer):
+                self._owed.missed(name, write)
+        return answer
+
+    def _read_mark(self) -> str:
+        """In a thread: the mark. Whoever finds none makes one, once for all gates."""
+        key = _full(MARK)
+        if (mark := self._client.get(key)) is None:
+            self._client.set(key, secrets.token_hex(8), nx=True)
+            mark = self._client.get(key)
+        return _text(mark)
+
+    def _put(self, write: Write, client: Redis) -> Any:
+        key = _full(write.key)
+        if not write.value:
+            return client.delete(key)
+        ttl = max(1, math.ceil(write.seconds))
+        return self._claim([key], [write.value, ttl], client=client)
+
+    def _make_up(self, writes: list[Write]) -> list[Write]:
+        """In a thread: make the writes; those that the server took."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            for write in writes:
+                self._put(write, pipeline)
+            answers = pipeline.execute(raise_on_error=False)
+        answered = zip(writes, answers, strict=True)
+        return [write for write, answer in answered if not isinstance(answer, Exception)]
+
+    async def _ask(self, name: str, question: Callable[[], T]) -> T | NoAnswer:
+        """Have a thread put the name's question, and wait for the answer, CALL_SECONDS at most.
 
         A caller that is cancelled does not wait for the thread: that finishes by itself, and what it
-        has found out counts nevertheless.
+        has found out counts nevertheless. Time in line is not the server's.
         """
         ticket = self._breaker.admit()
         if ticket is None:
             return UNAVAILABLE
-        with trio.move_on_after(CALL_SECONDS):
-            return await trio.to_thread.run_sync(
-                self._try, question, ticket, abandon_on_cancel=True, limiter=self._threads
-            )
-        self._breaker.failed(ticket, f"no answer within {CALL_SECONDS:g} s")
-        return UNAVAILABLE
+        try:
+            return await self._threads.run(name, CALL_SECONDS, self._try, question, ticket)
+        except BusyError:
+            return UNAVAILABLE if self._breaker.away else BUSY
+        except trio.TooSlowError:
+            self._breaker.failed(ticket, f"no answer within {CALL_SECONDS:g} s")
+            return UNAVAILABLE
 
-    def _try(self, question: Callable[[], T], ticket: int) -> T | Unavailable:
+    def _try(self, question: Callable[[], T], ticket: int) -> T | NoAnswer:
         """In a thread: put the question, unless it has become pointless while this waited its turn."""
         if not self._breaker.valid(ticket):
             return UNAVAILABLE
@@ -177,6 +300,7 @@ class Breaker:
         self._lock = threading.Lock()
         self._failures = 0
         self._retry_at: float | None = None  # by time.monotonic(); None while the server answers
+        self._settled_at = -math.inf
 
     def admit(self) -> int | None:
         """A ticket for one call, or None. After a failure, one call has one each `retry_seconds`."""
@@ -187,6 +311,20 @@ class Breaker:
                     return None
                 self._retry_at = now + self._retry_seconds
             return self._failures
+
+    @property
+    def away(self) -> bool:
+        """Whether the last that is known of the server is a failure."""
+        return self._retry_at is not None
+
+    @property
+    def settling(self) -> bool:
+        """Whether other gates may still have to tell the server what it lacks."""
+        return time.monotonic() < self._settled_at
+
+    def settle(self) -> None:
+        """From now on, give them time for that."""
+        self._settled_at = time.monotonic() + SETTLING_RETRIES * self._retry_seconds
 
     def valid(self, ticket: int) -> bool:
         """Whether there has been no failure since the ticket was given out."""
@@ -213,6 +351,7 @@ class Breaker:
             news = self.valid(ticket) and self._retry_at is not None
             if news:
                 self._retry_at = None
+                self.settle()
         if news:
             logger.info("shared state at %s is back", self._address)
 

@@ -30,6 +30,7 @@ from tests.wire import Head, Peer, Upstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from gatehouse.shared_state import SharedState
     from gatehouse.tokens import Token
 
 BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
@@ -119,10 +120,12 @@ async def open_house(
     runtime: str = "",
     started: trio.Event | None = None,
     tokens: Sequence[Token] | None = None,
+    shared: SharedState | None = None,
     **settings: Any,
 ) -> AsyncIterator[House]:
     """A gate and its upstream, until the block ends. With `runtime`, the two are in one process; with
-    `tokens`, these are in force beside TOKEN, as if they stood in a tokens file.
+    `tokens`, these are in force beside TOKEN, as if they stood in a tokens file. `shared` is what it has in
+    common with other gates.
     """
     async with trio.open_nursery() as nursery:
         upstream = Upstream()
@@ -142,7 +145,7 @@ async def open_house(
             **{"allowed_hosts": "gate.example,127.0.0.1", **settings},
         )
         keyring = Keyring(tokens or (), shared=TOKEN, query_keys=given.allow_query_key)
-        permits = permits_for(given, Limits(), None if tokens is None else Sessions())
+        permits = permits_for(given, Limits(shared), None if tokens is None else Sessions(shared))
         gate = Gate(given, keyring, permits=permits, calls=calls, started=started)
         config = hypercorn_config(given, listeners)
         stop = trio.Event()

@@ -1,0 +1,120 @@
+"""Threads for questions to something that all names share: none of them takes it from the others.
+
+A name has few threads at a time and a line of its own, so its thousand questions wait for each other, and
+another's question waits for a few of them at the most. Time in line is nobody's failure: the clock for the
+answer starts with the thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, cast
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+MAX_THREADS = 8
+"""How many calls are made at a time. More would only take turns in the interpreter."""
+
+MAX_THREADS_PER_NAME = 2
+"""How many of them one name may hold: a thread that is left behind counts until it is done."""
+
+MAX_IN_LINE = 1000
+"""How many questions of a name may be there at a time; one more is turned away at once."""
+
+LINE_SECONDS = 2.0
+"""How long a question may wait for its thread."""
+
+
+class BusyError(Exception):
+    """The line of this name is too long, or goes on too slowly."""
+
+
+def _places() -> trio.CapacityLimiter:
+    return trio.CapacityLimiter(MAX_THREADS_PER_NAME)
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """The questions of one name. It is kept while there is one."""
+
+    places: trio.CapacityLimiter = field(default_factory=_places)
+    length: int = 0
+
+
+class FairThreads:
+    """At most MAX_THREADS at a time, and for one name MAX_THREADS_PER_NAME, first come, first served.
+
+    A caller that is cancelled leaves its thread behind, which goes on holding its place.
+    """
+
+    def __init__(self) -> None:
+        self.threads = trio.CapacityLimiter(MAX_THREADS)
+        self.lines: dict[str, _Line] = {}
+
+    async def run(self, name: str, seconds: float, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """The function's result, in a thread, if it takes no longer than that.
+
+        Raises BusyError if it cannot begin within LINE_SECONDS, trio.TooSlowError if it is not done then,
+        and whatever the function raises.
+        """
+        turn = _Turn(self, name)
+        try:
+            with trio.move_on_after(LINE_SECONDS) as patience:
+                await turn.wait()
+            if patience.cancelled_caught:
+                raise BusyError
+            with trio.fail_after(seconds):
+                return await trio.to_thread.run_sync(
+                    function,
+                    *args,
+                    abandon_on_cancel=True,
+                    limiter=cast("trio.CapacityLimiter", turn),
+                )
+        finally:
+            if not turn.handed_over:
+                turn.over()
+
+
+class _Turn:
+    """One question in line, and then with a thread; what Trio asks of a limiter, so the thread ends the turn.
+
+    Raises BusyError if the line is full.
+    """
+
+    def __init__(self, threads: FairThreads, name: str) -> None:
+        self._threads, self._name = threads, name
+        self._line = threads.lines.setdefault(name, _Line())
+        if self._line.length >= MAX_IN_LINE:
+            raise BusyError
+        self._line.length += 1
+        self._held: list[trio.CapacityLimiter] = []
+        self.handed_over = False
+        """Whether a thread has it, which ends it then."""
+
+    async def wait(self) -> None:
+        """Return when a thread may begin."""
+        for limiter in (self._line.places, self._threads.threads):
+            await limiter.acquire_on_behalf_of(self)
+            self._held.append(limiter)
+
+    def over(self) -> None:
+        """Let the next one have the thread."""
+        for limiter in self._held:
+            limiter.release_on_behalf_of(self)
+        self._line.length -= 1
+        if not self._line.length:
+            del self._threads.lines[self._name]
+
+    async def acquire_on_behalf_of(self, _: object) -> None:
+        """Trio's call before the thread begins."""
+        self.handed_over = True
+
+    def release_on_behalf_of(self, _: object) -> None:
+        """Trio's call once the thread is done, whoever still waits for it."""
+        self.over()

@@ -1,0 +1,77 @@
+"""Owed: writes that a store shared by several gates has missed while it did not answer."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_OWED_PER_NAME = 1000
+"""Of one name's writes so many are kept, the newest: as many as a name may have sessions."""
+
+MAX_DELETED = 4096
+"""So many keys that this gate has deleted are remembered, the last ones. A key takes 150 bytes."""
+
+MAX_BATCH = 100
+"""So many writes are made up for in one call, which takes some milliseconds."""
+
+
+class Write(NamedTuple):
+    """A claim of the key for that value and so many seconds; a deletion if there is no value."""
+
+    key: str
+    value: str = ""
+    seconds: float = 0.0
+
+
+class Owed:
+    """What is still to be written, by the names whose it is; and which keys are gone, whether written or not.
+
+    It may be lost: keys end by themselves in time, and who uses a session claims it again.
+    """
+
+    def __init__(self) -> None:
+        self._writes: dict[str, OrderedDict[str, Write]] = {}
+        self._deleted: OrderedDict[str, None] = OrderedDict()
+
+    def deleted(self, key: str) -> bool:
+        """Whether this gate has deleted the key, and has not claimed it since."""
+        return key in self._deleted
+
+    def begin(self, name: str, write: Write) -> None:
+        """The write is about to be made: from now on, it holds here, and an earlier one is settled."""
+        self._settle(name, write.key)
+        self._deleted.pop(write.key, None)
+        if not write.value:
+            self._deleted[write.key] = None
+            if len(self._deleted) > MAX_DELETED:
+                self._deleted.popitem(last=False)
+
+    def missed(self, name: str, write: Write) -> None:
+        """There was no answer to the name's write."""
+        writes = self._writes.setdefault(name, OrderedDict())
+        writes[write.key] = write
+        if len(writes) > MAX_OWED_PER_NAME:
+            writes.popitem(last=False)
+
+    def made_up(self, name: str, made: Iterable[Write]) -> None:
+        """The store has these writes of the name now."""
+        for write in made:
+            writes = self._writes.get(name)
+            if writes is not None and writes.get(write.key) is write:  # none came later
+                self._settle(name, write.key)
+
+    def _settle(self, name: str, key: str) -> None:
+        writes = self._writes.get(name)
+        if writes is not None:
+            writes.pop(key, None)
+            if not writes:
+                del self._writes[name]
+
+    def next(self) -> tuple[str, list[Write]] | None:
+        """A name and some of its writes, the oldest first; None if nothing is owed."""
+        for name, writes in self._writes.items():
+            return name, list(writes.values())[:MAX_BATCH]
+        return None
