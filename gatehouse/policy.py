@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from gatehouse import replies
 from gatehouse.mcp_headers import KINDS, UnclearCallError, printable, told_call
+from gatehouse.tasks import TASK_LIST, TASK_METHODS
 
 if TYPE_CHECKING:
     from gatehouse.grants import Grants, Kind
@@ -47,6 +48,9 @@ BODY_METHODS = frozenset(
     }
 )
 """What these name stands in the body alone."""
+
+LOCKED_METHODS = BODY_METHODS | TASK_METHODS | {TASK_LIST}
+"""What only the lock in the hosted server can judge: it knows whose a task is."""
 
 _DOES = {
     "prompts": "use the prompt",
@@ -87,7 +91,7 @@ def policy_refusal(headers: Headers, grants: Grants, *, name: str, hosted: bool)
     if call is None:
         return None if hosted else replies.forbidden(words_for_version(name), "mcp-version")
     method = call.method
-    if method in HARMLESS_METHODS or (hosted and (method in BODY_METHODS or not method)):
+    if method in HARMLESS_METHODS or (hosted and (method in LOCKED_METHODS or not method)):
         return None
     if kind := KINDS.get(method):
         if granted(grants, kind, call.name):

@@ -9,7 +9,10 @@ It has the last word, since it sees each message as the server does. `lock` puts
     client can talk a tool into calling is judged as if the client had called it. Calls that the program
     makes of its own accord, in no request's course, pass.
 
-A token without lists passes everywhere. What a tool of a mounted or proxied server calls within that server
+A background task belongs to whoever began it: a token with lists may follow its own, as long as it may use
+what the task is of, and nobody follows one that is known to be another's.
+
+But for that, a token without lists passes everywhere. What a tool of a mounted or proxied server calls within that server
 comes by at neither place: who is granted a tool that calls whatever it is told to is granted what it can
 call.
 """
@@ -36,6 +39,7 @@ from gatehouse.policy import (
     words_for_method,
 )
 from gatehouse.replies import FORBIDDEN
+from gatehouse.tasks import TASK_LIST, TASK_METHODS, Task, Tasks, task_id_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -49,6 +53,9 @@ if TYPE_CHECKING:
     GrantsOf = Callable[[str], Grants | None]
 
 logger = logger_of("gate.policy")
+
+INVALID_PARAMS = -32602
+"""JSON-RPC 2.0, section 5.1."""
 
 STRANGER = "Forbidden: this request does not tell which token it came with, or there is no such token any more."
 
@@ -83,7 +90,7 @@ class Caller(NamedTuple):
 
     def check(self, method: str, params: Mapping[str, Any]) -> None:
         """Raises MCPError if the token may not send this message."""
-        if not self.grants.restricted or method in HARMLESS_METHODS:
+        if not self.grants.restricted or method in HARMLESS_METHODS or method == TASK_LIST:
             return
         things = things_in(method, params)
         if things is None:
@@ -117,6 +124,7 @@ class ToolLock(Middleware):
 
     def __init__(self, grants_of: GrantsOf) -> None:
         self._grants_of = grants_of
+        self._tasks = Tasks()
 
     async def on_message_in(
         self,
@@ -128,12 +136,13 @@ class ToolLock(Middleware):
             # What comes by no request has been sent by a tool, which has one, if by anybody known.
             name = name_in(ctx.request.scope) if ctx.request is not None else current_name()
             caller = self._caller(name or "")
-            caller.check(ctx.method, ctx.params or {})
+            self._check(caller, ctx.method, ctx.params or {})
         except MCPError:
             if ctx.request_id is None:
                 return None
             raise
         result = caller.shown(ctx.method, await call_next(ctx))
+        result = self._note_tasks(caller, ctx.method, ctx.params or {}, result)
         if isinstance(result, dict) and result.get("cacheScope") == "public":
             # What is listed and read differs by token now, so none of it may be kept for others (SEP-2549).
             return {**result, "cacheScope": "private"}
@@ -148,8 +157,45 @@ class ToolLock(Middleware):
         if not caller.grants.restricted:
             return await call_next(context)
         method, message = context.method or "", context.message
+        if (
+            method in TASK_METHODS or method == TASK_LIST
+        ):  # judged in the other place: no tool sends one
+            return await call_next(context)
         caller.check(method, message if isinstance(message, Mapping) else fields_of(message))
         return caller.shown(method, await call_next(context))
+
+    def _check(self, caller: Caller, method: str, params: Mapping[str, Any]) -> None:
+        """Raises MCPError if the token may not send this message, be it about a task or not."""
+        if method not in TASK_METHODS:
+            caller.check(method, params)
+            return
+        task = self._tasks.get(params.get("taskId"))
+        strange = caller.grants.restricted if task is None else task.name != caller.name
+        if strange:  # as FastMCP says it of a task that there is not
+            logger.info("the token %s was refused %s of a task not its own", caller.name, method)
+            raise MCPError(INVALID_PARAMS, f"Task {printable(str(params.get('taskId')))} not found")
+        if task is not None and not granted(caller.grants, task.kind, task.thing):
+            raise MCPError(FORBIDDEN, words_for(caller.name, task.kind, task.thing))
+
+    def _note_tasks(
+        self, caller: Caller, method: str, params: Mapping[str, Any], result: Any
+    ) -> Any:
+        """Keep the ledger in step with an answer; the answer, without the tasks of others."""
+        if method in KINDS and (task_id := task_id_in(result)):
+            for kind, thing in things_in(method, params) or ():
+                self._tasks.begun(task_id, Task(caller.name, kind, thing))
+        elif method == TASK_LIST:
+            if not isinstance(result, dict):
+                result = result.model_dump(by_alias=True, mode="json", exclude_none=True)
+            shown = [task for task in result["tasks"] if self._may_see(caller, task)]
+            return {**result, "tasks": shown}
+        return result
+
+    def _may_see(self, caller: Caller, listed: Any) -> bool:
+        task = self._tasks.get(task_id_in(listed))
+        if task is None:
+            return not caller.grants.restricted
+        return task.name == caller.name and granted(caller.grants, task.kind, task.thing)
 
     def _caller(self, name: str) -> Caller:
         grants = self._grants_of(name) if name else None

@@ -79,7 +79,6 @@ def test_a_token_without_lists_may_send_anything(hosted: bool) -> None:
         ("tools/list", None, True),
         ("server/discover", None, True),
         ("notifications/cancelled", None, True),
-        ("tasks/get", "add_item", False),
         ("Tools/call", "add_item", False),
         ("tools/call ", "add_item", False),
     ],
@@ -92,6 +91,14 @@ def test_what_the_lists_do_not_name_is_a_403(
     if reply is not None:
         assert reply.status == 403
         assert "'cook'" in words(reply)
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/cancel", "tasks/update", "tasks/list"])
+def test_whose_a_task_is_only_the_lock_in_a_hosted_server_knows(method: str) -> None:
+    assert refusal(modern(method, "an id"), hosted=True) is None
+    reply = refusal(modern(method, "an id"), hosted=False)
+    assert reply is not None
+    assert reply.status == 403
 
 
 def test_a_refusal_names_the_tool_and_what_to_do() -> None:

@@ -131,11 +131,29 @@ def kitchen(done: list[str]) -> FastMCP[Any]:
     low = server._mcp_server  # noqa: SLF001
     low.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, answer)
     low.add_request_handler("resources/subscribe", SubscribeRequestParams, answer)
-    low.add_request_handler("tasks/get", RequestParams, answer)
+    for method in ("tasks/get", "tasks/cancel", "tasks/update", "tasks/result"):
+        low.add_request_handler(method, RequestParams, answer)
+    low.add_request_handler("tasks/list", RequestParams, partial(listing_tasks, done))
+    low.middleware.append(beginning_tasks)
     low.add_request_handler("kitchen/burn", RequestParams, answer)
     injected = [Tool.from_function(noting(done, name), name=name) for name in ("injected", "slip")]
     server.add_middleware(ToolInjectionMiddleware(injected))
     return server
+
+
+async def beginning_tasks(ctx: Any, call_next: Any) -> Any:
+    """Make a task of each call of `list_more`, as an extension of a server's does."""
+    result = await call_next(ctx)
+    if ctx.method == "tools/call" and ctx.params["name"] == "list_more":
+        name = dict(ctx.request.headers)["x-gate-principal"]
+        return {"resultType": "task", "taskId": f"task of {name}", "status": "working"}
+    return result
+
+
+async def listing_tasks(done: list[str], ctx: Any, params: Any) -> dict[str, Any]:
+    done.append(ctx.method)
+    names = ("root", "cook", "nobody", "another")
+    return {"tasks": [{"taskId": f"task of {name}"} for name in names]}
 
 
 def noting(done: list[str], name: str) -> Callable[[], str]:
@@ -492,12 +510,55 @@ async def test_what_is_completed_or_subscribed_to_must_be_granted(one_way: House
 async def test_a_method_that_is_not_known_is_refused_unless_the_token_has_no_lists(
     one_way: House,
 ) -> None:
-    for method in ("tasks/get", "kitchen/burn", "no/such", "Tools/Call", "tools/call "):
+    for method in (
+        "kitchen/burn",
+        "no/such",
+        "Tools/Call",
+        "tools/call ",
+        "tasks/gets",
+        "Tasks/get",
+    ):
         assert repr(method) in await one_way.refused("cook", method, name="list_items")
-    for method in ("tasks/get", "kitchen/burn"):
-        await one_way.ask("root", method)
-    assert one_way.done == ["tasks/get", "kitchen/burn"]
+    await one_way.ask("root", "kitchen/burn")
+    assert one_way.done == ["kitchen/burn"]
     assert (await one_way.ask("root", "no/such"))["code"] == -32601
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/cancel", "tasks/update", "tasks/result"])
+async def test_a_task_is_followed_by_whoever_began_it_and_by_nobody_else(
+    one_way: House, method: str
+) -> None:
+    for name in ("cook", "root"):
+        await one_way.ask(name, "tools/call", name="list_more")
+        assert "code" not in await one_way.ask(name, method, taskId=f"task of {name}")
+    assert one_way.done == ["list_more", method] * 2
+    one_way.done.clear()
+    for name, asked in [
+        *(("cook", asked) for asked in ("task of root", "no such", "", None, 7, ["task of cook"])),
+        ("nobody", "task of cook"),
+        ("root", "task of cook"),
+    ]:
+        refusal = await one_way.ask(name, method, taskId=asked)
+        assert (refusal["code"], refusal["message"]) == (-32602, f"Task {asked} not found")
+    assert (await one_way.ask("cook", method))["code"] == -32602
+    assert one_way.done == []
+    # Whoever may not call the tool any more may not follow its tasks either.
+    one_way.grants["cook"] = Grants(tools=("list_items",))
+    assert (await one_way.ask("cook", method, taskId="task of cook"))["code"] == FORBIDDEN
+    assert one_way.done == []
+
+
+async def test_a_list_of_tasks_shows_ones_own(one_way: House) -> None:
+    for name in ("cook", "root"):
+        await one_way.ask(name, "tools/call", name="list_more")
+
+    async def listed(name: str) -> list[str]:
+        tasks = (await one_way.ask(name, "tasks/list"))["tasks"]
+        return [task["taskId"] for task in tasks]
+
+    assert await listed("cook") == ["task of cook"]
+    assert await listed("nobody") == []
+    assert await listed("root") == ["task of root", "task of nobody", "task of another"]
 
 
 async def test_a_call_in_an_odd_form_calls_nothing(one_way: House) -> None:

@@ -1,0 +1,49 @@
+"""The ledger of background tasks: bounded for each name, and no id changes hands."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gatehouse.tasks import MAX_ID_LENGTH, Task, Tasks, task_id_in
+
+ALICE, BOB = Task("alice", "tools", "slow"), Task("bob", "tools", "slow")
+
+
+def test_a_name_keeps_its_last_tasks_and_pushes_out_nobody_elses() -> None:
+    tasks = Tasks(most_per_name=3)
+    tasks.begun("bob's", BOB)
+    for number in range(5):
+        tasks.begun(f"{number}", ALICE)
+    assert [tasks.get(f"{number}") for number in range(5)] == [None, None, ALICE, ALICE, ALICE]
+    assert tasks.get("bob's") == BOB
+
+
+def test_an_id_stays_with_whoever_had_it_first_and_a_huge_one_is_not_kept() -> None:
+    tasks = Tasks()
+    tasks.begun("one", ALICE)
+    tasks.begun("one", BOB)
+    assert tasks.get("one") == ALICE
+    huge = "x" * (MAX_ID_LENGTH + 1)
+    tasks.begun(huge, ALICE)
+    assert tasks.get(huge) is None
+    assert tasks.get(["one"]) is None
+
+
+@pytest.mark.parametrize(
+    ("result", "found"),
+    [
+        ({"taskId": "7"}, "7"),
+        ({"task": {"taskId": "7", "status": "working"}}, "7"),
+        (SimpleNamespace(task_id="7"), "7"),
+        (SimpleNamespace(task=SimpleNamespace(task_id="7")), "7"),
+        ({"task": {"taskId": 7}}, None),
+        ({"content": []}, None),
+        (SimpleNamespace(task=None), None),
+        (None, None),
+    ],
+)
+def test_an_answer_tells_of_a_task_in_two_places(result: Any, found: str | None) -> None:
+    assert task_id_in(result) == found
