@@ -77,15 +77,14 @@ def test_a_second_signal_ends_it_at_once_whatever_tools_do(tmp_path: Path, mode:
 
 def test_a_loop_that_stands_still_is_told_once_with_the_tool_and_its_stack(tmp_path: Path) -> None:
     with stubborn(tmp_path, "asyncio") as program:
-        assert httpx.get(f"{program.url}/ready", trust_env=False).json() == {"status": "ready"}
-        assert "blocked" in call_tool(program, "block", seconds=2.0).text
-        program.wait_for_log("goes on, after it stood still for [12]")
-        assert program.log.count("has stood still for") == 1
-        assert "tools/call block blocks everybody" in program.log
+        assert "blocked" in call_tool(program, "block", seconds=2.5).text
+        program.wait_for_log(r"goes on, after it stood still for 2\.")
+        assert program.log.count("tools/call block blocks everybody") == 1
         assert "time.sleep(seconds)" in program.log
         stalls = httpx.get(f"{program.url}/ready", trust_env=False).json()["stalls"]
-        assert stalls["count"] == 1
-        assert 1 < stalls["longest_seconds"] < 2.5
+        assert stalls["count"] >= 1  # the start of a server may block, too, on a busy machine
+        assert stalls["longest_seconds"] > 2
+        assert stalls["last_seconds_ago"] < 2
 
 
 def test_a_server_that_takes_signals_at_import_and_in_a_tool_stops_as_told(tmp_path: Path) -> None:
