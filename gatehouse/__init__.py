@@ -1,6 +1,6 @@
 """What the gate decides, and the pages it answers itself. What it carries is in `gate.py`.
 
-Who is this:        credentials, keyring, tokens, tokens_watch, last_use
+Who is this:        credentials, keyring, tokens, tokens_watch, settling, last_use
 May they:           framing, origins, routes, permits, limits, rates, sessions, policy, mcp_headers, grants,
                     client_address, shared_state, owed, bodies, places, tasks
 What is recorded:   records, metrics, ends, logs, loggers, line_writer, outputs, log_budget

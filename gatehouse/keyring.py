@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from gatehouse.tokens import Lane
 
 
+class Clock:
+    """Unix time that never goes back: a clock that is set back makes no value good again that has expired."""
+
+    def __init__(self) -> None:
+        self._ahead = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        """Now: by the system's clock, or by the one of the start if that is ahead."""
+        return max(time.time(), self._ahead + time.monotonic())
+
+
+clock = Clock()
+
+
 class Key(NamedTuple):
     """A value of a token, and whom it lets in by which lane."""
 
@@ -82,7 +96,7 @@ class Keyring:
         takes to find one tells nothing; the comparison that counts takes the same time for all.
         """
         found = None
-        now = time.time()
+        now = clock()
         for lane, credential in credentials:
             digest = digest_of(credential)
             key = self._keys.get(digest)
@@ -100,14 +114,14 @@ class Keyring:
         for _, credential in credentials:
             reason = "token"
             if key := self._keys.get(digest_of(credential)):
-                good = key.value.valid_at(time.time())
+                good = key.value.valid_at(clock())
                 return key.name, "token-lane" if good else "token-not-in-time"
         return "", reason
 
     def in_force(self, principal: Principal) -> bool:
         """Whether the value that let this principal in is still good, for the same name and lane."""
         key = self._keys.get(principal.digest)
-        if key is None or not key.value.valid_at(time.time()):
+        if key is None or not key.value.valid_at(clock()):
             return False
         now = key.principals.get(principal.lane)
         return now is not None and now.name == principal.name

@@ -33,6 +33,9 @@ BEGAN = b""
 WRITE_SECONDS = 5.0
 """What a program that is killed may lose."""
 
+LAST_SECONDS = 0.5
+"""For the last write: the program is to be gone within a second, whatever the disk does."""
+
 _umask = os.umask(0o077)  # it cannot be read without being set
 os.umask(_umask)
 
@@ -79,25 +82,40 @@ def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
 
 
 async def keep_last_use(path: Path, keyring: Keyring) -> None:
-    """Write what the keyring has seen, again and again; never returns. Cancelled, it writes once more."""
-    complained = False
-    written: dict[bytes, float] | None = None
-    while True:
+    """Write what the keyring has seen, again and again; never returns. Cancelled, it writes once more.
+
+    That last write takes LAST_SECONDS at most, and is left out if one is under way that may hang.
+    """
+    record = Record(path, keyring)
+    try:
+        while True:
+            await record.write()
+            await trio.sleep(WRITE_SECONDS)
+    finally:
+        if not THREADS.busy:
+            with trio.CancelScope(shield=True), trio.move_on_after(LAST_SECONDS):
+                await record.write()
+
+
+class Record:
+    """Writes what is new since the last time that went well."""
+
+    def __init__(self, path: Path, keyring: Keyring) -> None:
+        self._path = path
+        self._keyring = keyring
+        self._written: dict[bytes, float] | None = None
+        self._complained = False
+
+    async def write(self) -> None:
+        """Write once, in a thread; a fault is told once until it is over."""
+        used = dict(self._keyring.used)
+        news = dict(used.items() - (self._written or {}).items())
+        if not news and self._written is not None:
+            return  # at first even nothing is written: a fault shows, and the record begins
         try:
-            await trio.sleep(WRITE_SECONDS if written is not None or complained else 0)
-        finally:
-            used = dict(keyring.used)
-            news = dict(used.items() - (written or {}).items())
-            if (
-                news or written is None
-            ):  # at first even nothing: a fault shows, and the record begins
-                with trio.CancelScope(shield=True), trio.move_on_after(WRITE_SECONDS):
-                    try:
-                        await THREADS.run(write_last_use, path, news)
-                        written, complained = used, False
-                    except sqlite3.Error as error:
-                        if not complained:
-                            logger.warning(
-                                "STATE_DB: when tokens were last used cannot be kept (%s)", error
-                            )
-                        complained = True
+            await THREADS.run(write_last_use, self._path, news)
+            self._written, self._complained = used, False
+        except Exception as error:  # noqa: BLE001 - no disk, no thread: it decides nothing, so it ends nothing
+            if not self._complained:
+                logger.warning("STATE_DB: when tokens were last used cannot be kept (%s)", error)
+            self._complained = True

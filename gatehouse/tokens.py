@@ -7,6 +7,7 @@ fault is told with its line, and no fault repeats what may be a secret.
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import stat
@@ -23,6 +24,7 @@ from gatehouse.toml_places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import FileIO
     from pathlib import Path
 
     from gatehouse.toml_places import Place
@@ -41,6 +43,9 @@ VALUE_KEYS = ("digest", "created", "not_before", "expires")
 
 MAX_BYTES = 2**20
 """The size of a tokens file: room for some thousand names, and no way to fill the memory."""
+
+READ_TIMES = 5
+"""So often a file is read that changes under the reading."""
 
 PREFIX = "mcpgate_"
 """How a value begins, so that scanners for leaked secrets, and our own log, can tell one."""
@@ -135,11 +140,22 @@ def load_tokens(path: Path) -> tuple[Token, ...]:
 
 def read_text(path: Path) -> str:
     """The text of a tokens file, line ends as they are. Raises TokensError."""
+    data, _ = read_data(path)
+    return as_text(path, data)
+
+
+def read_data(path: Path) -> tuple[bytes, tuple[int, ...]]:
+    """What is in a tokens file, and its stamp: which file it is, its size and dates. Raises TokensError.
+
+    A file that is being written while it is read is read again, READ_TIMES at most.
+    """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe could take for ever
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a device may do something
             raise TokensError([f"{path}: is not a regular file"])
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        # It may be a pipe by now, and opening that, too, could take for ever.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123 - of a descriptor
+            data, stamp = _read_steadily(path, file)
     except FileNotFoundError:
         raise TokensError(
             [f"{path}: there is no such file; this makes it: python run.py tokens add NAME"]
@@ -148,6 +164,30 @@ def read_text(path: Path) -> str:
         raise TokensError([f"{path}: cannot be read ({error.strerror})"]) from None
     if len(data) > MAX_BYTES:
         raise TokensError([f"{path}: is larger than {MAX_BYTES} bytes"])
+    return data, stamp
+
+
+def _read_steadily(path: Path, file: FileIO) -> tuple[bytes, tuple[int, ...]]:
+    for _ in range(READ_TIMES):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise TokensError([f"{path}: is not a regular file"])
+        file.seek(0)
+        data = b""
+        while len(data) <= MAX_BYTES and (more := file.read(MAX_BYTES + 1 - len(data))):
+            data += more
+        stamp = _stamp(status)
+        if stamp == _stamp(os.fstat(file.fileno())):
+            return data, stamp
+    raise TokensError([f"{path}: is being written"])
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def as_text(path: Path, data: bytes) -> str:
+    """What was read, as text. Raises TokensError if it is none."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
