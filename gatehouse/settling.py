@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Parts = dict[tuple[str, bytes], Token]
 """Tokens taken apart: by name and digest, a token with that one value, and nothing that does not matter in force."""
 
-CALM_SECONDS = 0.3
+CALM_SECONDS = 0.45
 """A text that has stood still for so long is whole. Somebody who writes more slowly replaces the file at once."""
 
 UNREST_SECONDS = 2.0

@@ -30,7 +30,7 @@ logger = logger_of("gate.tokens")
 
 THREADS = OwnThreads("tokens file")
 
-LOOK_SECONDS = 0.3
+LOOK_SECONDS = 0.25
 """How often, while nothing changes."""
 
 RESTLESS_SECONDS = 0.1
