@@ -81,7 +81,8 @@ class Settling:
     def rest(self, sight: Sight) -> None:
         """It is whole; what was seen on the way there says nothing any more."""
         self.restless_since = math.inf
-        self._whole = sight.data
+        if sight.parts is not None:
+            self._whole = sight.data
         self._torn_at = self._unusable_at = -math.inf
         self._counted.clear()
 
