@@ -19,11 +19,17 @@ open. `tests/test_asyncio_loop.py` fails when one of the private names that it r
 from __future__ import annotations
 
 import asyncio
+import errno
 import heapq
+import os
+import signal
+import stat
 import threading
 import time
 from _asyncio import get_running_loop
 from asyncio import BaseEventLoop, _set_running_loop
+from asyncio.log import logger as asyncio_logger
+from asyncio.selector_events import BaseSelectorEventLoop
 from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -34,7 +40,7 @@ from sniffio import thread_local as current_library
 from trio_asyncio import aio_as_trio
 from trio_asyncio._async import TrioEventLoop
 from trio_asyncio._base import TrioAsyncioExit
-from trio_asyncio._handles import AsyncHandle
+from trio_asyncio._handles import AsyncHandle, ScopedHandle
 
 from gatehouse.contained import in_short, place_of_caller
 from gatehouse.loggers import logger_of
@@ -54,19 +60,34 @@ MAX_WAIT_SECONDS = 24 * 3600
 """asyncio's own bound: no timer is waited for longer at a time, so that any number may be one's delay."""
 
 
+ENDING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+"""These end the program, whoever else handles them."""
+
+
 class Ready(deque[asyncio.Handle]):
-    """The callbacks that are to run, and the loop that waits for them."""
+    """The callbacks that are to run, and the loop that waits for them.
+
+    asyncio allows other threads `call_soon_threadsafe` only, but bears with those that take `call_soon` or
+    `create_task`: the loop finds these callbacks when it wakes next. So here, too, any thread may do either.
+    """
 
     _waiting: trio.lowlevel.Task | None = None
 
+    def __init__(self, in_own_thread: Callable[..., None]) -> None:
+        super().__init__()
+        self._in_own_thread = in_own_thread
+
     def append(self, handle: asyncio.Handle) -> None:
-        """Add a callback, and wake the loop; in its own thread."""
+        """Add a callback, and wake the loop."""
         super().append(handle)
         if self._waiting is not None:
             self.wake()
 
     def wake(self) -> None:
-        """Have the loop look again at what there is to do; in its own thread."""
+        """Have the loop look again at what there is to do."""
+        self._in_own_thread(self._wake)
+
+    def _wake(self) -> None:
         task, self._waiting = self._waiting, None
         if task is not None:
             trio.lowlevel.reschedule(task)
@@ -79,6 +100,9 @@ class Ready(deque[asyncio.Handle]):
             return trio.lowlevel.Abort.SUCCEEDED
 
         self._waiting = trio.lowlevel.current_task()
+        if self:  # a thread has added it before it could see that we wait
+            self._waiting = None
+            return
         await trio.lowlevel.wait_task_rescheduled(abort)
 
 
@@ -100,7 +124,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
 
     def __init__(self, queue_len: int | None = None) -> None:
         super().__init__(queue_len)
-        self._ready = Ready()
+        self._ready = Ready(self._in_own_thread)
         self._scheduled = []
         self._default_executor = None
         self._may_end = False
@@ -110,7 +134,9 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
-        """As asyncio's."""
+        """As asyncio's. A time that is no number is now: it would put the order of all timers into disorder."""
+        if when != when:
+            when = self.time()
         timer: asyncio.TimerHandle = BaseEventLoop.call_at(
             self, when, callback, *args, context=context
         )
@@ -124,18 +150,28 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         self._check_closed()
         if self._debug:
             self._check_callback(callback, "call_soon_threadsafe")
-        token = self._token
-        if token is None:
-            raise RuntimeError("Event loop is closed")
         handle = asyncio.Handle(callback, args, self, context)
-        deque.append(self._ready, handle)  # without waking the loop, which its own thread has to
-        token.run_sync_soon(self._ready.wake, idempotent=True)
+        self._add_callback_signalsafe(handle)
         return handle
+
+    def _add_callback_signalsafe(self, handle: asyncio.Handle) -> None:
+        """Add a callback from any thread, or between any two steps of the loop's own."""
+        if self._token is None:
+            raise RuntimeError("Event loop is closed")
+        deque.append(self._ready, handle)  # without waking the loop, for which this may be no time
+        self._token.run_sync_soon(self._ready.wake, idempotent=True)
 
     def _queue_handle(self, handle: asyncio.Handle) -> asyncio.Handle:
         self._check_closed()
         self._ready.append(handle)
         return handle
+
+    def _in_own_thread(self, function: Callable[..., object], *args: object) -> None:
+        """Call it, in the loop's thread: now if this is it, else soon."""
+        if self._token is None or threading.get_ident() == self._thread_id:
+            function(*args)
+        else:
+            self._token.run_sync_soon(function, *args)
 
     # Running them.
 
@@ -193,7 +229,6 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
             self._pop_timer()
             self._timer_cancelled_count -= 1
         if timers:
-            # In this order, a time that is no number is at once.
             seconds = min(max(0, timers[0].when() - self.time()), MAX_WAIT_SECONDS)
             with trio.move_on_after(seconds):
                 await self._ready.wait()
@@ -213,7 +248,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
     def _take_due(self) -> None:
         if self._scheduled:
             end = self.time() + self._clock_resolution
-            while self._scheduled and not self._scheduled[0].when() >= end:
+            while self._scheduled and self._scheduled[0].when() < end:
                 self._ready.append(self._pop_timer())
 
     def _pop_timer(self) -> asyncio.TimerHandle:
@@ -230,7 +265,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         """Run a callback, unless it has been cancelled. What it raises does not leave the loop."""
         if handle.cancelled():
             return
-        began = time.monotonic() if self._debug else 0
+        began = time.monotonic() if self._debug else None
         try:
             handle._run()  # noqa: SLF001 - as every event loop does
         except (SystemExit, KeyboardInterrupt) as error:
@@ -238,13 +273,41 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
             if isinstance(error, TrioAsyncioExit) and self._may_end:
                 raise
             logger.error("an asyncio callback raised %s; the loop goes on", in_short(error))
-        if self._debug and time.monotonic() - began >= self.slow_callback_duration:
+        if began is not None and time.monotonic() - began >= self.slow_callback_duration:
             took = time.monotonic() - began
-            logger.warning("Executing %s took %.3f seconds", printable(repr(handle)), took)
+            asyncio_logger.warning("Executing %s took %.3f seconds", printable(repr(handle)), took)
 
     async def _start(self, handle: Any) -> None:
         handle._context.run(self._nursery.start_soon, handle._run, name=handle._callback)  # noqa: SLF001
         await handle._started.wait()  # noqa: SLF001
+
+    def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
+        """As asyncio's. Raises PermissionError for a file on a disk."""
+        refuse_file(fd)
+        BaseSelectorEventLoop.add_reader(self, fd, callback, *args)
+
+    def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
+        """As asyncio's. Raises PermissionError for a file on a disk."""
+        refuse_file(fd)
+        BaseSelectorEventLoop.add_writer(self, fd, callback, *args)
+
+    def _add_io_handler(
+        self, set_handle: Any, wait_ready: Any, fd: Any, callback: Any, args: Any
+    ) -> Any:
+        self._check_closed()
+        handle = ScopedHandle(callback, args, self)
+        former = set_handle(fd, handle)
+        if former is not None:
+            former.cancel()
+        self._in_own_thread(self._start_io_task, fd, handle, wait_ready)
+        return handle
+
+    def _start_io_task(self, fd: Any, handle: Any, wait_ready: Any) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._io_task, fd, handle, wait_ready)
+
+    def _trio_io_cancel(self, cancel_scope: trio.CancelScope) -> None:
+        self._in_own_thread(cancel_scope.cancel)
 
     async def _io_task(self, fd: Any, handle: Any, wait_ready: Any) -> None:
         """Call a reader or writer, in asyncio's own surroundings, whenever there is something to do."""
@@ -262,7 +325,52 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
                 if not handle.cancelled():  # else somebody may have closed it, and rightly
                     handle._raise(error)  # noqa: SLF001
 
+    # Signals: asyncio's own handlers need the wakeup descriptor, which is Trio's.
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        """As asyncio's: raises TypeError, ValueError, or RuntimeError if it cannot be caught, or not here."""
+        if asyncio.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        self._check_signal(sig)
+        self._check_closed()
+        try:
+            before = signal.signal(sig, self._handle_sig)
+        except ValueError as error:  # another thread
+            raise RuntimeError(str(error)) from None
+        except OSError:
+            raise RuntimeError(f"sig {sig} cannot be caught") from None
+        signal.siginterrupt(sig, False)
+        self._orig_signals.setdefault(sig, before)
+        self._signal_handlers[sig] = asyncio.Handle(callback, args, self)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """As asyncio's, but for this: the signal goes where it went before, which may be to the gate."""
+        self._check_signal(sig)
+        removed: bool = super().remove_signal_handler(sig)
+        return removed
+
+    def _handle_sig(self, sig: int, frame: Any) -> None:
+        handle, before = self._signal_handlers.get(sig), self._orig_signals.get(sig)
+        if handle is not None and self._token is not None:
+            self._add_callback_signalsafe(handle)
+        if callable(before) and sig in ENDING_SIGNALS:
+            before(sig, frame)
+
     # What must not end it.
+
+    def close(self) -> None:
+        """Close the loop, if whoever opened it is at its end. Raises RuntimeError if it runs."""
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        super().close()
+
+    def run_forever(self) -> None:
+        """Raises RuntimeError, since it runs."""
+        raise RuntimeError("This event loop is already running")
+
+    def run_until_complete(self, future: object) -> Any:  # noqa: ARG002
+        """Raises RuntimeError, since it runs."""
+        raise RuntimeError("This event loop is already running")
 
     def stop(self, waiter: trio.Event | None = None) -> trio.Event | None:
         """Stop the loop, if whoever opened it is at its end; else say who wanted to, and go on."""
@@ -278,6 +386,13 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         message = context.get("message") or "an asyncio background task failed"
         told = in_short(error) if isinstance(error, BaseException) else "no exception"
         logger.error("%s: %s", printable(message), told)
+
+
+def refuse_file(fd: Any) -> None:
+    """Raises PermissionError for what is no socket, pipe or device, as the kernel's epoll does."""
+    number = fd if isinstance(fd, int) else fd.fileno()
+    if number >= 0 and stat.S_ISREG(os.fstat(number).st_mode):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 @asynccontextmanager

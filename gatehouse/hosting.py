@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextvars
 import hmac
 import importlib
+import sys
 import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -223,6 +224,9 @@ class HostedServer:
             await serve()
 
         if isinstance(self._door, TrioCalls):
+            import asyncio
+
+            asyncio.set_event_loop(None)  # else it makes one that never runs for who asks for one
             await serve()
             return
         # Imported here, not at the top: by now the gate is up, and it takes its time.
@@ -352,7 +356,8 @@ def load_server(import_string: str) -> FastMCP[Any]:
         importlib.import_module(ours)
     module_name, _, name = import_string.partition(":")
     try:
-        module = importlib.import_module(module_name)
+        with a_loop_as_in_the_main_thread():
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name != module_name.partition(".")[0] and error.name != module_name:
             raise _cannot_import(import_string, error) from error
@@ -371,6 +376,22 @@ def load_server(import_string: str) -> FastMCP[Any]:
             started=False,
         )
     return server  # type: ignore[no-any-return]
+
+
+@contextmanager
+def a_loop_as_in_the_main_thread() -> Iterator[None]:
+    """Have `asyncio.get_event_loop()` give a loop that does not run yet, as a program's first thread has one."""
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+    holders = sys.getrefcount(loop)
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop(None)
+        if sys.getrefcount(loop) == holders:  # nobody has asked for it, and kept it
+            loop.close()
 
 
 def _cannot_import(import_string: str, error: BaseException) -> HostedServerError:

@@ -8,6 +8,8 @@ import importlib.metadata
 import time
 import tomllib
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -94,6 +96,24 @@ async def test_a_loop_that_never_rests_lets_trio_have_its_turns() -> None:
             turns += 1
 
 
+async def test_any_thread_may_call_what_asyncio_would_rather_it_did_not() -> None:
+    """As with asyncio's own loop; it must not leave this one asleep for good, for all."""
+
+    async def main() -> int:
+        loop, seen = asyncio.get_running_loop(), list[int]()
+
+        def add() -> None:
+            for n in range(1000):
+                (loop.call_soon, partial(loop.call_later, 0))[n % 2](seen.append, n)
+
+        with ThreadPoolExecutor(3) as pool:
+            await asyncio.gather(*(loop.run_in_executor(pool, add) for _ in range(3)))
+        await asyncio.sleep(0.01)
+        return len(seen)
+
+    assert await in_asyncio(main) == 3000
+
+
 async def test_timers_threads_and_timeouts_keep_their_time() -> None:
     async def main() -> float:
         began = time.monotonic()
@@ -123,6 +143,18 @@ async def test_cancelled_timers_are_let_go_long_before_they_are_due(pause: float
         return len(kept)
 
     assert await in_asyncio(main) <= 2 * FEW_TIMERS
+
+
+async def test_a_delay_that_is_no_number_puts_nobody_elses_timers_into_disorder() -> None:
+    async def main() -> list[float]:
+        loop, seen = asyncio.get_running_loop(), list[float]()
+        nan = float("nan")
+        for delay in (0.03, nan, 0.02, nan, 0.01, nan, 0.04):
+            loop.call_later(delay, seen.append, delay)
+        await asyncio.sleep(0.06)
+        return [delay for delay in seen if delay == delay]
+
+    assert await in_asyncio(main) == [0.01, 0.02, 0.03, 0.04]
 
 
 async def test_an_error_in_a_callback_is_told_and_ends_nothing() -> None:
