@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logger_of("gate")
 
-LATE_SECONDS = 0.85
+LATE_SECONDS = 0.8
 """An ordinary end may be so late: a connection is cut, a server stops, Python takes itself down."""
 
 SECOND_SECONDS = 0.3

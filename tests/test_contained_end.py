@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 MODES = {
     "network": {"UPSTREAM_MODE": "network"},
-    "asyncio": {"UPSTREAM_MODE": "inprocess"},
-    "trio": {"UPSTREAM_MODE": "inprocess", "UPSTREAM_ASYNC": "trio"},
+    "asyncio": {"UPSTREAM_MODE": "inprocess", "UPSTREAM_RUNTIME": "asyncio"},
+    "trio": {"UPSTREAM_MODE": "inprocess", "UPSTREAM_RUNTIME": "trio"},
 }
 SLACK = 0.5
 """What a busy machine may add to the second that is promised."""
