@@ -12,9 +12,9 @@ It has the last word, since it sees each message as the server does. `lock` puts
 A background task belongs to whoever began it: a token with lists may follow its own, as long as it may use
 what the task is of, and nobody follows one that is known to be another's.
 
-But for that, a token without lists passes everywhere. What a tool of a mounted or proxied server calls within that server
-comes by at neither place: who is granted a tool that calls whatever it is told to is granted what it can
-call.
+But for that, a token without lists passes everywhere. What a tool of a mounted or proxied server calls within
+that server comes by at neither place: who is granted a tool that calls whatever it is told to is granted what
+it can call.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from gatehouse.policy import (
     words_for_method,
 )
 from gatehouse.replies import FORBIDDEN
-from gatehouse.tasks import TASK_LIST, TASK_METHODS, Task, Tasks, task_id_in
+from gatehouse.tasks import TASK_LIST, TASK_METHODS, Task, Tasks, ids_in, task_id_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -97,10 +97,14 @@ class Caller(NamedTuple):
             logger.info("the token %s was refused %s", self.name, printable(method))
             raise MCPError(FORBIDDEN, words_for_method(self.name, method))
         for kind, thing in things:
-            if not granted(self.grants, kind, thing):
-                shown = "" if kind == "resources" else f" {printable(thing)}"
-                logger.info("the token %s was refused %s%s", self.name, printable(method), shown)
-                raise MCPError(FORBIDDEN, words_for(self.name, kind, thing))
+            self.check_thing(method, kind, thing)
+
+    def check_thing(self, method: str, kind: Kind, thing: str) -> None:
+        """Raises MCPError if the token may not use what a message, or the task that it names, is about."""
+        if not granted(self.grants, kind, thing):
+            shown = "" if kind == "resources" else f" {printable(thing)}"
+            logger.info("the token %s was refused %s%s", self.name, printable(method), shown)
+            raise MCPError(FORBIDDEN, words_for(self.name, kind, thing))
 
     def shown(self, method: str, result: Any) -> Any:
         """An answer without the things that the token may not use: an answer's JSON, or FastMCP's list."""
@@ -124,7 +128,7 @@ class ToolLock(Middleware):
 
     def __init__(self, grants_of: GrantsOf) -> None:
         self._grants_of = grants_of
-        self._tasks = Tasks()
+        self._tasks = Tasks(lambda name: grants_of(name) is not None)
 
     async def on_message_in(
         self,
@@ -157,25 +161,28 @@ class ToolLock(Middleware):
         if not caller.grants.restricted:
             return await call_next(context)
         method, message = context.method or "", context.message
-        if (
-            method in TASK_METHODS or method == TASK_LIST
-        ):  # judged in the other place: no tool sends one
+        if method in TASK_METHODS or method == TASK_LIST:  # judged in the other place alone
             return await call_next(context)
         caller.check(method, message if isinstance(message, Mapping) else fields_of(message))
         return caller.shown(method, await call_next(context))
 
     def _check(self, caller: Caller, method: str, params: Mapping[str, Any]) -> None:
         """Raises MCPError if the token may not send this message, be it about a task or not."""
+        for task_id in ids_in(method, params):
+            self._check_task(caller, method, task_id)
         if method not in TASK_METHODS:
             caller.check(method, params)
-            return
-        task = self._tasks.get(params.get("taskId"))
+
+    def _check_task(self, caller: Caller, method: str, task_id: Any) -> None:
+        task = self._tasks.get(task_id)
         strange = caller.grants.restricted if task is None else task.name != caller.name
-        if strange:  # as FastMCP says it of a task that there is not
+        if strange or not isinstance(task_id, str):  # how a server reads another id, nobody knows
             logger.info("the token %s was refused %s of a task not its own", caller.name, method)
-            raise MCPError(INVALID_PARAMS, f"Task {printable(str(params.get('taskId')))} not found")
-        if task is not None and not granted(caller.grants, task.kind, task.thing):
-            raise MCPError(FORBIDDEN, words_for(caller.name, task.kind, task.thing))
+            # FastMCP says the same of a task that there is not.
+            which = f"Task {printable(task_id)}" if isinstance(task_id, str) else "Task"
+            raise MCPError(INVALID_PARAMS, f"{which} not found")
+        if task is not None:
+            caller.check_thing(method, task.kind, task.thing)
 
     def _note_tasks(
         self, caller: Caller, method: str, params: Mapping[str, Any], result: Any
@@ -257,6 +264,7 @@ def listened(notifications: Any) -> list[tuple[Kind, Any]]:
     if not isinstance(notifications, Mapping):
         return [("resources", None)]
     asked = {key: value for key, value in notifications.items() if key not in LISTENED}
+    asked.pop("taskIds", None)  # judged by who has begun them
     uris = asked.pop("resourceSubscriptions", None) or []
     if asked or not isinstance(uris, list):  # extensions may add anything
         return [("resources", None)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from itertools import count
+from threading import Event
 from typing import Any
 
+from anyio import sleep
 from fastmcp import Context, FastMCP
 from fastmcp.server.auth import require_scopes
 from fastmcp.server.auth.providers.jwt import StaticTokenVerifier
@@ -111,6 +113,58 @@ async def in_two_rounds(ctx: Context) -> str | InputRequiredResult:
             request_state=f"asked by {client_id()}",
         )
     return ctx.request_state
+
+
+tasks: list[str] = []
+TASKS = {"tasks/get", "tasks/cancel", "tasks/update", "tasks/result"}
+
+
+@mcp.tool
+def slow() -> str:
+    """Runs as a background task."""
+    raise NotImplementedError
+
+
+async def in_background(ctx: Any, call_next: Any) -> Any:
+    """Background tasks as an extension makes them, in the form of each era; it asks nobody who he is."""
+    params = ctx.params or {}
+    if ctx.method == "tools/call" and params.get("name") == "slow":
+        tasks.append(f"task {next(calls)}")
+        task = {"taskId": tasks[-1], "status": "working"}
+        modern = ctx.protocol_version == "2026-07-28"
+        return {"resultType": "task", **task} if modern else {"task": task}
+    if ctx.method in TASKS and params["taskId"] in tasks:
+        return {"taskId": params["taskId"], "status": "completed"}
+    if ctx.method == "tasks/list":
+        return {"tasks": [{"taskId": task_id} for task_id in tasks]}
+    return await call_next(ctx)
+
+
+mcp._mcp_server.middleware.append(in_background)  # noqa: SLF001 - as the extension for tasks does
+
+waiting: list[Event] = []
+
+
+@mcp.tool
+def wait() -> str:
+    """Wait for `release`."""
+    waiting.append(Event())
+    return "released" if waiting[-1].wait(10) else "never"
+
+
+@mcp.tool
+async def release() -> str:
+    """Release whoever waits."""
+    waiting.pop().set()
+    return "done"
+
+
+@mcp.tool
+async def until_waiting() -> str:
+    """Answer once somebody waits."""
+    while not waiting:
+        await sleep(0.01)
+    return "waits"
 
 
 with_auth: FastMCP[Any] = FastMCP("Own", auth=StaticTokenVerifier({"t": {"client_id": "c"}}))

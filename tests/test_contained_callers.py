@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -31,17 +32,19 @@ VALUES = {
     "alice": "mcpgate_" + "a" * 43,
     "bob": "mcpgate_" + "b" * 43,
 }
+COOK = "mcpgate_" + "c" * 43
+"""The value of a token that may use `slow` alone."""
 
 
 class Caller:
     """A client with a token, of one era; in the older one with a session of its own."""
 
-    def __init__(self, program: Program, name: str, era: str) -> None:
+    def __init__(self, program: Program, value: str, era: str) -> None:
         self.era = era
         self.http = httpx.Client(
             base_url=program.url,
             headers={
-                "Authorization": f"Bearer {VALUES[name]}",
+                "Authorization": f"Bearer {value}",
                 "Accept": "application/json, text/event-stream",
                 "MCP-Protocol-Version": era,
             },
@@ -63,7 +66,7 @@ class Caller:
                 "io.modelcontextprotocol/protocolVersion": self.era,
                 "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
             }
-            name = params.get("uri") or params.get("name", "")
+            name = params.get("uri") or params.get("name") or params.get("taskId", "")
             fields |= {"Mcp-Method": method} | ({"Mcp-Name": name} if name else {})
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         return self.http.post("/mcp", headers=fields, json=message)
@@ -89,9 +92,10 @@ def program(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Program]:
     folder = tmp_path_factory.mktemp("callers")
-    lines = [
-        f'[[tokens.{name}.values]]\ndigest = "sha256:{digest_of(VALUES[name]).hex()}"\ncreated = 2026-01-01T00:00:00Z\n'
-        for name in ("alice", "bob")
+    values = {"alice": VALUES["alice"], "bob": VALUES["bob"], "cook": COOK}
+    lines = ['[tokens.cook]\ntools = ["slow"]\n'] + [
+        f'[[tokens.{name}.values]]\ndigest = "sha256:{digest_of(value).hex()}"\ncreated = 2026-01-01T00:00:00Z\n'
+        for name, value in values.items()
     ]
     (folder / "tokens.toml").write_text("\n".join(lines))
     settings = {
@@ -108,7 +112,7 @@ def program(
 @contextmanager
 def calling(program: Program, era: str) -> Iterator[dict[str, Caller]]:
     """A client for each token."""
-    callers = {name: Caller(program, name, era) for name in VALUES}
+    callers = {name: Caller(program, value, era) for name, value in VALUES.items()}
     try:
         yield callers
     finally:
@@ -184,6 +188,45 @@ def test_nobody_goes_on_with_the_sealed_state_of_another(program: Program) -> No
         }
         assert "asked by" not in bob.call("in_two_rounds", round_two=answered)
         assert alice.call("in_two_rounds", round_two=answered) == "asked by alice"
+
+
+def test_nobody_follows_the_task_of_another_and_a_list_keeps_nobody_from_its_own(
+    program: Program, callers: dict[str, Caller]
+) -> None:
+    """The server keeps nothing apart. `cook` may use nothing but the tool."""
+    cook = Caller(program, COOK, callers["alice"].era)
+    with closing(cook.http):
+        everybody = {**callers, "cook": cook}
+        for owner in ("alice", "cook"):
+            begun = everybody[owner].ask("tools/call", name="slow", arguments={})
+            task_id = begun.get("task", begun)["taskId"]
+            for name, caller in everybody.items():
+                listed = [task["taskId"] for task in caller.ask("tasks/list")["tasks"]]
+                assert (task_id in listed) == (name == owner)
+                for method in ("tasks/get", "tasks/update", "tasks/cancel", "tasks/result"):
+                    answer = caller.ask(method, taskId=task_id)
+                    if name == owner:
+                        assert answer["status"] == "completed"
+                    else:
+                        assert answer["code"] == -32602
+                        assert answer["message"] == f"Task {task_id} not found"
+
+
+def test_nobody_cancels_the_request_of_another(callers: dict[str, Caller]) -> None:
+    alice, bob = callers["alice"], callers["bob"]
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(alice.call, "wait")
+        assert bob.call("until_waiting") == "waits"
+        for session in {bob.session, alice.session}:
+            cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled"}
+            fields = {"Mcp-Method": cancelled["method"]} if bob.modern else {}
+            fields |= {"Mcp-Session-Id": session} if session else {}
+            sent = bob.http.post(
+                "/mcp", headers=fields, json={**cancelled, "params": {"requestId": 1}}
+            )
+            assert sent.status_code == (404 if session and session != bob.session else 202)
+        assert bob.call("release") == "done"
+        assert answer.result(5) == "released"
 
 
 def test_a_server_with_auth_of_its_own_says_at_the_start_that_nobody_would_get_in(

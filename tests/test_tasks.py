@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from gatehouse.tasks import MAX_ID_LENGTH, Task, Tasks, task_id_in
+from gatehouse.tasks import MAX_LENGTH, Task, Tasks, task_id_in
 
 ALICE, BOB = Task("alice", "tools", "slow"), Task("bob", "tools", "slow")
 
 
 def test_a_name_keeps_its_last_tasks_and_pushes_out_nobody_elses() -> None:
-    tasks = Tasks(most_per_name=3)
+    tasks = Tasks(lambda _: True, most_per_name=3)
     tasks.begun("bob's", BOB)
     for number in range(5):
         tasks.begun(f"{number}", ALICE)
@@ -22,14 +22,29 @@ def test_a_name_keeps_its_last_tasks_and_pushes_out_nobody_elses() -> None:
 
 
 def test_an_id_stays_with_whoever_had_it_first_and_a_huge_one_is_not_kept() -> None:
-    tasks = Tasks()
+    tasks = Tasks(lambda _: True)
     tasks.begun("one", ALICE)
     tasks.begun("one", BOB)
     assert tasks.get("one") == ALICE
-    huge = "x" * (MAX_ID_LENGTH + 1)
+    huge = "x" * (MAX_LENGTH + 1)
     tasks.begun(huge, ALICE)
     assert tasks.get(huge) is None
+    tasks.begun("two", Task("alice", "resources", "x://" + huge))
+    assert tasks.get("two") is None
     assert tasks.get(["one"]) is None
+
+
+def test_names_whose_tokens_are_gone_take_no_room() -> None:
+    there = {"alice"}
+    tasks = Tasks(there.__contains__)
+    tasks.begun("hers", ALICE)
+    for number in range(50):
+        name = f"guest{number}"
+        there.add(name)
+        tasks.begun(f"{number}", Task(name, "tools", "slow"))
+        there.remove(name)
+    assert [tasks.get(f"{number}") for number in range(49)] == [None] * 49
+    assert tasks.get("hers") == ALICE
 
 
 @pytest.mark.parametrize(

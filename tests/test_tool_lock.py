@@ -494,7 +494,6 @@ async def test_what_is_completed_or_subscribed_to_must_be_granted(one_way: House
             {"resourceSubscriptions": ["kitchen://items", "kitchen://secret"]},
             {"resourceSubscriptions": "kitchen://items"},
             {"resource_subscriptions": ["kitchen://secret"]},
-            {"taskIds": ["7"]},
             [],
         ]:
             await one_way.refused("cook", method, notifications=asked)
@@ -536,16 +535,45 @@ async def test_a_task_is_followed_by_whoever_began_it_and_by_nobody_else(
     for name, asked in [
         *(("cook", asked) for asked in ("task of root", "no such", "", None, 7, ["task of cook"])),
         ("nobody", "task of cook"),
-        ("root", "task of cook"),
+        *(("root", asked) for asked in ("task of cook", None, 7, ["task of cook"])),
     ]:
         refusal = await one_way.ask(name, method, taskId=asked)
-        assert (refusal["code"], refusal["message"]) == (-32602, f"Task {asked} not found")
-    assert (await one_way.ask("cook", method))["code"] == -32602
+        said = f"Task {asked} not found" if isinstance(asked, str) else "Task not found"
+        assert (refusal["code"], refusal["message"]) == (-32602, said)
+    for name in ("cook", "root"):
+        assert (await one_way.ask(name, method))["code"] == -32602
+        message = {"jsonrpc": "2.0", "method": method, "params": {"taskId": "task of cook"}}
+        fields = one_way.fields(method, {})
+        for body in ([{"id": 7, **message}], message):  # a batch, a notification
+            answer = await one_way.post(body, name, **fields)
+            assert answer.status_code in {202, 400}
     assert one_way.done == []
     # Whoever may not call the tool any more may not follow its tasks either.
     one_way.grants["cook"] = Grants(tools=("list_items",))
     assert (await one_way.ask("cook", method, taskId="task of cook"))["code"] == FORBIDDEN
     assert one_way.done == []
+
+
+async def test_news_of_tasks_are_for_whoever_began_them() -> None:
+    async with open_house("inprocess-trio", "modern") as house:
+        for name in ("cook", "root"):
+            await house.ask(name, "tools/call", name="list_more")
+        house.done.clear()
+        for name, ids in [
+            ("cook", ["task of root"]),
+            ("cook", ["task of cook", "task of root"]),
+            ("cook", ["no such"]),
+            ("cook", "task of cook"),
+            ("root", ["task of cook"]),
+            ("root", [["task of cook"]]),
+        ]:
+            answer = await house.ask(name, "subscriptions/listen", notifications={"taskIds": ids})
+            assert answer["code"] == -32602, (name, ids)
+        assert house.done == []
+        for name in ("cook", "root"):
+            asked = {"taskIds": [f"task of {name}"], "toolsListChanged": True}
+            await house.ask(name, "subscriptions/listen", notifications=asked)
+        assert house.done == ["subscriptions/listen"] * 2
 
 
 async def test_a_list_of_tasks_shows_ones_own(one_way: House) -> None:
