@@ -51,12 +51,12 @@ from gatehouse.keyring import Keyring
 from gatehouse.landing import landing_page
 from gatehouse.limits import FailureThrottle
 from gatehouse.loggers import logger_of
-from gatehouse.logs import without_text
 from gatehouse.origins import CORS, Origins, cors_headers, preflight
 from gatehouse.rates import parse_rate
 from gatehouse.replies import Reply
 from gatehouse.routes import Route, route_of, upstream_path
 from gatehouse.settings import OFF
+from gatehouse.tracebacks import without_text
 from gatehouse.transports import FloodError, Transports
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from gatehouse import replies
 from gatehouse.client_address import client_address
 from gatehouse.incoming import Incoming
 from gatehouse.loggers import logger_of
-from gatehouse.logs import without_text
+from gatehouse.tracebacks import without_text
 
 if TYPE_CHECKING:
     from hypercorn.typing import (

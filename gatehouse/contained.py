@@ -25,8 +25,8 @@ import anyio
 from sniffio import current_async_library
 
 from gatehouse.loggers import logger_of
-from gatehouse.logs import without_text
 from gatehouse.mcp_headers import printable
+from gatehouse.tracebacks import without_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -21,8 +21,8 @@ from gatehouse.credentials import without_key
 from gatehouse.events import COMMENT, EventBorders
 from gatehouse.headers import announces_body, value_of
 from gatehouse.loggers import logger_of
-from gatehouse.logs import without_text
 from gatehouse.mcp_headers import named_call
+from gatehouse.tracebacks import without_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -23,8 +23,8 @@ import trio
 
 from gatehouse.contained import AnswerCutError
 from gatehouse.loggers import logger_of
-from gatehouse.logs import without_text
 from gatehouse.replies import http_date
+from gatehouse.tracebacks import without_text
 
 if TYPE_CHECKING:
     import asyncio

@@ -7,6 +7,7 @@ into a queue with a bound; what does not fit is counted, and told once there is 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
@@ -45,13 +46,14 @@ class Piece(NamedTuple):
 
 
 class LineWriter:
-    """The way to one file descriptor, which is the caller's to keep open.
+    """The way to the file that is open at `descriptor`. It has a descriptor of its own, so that the other may be closed.
 
     `report` makes the line that tells how many lines were lost, and why; an empty one if it tells that elsewhere.
     """
 
     def __init__(self, descriptor: int, report: Callable[[int, str], str]) -> None:
-        self._descriptor = descriptor
+        self._source, self._descriptor = descriptor, os.dup(descriptor)
+        self._file = _file_at(descriptor)
         self._report = report
         self._queue: SimpleQueue[Piece | threading.Event] = SimpleQueue()
         self._lock = threading.RLock()  # a signal handler may print, too
@@ -167,6 +169,7 @@ class LineWriter:
         done = 0
         while done < len(data):
             try:
+                self._keep_descriptor()
                 done += os.write(self._descriptor, data[done : done + MAX_WAITING_BYTES])
             except BlockingIOError:  # somebody who has the same file open wants it so
                 wait = select.poll()
@@ -179,13 +182,32 @@ class LineWriter:
             self._in_a_line = data[done - 1] != ord("\n")
         return done
 
+    def _keep_descriptor(self) -> None:
+        """See to it that the descriptor is still the file's, or raise OSError.
 
-class Stream(io.RawIOBase):
-    """What `print` and the like write to, in the place of a file descriptor: it goes through the writer."""
+        Code that closes all descriptors it finds closes this one, too, and the next file or connection that is
+        opened gets its number: a line of log there would be the ruin of it.
+        """
+        if _file_at(self._descriptor) != self._file:
+            if _file_at(self._source) != self._file:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            self._descriptor = os.dup(self._source)
+
+
+class Stream(io.BufferedIOBase):
+    """What `print` and the like write to, in the place of a file descriptor: it goes through the writer.
+
+    Without `io.BufferedWriter` before it: that has a lock, which a child that was forked would wait for in vain.
+    """
 
     def __init__(self, writer: LineWriter, descriptor: int) -> None:
         self._writer = writer
         self._descriptor = descriptor
+
+    @property
+    def name(self) -> str:
+        """As Python calls its own."""
+        return {1: "<stdout>", 2: "<stderr>"}.get(self._descriptor, f"<{self._descriptor}>")
 
     def writable(self) -> bool:
         """Yes."""
@@ -204,6 +226,15 @@ class Stream(io.RawIOBase):
         text = bytes(data)
         self._writer.put_raw(text)
         return len(text)
+
+
+def _file_at(descriptor: int) -> tuple[int, int] | None:
+    """Which file is open there, if any."""
+    try:
+        stat = os.fstat(descriptor)
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _lines_in(data: bytes) -> int:

@@ -16,7 +16,6 @@ import os
 import re
 import sys
 import time
-import traceback
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -24,6 +23,7 @@ from urllib.parse import quote
 from gatehouse import loggers, outputs
 from gatehouse.records import Record
 from gatehouse.tokens import PREFIX
+from gatehouse.tracebacks import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,9 +44,6 @@ MAX_ENTRY_LINES = 60
 
 FIRST_LINES = 15
 """So many of them are its beginning."""
-
-MAX_FRAMES = 40
-"""So many frames of a traceback are looked at, the last ones: making a line of each takes 30 µs."""
 
 MAX_LOOKED_AT = 65_536
 """So many characters of an entry are looked through for secrets; what is left out is in no line either."""
@@ -148,8 +145,8 @@ class RedactingFormatter(logging.Formatter):
         return "\n".join(map(_cut, lines))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """The end of the traceback, MAX_FRAMES of each error."""
-        return "".join(traceback.format_exception(*ei, limit=-MAX_FRAMES)).rstrip("\n")
+        """The error, in bounded time."""
+        return told(ei[1]) if ei[1] is not None else "NoneType: None"
 
 
 def _harmless(character: str) -> str:
@@ -287,14 +284,3 @@ def is_no_client_that_left(entry: logging.LogRecord) -> bool:
 def _report(formatter: RedactingFormatter, what: str) -> str:
     """The line for what the writer of the log has to say itself."""
     return f"{formatter.format(loggers.Entry('gate.log', logging.WARNING, ('', 0), what, ()))}\n"
-
-
-def without_text(error: BaseException) -> str:
-    """An error as its type and the lines of code it came through, without its message.
-
-    The message could repeat what a client sent; the rest is what finding a fault takes.
-    """
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    frames = traceback.format_tb(error.__traceback__)
-    return f"{type(error).__name__}\n{''.join(frames)}".rstrip()

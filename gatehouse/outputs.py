@@ -37,12 +37,12 @@ def take_over(report: Callable[[str], str]) -> Callable[[str], object]:
     prints would else wait for whoever has stopped reading.
     """
     if not _writers:
-        _writers[STDERR] = LineWriter(os.dup(STDERR), partial(_lost, report))
+        _writers[STDERR] = LineWriter(STDERR, partial(_lost, report))
         _writers[STDOUT] = _writers[STDERR]
         if not os.path.sameopenfile(STDOUT, STDERR):
-            _writers[STDOUT] = LineWriter(os.dup(STDOUT), _lost_of_stdout)
+            _writers[STDOUT] = LineWriter(STDOUT, _lost_of_stdout)
         sys.stdout, sys.stderr = _stream(STDOUT), _stream(STDERR)
-        atexit.register(flush)  # for a traceback, too, that ends the program
+        atexit.register(_end)  # for a traceback, too, that ends the program
     return _writers[STDERR].put
 
 
@@ -69,6 +69,14 @@ def flush(seconds: float = END_SECONDS) -> bool:
     return all(written)
 
 
+def _end() -> None:
+    """Write what is left, and leave streams that Python can flush: with those that a tool has spoilt, the status
+    would be 120.
+    """
+    flush()
+    sys.stdout, sys.stderr = _stream(STDOUT), _stream(STDERR)
+
+
 def _print(descriptor: int, text: str) -> None:
     if descriptor in _writers:
         _writers[descriptor].put(f"{text}\n")
@@ -79,7 +87,7 @@ def _print(descriptor: int, text: str) -> None:
 
 def _stream(descriptor: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        io.BufferedWriter(Stream(_writers[descriptor], descriptor)),
+        Stream(_writers[descriptor], descriptor),
         encoding="utf-8",
         errors="backslashreplace",
         line_buffering=True,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from gatehouse.logs import (
     RedactingFormatter,
     Redactor,
 )
+from gatehouse.tracebacks import told
 from tests.program import ROOT, TOKEN, Program
 from tests.test_logs import VALUE
 from tests.test_records import ANSWERED
@@ -88,47 +90,52 @@ def test_a_reader_that_stops_keeps_nobody_waiting_and_every_line_is_accounted_fo
     assert writer.flush(1)
 
 
-def test_a_full_disk_is_waited_out_and_then_told(tmp_path: Path) -> None:
+def test_a_full_disk_is_waited_out() -> None:
     descriptor = os.open("/dev/full", os.O_WRONLY)
     writer = LineWriter(descriptor, report)
+    os.close(descriptor)
     for number in range(3):
         writer.put(f"lost {number}\n")
         assert writer.flush(1)
-    file = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
-    os.dup2(file, descriptor)
-    writer.put("room\n")
-    assert writer.flush(1)
-    assert (tmp_path / "log").read_text() == (
-        "lost 3: they could not be written (No space left on device)\nroom\n"
-    )
-    os.close(file)
-    os.close(descriptor)
 
 
-def test_what_was_lost_is_told_though_nothing_else_is_logged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("more", ["", "room\n"])
+def test_what_was_lost_is_told_once_that_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str
 ) -> None:
     monkeypatch.setattr(line_writer, "RETRY_SECONDS", 0.05)
-    descriptor = os.open("/dev/full", os.O_WRONLY)
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    descriptor = os.open(tmp_path / "log", os.O_WRONLY)
     writer = LineWriter(descriptor, report)
-    writer.put("lost\n")
-    assert writer.flush(1)
-    file = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
-    os.dup2(file, descriptor)
-    deadline = time.monotonic() + 5
-    while not (tmp_path / "log").read_text().startswith("lost 1: "):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.close(file)
+    os.close(reader)
+    for number in range(3):
+        writer.put(f"lost {number}\n")
+        assert writer.flush(1)
+    with (tmp_path / "log").open() as again:
+        writer.put(more)
+        assert again.readline() == "lost 3: they could not be written (Broken pipe)\n"
+        assert not more or again.readline() == more
     os.close(descriptor)
 
 
-def test_a_reader_who_has_left_is_no_error(pipe: Pipe) -> None:
+@pytest.mark.parametrize("closes_the_source", [False, True])
+def test_no_line_goes_into_a_file_that_got_the_number_of_a_closed_descriptor(
+    tmp_path: Path, pipe: Pipe, *, closes_the_source: bool
+) -> None:
+    os.close(own := os.dup(pipe.writer))  # the lowest number that is free
     writer = LineWriter(pipe.writer, report)
-    os.close(pipe.reader)
-    writer.put("nobody reads this\n")
+    file = os.open(tmp_path / "database", os.O_WRONLY | os.O_CREAT)
+    os.dup2(file, own)
+    if closes_the_source:
+        os.dup2(file, pipe.writer)
+    writer.put("a line\n")
     assert writer.flush(1)
-    assert writer.flush(1)
+    assert (tmp_path / "database").read_text() == ""
+    if not closes_the_source:
+        assert pipe.read_until("\n") == "a line\n"
+    os.close(file)
+    os.close(own)
 
 
 def test_a_pipe_that_does_not_block_loses_nothing(pipe: Pipe) -> None:
@@ -240,6 +247,56 @@ def test_of_a_long_traceback_the_end_is_kept(formatter: type[RedactingFormatter]
     assert max(map(len, lines)) < MAX_LINE_BYTES
 
 
+def chained() -> BaseException:
+    error = ValueError("the first")
+    for number in range(20_000):
+        error, error.__cause__ = ValueError(f"number {number}"), error
+    return error
+
+
+def grouped() -> BaseException:
+    return ExceptionGroup("all", [ExceptionGroup("some", [OSError("x")] * 300) for _ in range(300)])
+
+
+@pytest.mark.parametrize("formatter", [RedactingFormatter, JsonFormatter])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (chained(), "ValueError: number 19999"),
+        (grouped(), "ExceptionGroup: all"),
+        (ValueError("line\n" * 500_000), "ValueError: line"),
+    ],
+    ids=["chain", "group", "text"],
+)
+def test_an_error_of_thousands_is_told_in_short(
+    formatter: type[RedactingFormatter], error: BaseException, said: str
+) -> None:
+    start = time.process_time()
+    text = formatter(Redactor([])).format(entry("failed", exc_info=(type(error), error, None)))
+    assert time.process_time() - start < 0.1
+    assert said in text
+    assert len(text.splitlines()) <= MAX_ENTRY_LINES + 1
+
+
+def test_an_error_of_a_few_causes_is_told_as_python_does() -> None:
+    def fail(depth: int) -> None:
+        if not depth:
+            raise OSError("the first")
+        try:
+            fail(depth - 1)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"number {depth}") from (None if depth == 3 else error)
+
+    with pytest.raises(ValueError, match="number 9") as failed:
+        fail(9)
+    error = failed.value
+    assert told(error) == "".join(traceback.format_exception(error)).rstrip("\n")
+    assert "number 3" in told(error)
+    assert "number 2" not in told(error)
+    error.add_note("n" * 70_000)
+    assert "number 2" not in told(error)
+
+
 # Nobody else's configuration of logging is the gate's.
 
 
@@ -305,6 +362,55 @@ os.wait()
     )
     assert ended.stderr.endswith("WARNING gate: from the child\n")
     assert ended.stdout == "printed by the child\n"
+
+
+def test_no_forked_child_waits_for_what_another_thread_held() -> None:
+    code = """
+import logging, os, signal, sys, threading
+from gatehouse.logs import configure_logging
+configure_logging([])
+def chatter():
+    while True:
+        logging.getLogger("library").warning("." * 200)
+        sys.stdout.write("." * 80 + "\\n")
+for _ in range(4):
+    threading.Thread(target=chatter, daemon=True).start()
+for _ in range(120):
+    if not (child := os.fork()):
+        signal.alarm(10)
+        print("printed by the child", flush=True)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        os._exit(1)
+os._exit(0)
+"""
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+@pytest.mark.parametrize("spoilt", ["sys.stdout.detach()", "sys.stderr.buffer.detach()"])
+def test_streams_that_a_tool_has_spoilt_leave_the_status_as_it_is(spoilt: str) -> None:
+    code = f"""
+import sys
+from gatehouse.loggers import logger_of
+from gatehouse.logs import configure_logging
+configure_logging([])
+try:
+    {spoilt}
+except OSError:
+    sys.stderr = None
+logger_of("gate").warning("still said")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr.endswith("WARNING gate: still said\n")
 
 
 def test_all_of_the_gates_loggers_are_in_its_own_tree() -> None:

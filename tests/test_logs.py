@@ -28,8 +28,8 @@ from gatehouse.logs import (
     Redactor,
     configure_logging,
     is_no_client_that_left,
-    without_text,
 )
+from gatehouse.tracebacks import without_text
 from tests.program import TOKEN
 from tests.test_records import ANSWERED, LEFT
 

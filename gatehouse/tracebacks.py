@@ -1,0 +1,85 @@
+"""An error as text for the log, in bounded time: somebody else's code may raise thousands at once, or megabytes."""
+
+from __future__ import annotations
+
+import traceback
+
+MAX_FRAMES = 40
+"""So many frames of an error are looked at, the last ones: making a line of each takes 30 µs."""
+
+MAX_ERRORS = 16
+"""So many errors, causes and members of groups among them, are told as Python does. For thousands that takes seconds."""
+
+MAX_TEXT = 65_536
+"""And so many characters does each of them say at most."""
+
+SHORT_ERRORS, SHORT_FRAMES, SHORT_LINES, SHORT_TEXT = 4, 5, 3, 4096
+"""If there is more, so many errors are told, the last and what led to it, each with the end of its traceback and so
+many lines and characters of what it says: as much as an entry of the log may hold."""
+
+
+def told(error: BaseException) -> str:
+    """The error as Python tells it; in short, if that would be too much."""
+    if _is_large(error):
+        return _in_short(error)
+    return "".join(traceback.format_exception(error, limit=-MAX_FRAMES)).rstrip("\n")
+
+
+def without_text(error: BaseException) -> str:
+    """An error as its type and the lines of code it came through, without its message.
+
+    The message could repeat what a client sent; the rest is what finding a fault takes.
+    """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    frames = traceback.format_tb(error.__traceback__, limit=-MAX_FRAMES)
+    return f"{type(error).__name__}\n{''.join(frames)}".rstrip()
+
+
+def _is_large(error: BaseException) -> bool:
+    """Whether it comes with more than MAX_ERRORS errors, or one of them with more than MAX_TEXT."""
+    waiting, seen = [error], 0
+    while waiting:
+        one = waiting.pop()
+        seen += 1
+        if seen > MAX_ERRORS or len(_text_of(one)) > MAX_TEXT:
+            return True
+        if (cause := _cause_of(one)) is not None:
+            waiting.append(cause)
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions[: MAX_ERRORS + 1]
+    return False
+
+
+def _in_short(error: BaseException) -> str:
+    chain: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and len(chain) < SHORT_ERRORS:
+        chain.append(one)
+        one = _cause_of(one)
+        if one is None and isinstance(chain[-1], BaseExceptionGroup):
+            one = chain[-1].exceptions[0]
+    return "\n\nwhich led to this (others are left out):\n\n".join(map(_briefly, reversed(chain)))
+
+
+def _briefly(error: BaseException) -> str:
+    frames = "".join(traceback.format_tb(error.__traceback__, limit=-SHORT_FRAMES))
+    text = _text_of(error)
+    lines = "\n".join(text[:SHORT_TEXT].splitlines()[:SHORT_LINES])
+    more = f"... ({len(text) - len(lines)} more characters)" if len(text) > len(lines) else ""
+    return f"Traceback (most recent call last):\n{frames}{type(error).__name__}: {lines}{more}"
+
+
+def _cause_of(error: BaseException) -> BaseException | None:
+    """Which error Python would tell before this one. One that `from None` hides stays hidden."""
+    if error.__cause__ is not None:
+        return error.__cause__
+    return None if error.__suppress_context__ else error.__context__
+
+
+def _text_of(error: BaseException) -> str:
+    """What an error says, its notes included."""
+    try:
+        return "\n".join([str(error), *map(str, getattr(error, "__notes__", None) or ())])
+    except BaseException:  # noqa: BLE001 - whatever somebody else's code raises, as Python itself does here
+        return "<no text>"
