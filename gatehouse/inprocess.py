@@ -25,6 +25,7 @@ from gatehouse.contained import AnswerCutError
 from gatehouse.loggers import logger_of
 from gatehouse.replies import http_date
 from gatehouse.tracebacks import without_text
+from gatehouse.transports import BODILESS
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
     App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 
 logger = logger_of("gate.upstream")
-
-BODILESS = frozenset({204, 304})
-"""An answer with such a status has no body (RFC 9110 section 6.4.1), nor has one to HEAD."""
-
 
 MAX_HELD = 64 * 1024
 """With so many bytes on their way to the other side, the next piece waits until they are taken."""

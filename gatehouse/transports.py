@@ -44,6 +44,9 @@ LOOK_SECONDS = 1.0
 FIRST_READ, LARGEST_READ = 64 * 1024, 256 * 1024
 """How much of an answer is read at a time: more once there is more, since each piece costs the same."""
 
+BODILESS = frozenset({204, 304})
+"""An answer with such a status has no body (RFC 9110 section 6.4.1), nor has one to HEAD."""
+
 LARGE = 1024 * 1024
 """From this length on, a response's body is worth a connection of its own."""
 
@@ -64,6 +67,7 @@ class Transport(httpx.AsyncBaseTransport):
         )
         self._connection: Connection | None = None
         self._body: ResponseBody | None = None
+        self._bodiless = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; the target comes from `extensions`, as raw bytes."""
@@ -83,6 +87,7 @@ class Transport(httpx.AsyncBaseTransport):
         except HTTPCORE_ERRORS as error:
             raise in_httpx_terms(error) from error
         headers = response.headers
+        self._bodiless = request.method == "HEAD" or response.status in BODILESS
         if (length := large_length(request.method, response.status, headers)) is not None:
             large = LargeBody(self._wire, self.unread, length)
             return httpx.Response(response.status, headers=headers, stream=large)
@@ -100,9 +105,14 @@ class Transport(httpx.AsyncBaseTransport):
 
     @property
     def clean(self) -> bool:
-        """Whether the last exchange is over, and nothing is left of it."""
+        """Whether the last exchange is over, and nothing is left of it.
+
+        An answer without a body is whole at once, while the server may still be at it, and would keep the
+        next request on this connection waiting. (`HEAD` for a path whose `GET` is an event stream.)
+        """
         connection = self._connection
-        return connection is not None and connection.is_idle() and not self.unread
+        idle = connection is not None and connection.is_idle()
+        return idle and not self.unread and not self._bodiless
 
     @property
     def expired(self) -> bool:
@@ -192,7 +202,7 @@ def large_length(method: str, status: int, headers: Iterable[tuple[bytes, bytes]
     h11 has seen to it that there is one length at most, and that it is a number (RFC 9112 section 6.3).
     """
     fields = {name.lower(): value for name, value in headers}
-    if method == "HEAD" or status in {204, 304} or b"transfer-encoding" in fields:
+    if method == "HEAD" or status in BODILESS or b"transfer-encoding" in fields:
         return None
     length = int(fields.get(b"content-length", b"0"))
     return length if length >= LARGE else None

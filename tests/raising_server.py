@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import decimal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -139,6 +140,30 @@ async def route(request: Request) -> Response:
 @mcp.custom_route("/mcp/fine", methods=["GET"])
 async def fine(_: Request) -> Response:
     return PlainTextResponse("fine")
+
+
+class Endless(Response):
+    """Says something, or listens, for two seconds and with no pause, whoever is still there."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self._piece = {"byte": b"x", "nothing": b""}.get(kind)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002
+        end = time.monotonic() + 2
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while time.monotonic() < end:
+            if self._piece is None:
+                await receive()
+            else:
+                part = {"type": "http.response.body", "body": self._piece, "more_body": True}
+                await send(part)
+        await send({"type": "http.response.body", "body": b""})
+
+
+@mcp.custom_route("/mcp/endless", methods=["GET", "HEAD"])
+async def endless(request: Request) -> Response:
+    return Endless(request.query_params["kind"])
 
 
 # For asyncio only.

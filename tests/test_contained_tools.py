@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -132,6 +135,30 @@ def test_a_loop_that_is_stopped_and_a_task_that_is_cancelled_from_within_go_on(
         assert "at its end" in answers["asyncio_cancels_itself_late"]
         assert '"7"' in client.call("add", a=3, b=4)
         client.program.wait_for_log("stop.. of the loop .*raising_server")
+
+
+def test_apps_that_never_pause_take_their_turns_like_everybody_else(program: Program) -> None:
+    client = Client(program, "2026-07-28")
+    with ExitStack() as open_sockets:
+        for method in ("GET", "HEAD"):
+            for kind in ("byte", "nothing", "listening"):
+                head = f"{method} /mcp/endless?kind={kind} HTTP/1.1\r\nHost: {program.url[7:]}\r\n"
+                asked = socket.create_connection(("127.0.0.1", program.port))
+                open_sockets.enter_context(asked)
+                asked.sendall(f"{head}Authorization: Bearer {TOKEN}\r\n\r\n".encode())
+        time.sleep(0.1)
+        there = seconds_of_a_call(client)
+    time.sleep(0.1)
+    gone = seconds_of_a_call(client)
+    client.http.close()
+    assert there < 1  # was 2 and more, which is what they take
+    assert gone < 1
+
+
+def seconds_of_a_call(client: Client) -> float:
+    began = time.monotonic()
+    assert '"7"' in client.call("add", a=3, b=4)
+    return time.monotonic() - began
 
 
 def test_resources_and_prompts_fail_by_themselves(client: Client) -> None:
