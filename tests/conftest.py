@@ -54,6 +54,31 @@ one_way = pytest.mark.parametrize("way", ["close"], indirect=True)
 """For what ends before the upstream comes into it."""
 
 
+LONGEST = [
+    "test_node_clients.py",
+    "test_deploy.py",
+    "test_run.py",
+    "test_named_tokens.py",
+    "test_life.py",
+    "test_contained_end.py",
+    "test_contained_callers.py",
+    "test_contained_upstream.py",
+    "test_contained_tools.py",
+    "test_serving.py",
+    "test_python_clients.py",
+    "test_framing.py",
+    "test_log_reader.py",
+    "test_slow_clients.py",
+]
+"""The files that take longest begin first, so that no worker has one left when all others are done."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Let `caplog`, and the report of a test that fails, have the gate's lines, too."""
     plugin = session.config.pluginmanager.get_plugin("logging-plugin")
