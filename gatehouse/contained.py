@@ -10,7 +10,8 @@ request has a name and its client gets a JSON-RPC error, and around the ASGI app
 (custom routes, the server's own ASGI middleware). Only a cancellation that somebody asked for passes on:
 the client has left, or the server is being stopped. The third layer is the loop itself (`asyncio_loop`).
 
-Errors that are an `Exception` are the SDK's to answer, as they are without the gate.
+Errors that are an `Exception` are the SDK's to answer, as they are without the gate. What the gate itself
+asks of the server, by nobody's request, may raise anything, and costs only its answer: `Containment.ask`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import math
 import sys
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from mcp.server.context import HandlerResult, ServerRequestContext
 
     from gatehouse.inprocess import App
+
+T = TypeVar("T")
 
 logger = logger_of("gate.upstream")
 
@@ -109,6 +112,16 @@ class Containment:
                 await fail(send)
 
         return contained
+
+    async def ask(self, called: str, question: Callable[[], Awaitable[T]]) -> T | None:
+        """The server's answer to the gate's own question; None if it failed, which is told."""
+        answer = None
+        try:
+            answer = await question()
+        except BaseException as error:  # noqa: BLE001
+            self._keep(error, called)
+        await self._settle()
+        return answer
 
     def _keep(self, error: BaseException, called: str) -> None:
         """Log what `error` holds that the request has raised itself; raises the rest of it."""

@@ -14,6 +14,7 @@ import importlib
 import sys
 import traceback
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -45,6 +46,8 @@ KEEP_ALIVE_SECONDS = 20
 
 REPORT_SECONDS = 30
 """What listing the server's tools may take, for the report of names that are none."""
+
+LISTING = "whether the server has what tokens' lists name is not known: listing what it has"
 
 STOP_SECONDS = 0.4
 """What the server may take to stop, even if nothing is left of the grace. By then the gate has drained."""
@@ -182,9 +185,12 @@ class HostedServer:
             grants = self._grants()
             if grants is not reported:
                 reported = grants
-                with anyio.move_on_after(REPORT_SECONDS):
-                    for sentence in await tool_lock.unknown_names(server, grants):
+                with anyio.move_on_after(REPORT_SECONDS) as patience:
+                    question = partial(tool_lock.unknown_names, server, grants)
+                    for sentence in await self._containment.ask(LISTING, question) or ():
                         logger.warning("%s", sentence)
+                if patience.cancelled_caught:
+                    logger.error("%s took more than %d s", LISTING, REPORT_SECONDS)
             await anyio.sleep(1)
 
     def _failed(self, error: BaseException) -> HostedServerError:
@@ -358,6 +364,7 @@ def load_server(import_string: str) -> FastMCP[Any]:
     try:
         with a_loop_as_in_the_main_thread():
             module = importlib.import_module(module_name)
+            server = getattr(module, name, None)  # which the module may make only now
     except ModuleNotFoundError as error:
         if error.name != module_name.partition(".")[0] and error.name != module_name:
             raise _cannot_import(import_string, error) from error
@@ -367,7 +374,6 @@ def load_server(import_string: str) -> FastMCP[Any]:
         ) from None
     except BaseException as error:
         raise _cannot_import(import_string, error) from error
-    server = getattr(module, name, None)
     if server is None:
         raise HostedServerError(f"MCP_APP: {module_name} has no {name}", started=False)
     if not callable(getattr(server, "http_app", None)):

@@ -29,7 +29,6 @@ from fastmcp.server.middleware import Middleware
 from mcp.shared.exceptions import MCPError
 
 from gatehouse.caller import PRINCIPAL, name_in
-from gatehouse.hosting import leaf
 from gatehouse.loggers import logger_of
 from gatehouse.mcp_headers import KINDS, printable
 from gatehouse.policy import (
@@ -272,24 +271,18 @@ def listened(notifications: Any) -> list[tuple[Kind, Any]]:
 
 
 async def unknown_names(server: FastMCP[Any], grants_by_name: Mapping[str, Grants]) -> list[str]:
-    """Sentences for those names in tokens' lists that nothing of the server has, or for why none can be told.
+    """Sentences for those names in tokens' lists that nothing of the server has.
 
-    To be called where the server runs, by nobody's request. Raises nothing.
+    To be called where the server runs, by nobody's request. Raises whatever the server's lists do.
     """
-    try:
-        has = await matchers_of(server)
-        return [
-            f"token {name}: its {kind} name `{glob}`, which no {kind[:-1]} of {server.name} is called"
-            for name, grants in grants_by_name.items()
-            for kind, matches in has.items()
-            for glob in getattr(grants, kind) or ()
-            if not matches(glob)
-        ]
-    except Exception as error:  # noqa: BLE001 - whatever a server's listing may raise
-        why = type(leaf(error)).__name__
-        return [
-            f"whether {server.name} has what tokens' lists name is not known: listing failed ({why})"
-        ]
+    has = await matchers_of(server)
+    return [
+        f"token {name}: its {kind} name `{glob}`, which no {kind[:-1]} of {server.name} is called"
+        for name, grants in grants_by_name.items()
+        for kind, matches in has.items()
+        for glob in getattr(grants, kind) or ()
+        if not matches(glob)
+    ]
 
 
 async def matchers_of(server: FastMCP[Any]) -> dict[Kind, Callable[[str], bool]]:

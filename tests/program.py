@@ -38,6 +38,7 @@ class Program:
     ) -> None:
         """With `output`, both streams go to that descriptor instead of files."""
         self.settings = settings
+        self.folder = folder
         self.port = free_port()
         self.upstream_port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"

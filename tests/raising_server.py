@@ -10,15 +10,21 @@ import contextvars
 import decimal
 import sys
 import time
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-import anyio
+import anyio.lowlevel
 from fastmcp import Context, FastMCP
+from fastmcp.server.dependencies import get_http_request
 from fastmcp.server.middleware import Middleware
+from fastmcp.server.providers import Provider
 from pydantic import BaseModel, model_serializer
 from starlette.responses import PlainTextResponse, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastmcp.tools import Tool
     from starlette.requests import Request
 
 
@@ -53,7 +59,24 @@ class Meddling(Middleware):
         return await call_next(context)
 
 
+class Unlisted(Provider):
+    """Fails whenever the gate asks what it has, each time in another way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds = cycle(["SystemExit", "CancelledError", "Panic"])
+
+    async def list_tools(self) -> Sequence[Tool]:
+        await anyio.lowlevel.checkpoint()
+        try:
+            get_http_request()
+        except RuntimeError:  # nobody's
+            raise made(next(self.kinds)) from None
+        return []
+
+
 mcp: FastMCP[None] = FastMCP("Raising", middleware=[Meddling()])
+mcp.add_provider(Unlisted())
 
 
 @mcp.tool

@@ -31,6 +31,13 @@ ALONE = [
     "asyncio_cancels_itself",
     "asyncio_cancels_itself_late",
 ]
+LIMITED = f"""
+[tokens.limited]
+tools = ["none"]
+values = [{{digest = "sha256:{"7" * 64}"}}]
+"""
+"""A tokens file with a list of tools, so the gate looks at what the server has."""
+
 NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -76,8 +83,9 @@ def program(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Program]:
     folder = tmp_path_factory.mktemp("contained")
-    settings = MODES[request.param]
-    with running(folder, MCP_APP="raising_server:mcp", **settings) as program:
+    settings = {"MCP_APP": "raising_server:mcp", "TOKENS_FILE": "tokens.toml"}
+    (folder / "tokens.toml").write_text(LIMITED)
+    with running(folder, **settings, **MODES[request.param]) as program:
         program.wait_for()
         yield program
         assert program.stop() == 0
@@ -159,6 +167,17 @@ def seconds_of_a_call(client: Client) -> float:
     began = time.monotonic()
     assert '"7"' in client.call("add", a=3, b=4)
     return time.monotonic() - began
+
+
+def test_what_the_servers_own_lists_raise_costs_the_gate_its_question_only(
+    program: Program,
+) -> None:
+    told = "whether .* is not known: listing what it has raised {} .*raising_server"
+    program.wait_for_log(told.format("SystemExit"))
+    file = program.folder / "tokens.toml"
+    file.with_name("new").write_text(LIMITED.replace("none", "another"))
+    file.with_name("new").replace(file)
+    program.wait_for_log(told.format("CancelledError"))
 
 
 def test_resources_and_prompts_fail_by_themselves(client: Client) -> None:

@@ -15,7 +15,6 @@ import pytest
 import trio
 from fastmcp import Client, Context, FastMCP
 from fastmcp.client.transports import StreamableHttpTransport
-from fastmcp.server import create_proxy
 from fastmcp.server.dependencies import get_http_request
 from fastmcp.server.middleware import Middleware
 from fastmcp.server.middleware.tool_injection import ToolInjectionMiddleware
@@ -839,15 +838,3 @@ async def test_names_in_lists_that_nothing_has_are_told() -> None:
         "token alice: its prompts name `plot`, which no prompt of Kitchen is called",
         "token bob: its resources name `safe:/x`, which no resource of Kitchen is called",
     ]
-
-
-async def test_a_server_that_cannot_be_listed_is_one_sentence() -> None:
-    server = create_proxy("http://127.0.0.1:9/mcp", name="Away")
-
-    async def ask() -> None:
-        (told,) = await unknown_names(server, {"alice": Grants(tools=("a", "b"))})
-        assert told.startswith(
-            "whether Away has what tokens' lists name is not known: listing failed"
-        )
-
-    await on_asyncio(ask)
