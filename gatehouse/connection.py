@@ -180,7 +180,7 @@ class Connection:
                 linger = struct.pack("ii", 1, 0)  # close() then sends RST
                 with suppress(OSError):
                     self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            await trio.aclose_forcefully(self.stream)
+            self.stream.socket.close()
 
     def _fail(self, error: Exception) -> None:
         if not self._scope.cancel_called:  # else it follows from what has ended the connection
@@ -435,6 +435,12 @@ class Connection:
             raise ClientGoneError from None
         finally:
             self._busy = True
+        if not self.proven:  # thousands may come at once, or leave
+            try:
+                await self.config.crowd.turn()
+            except trio.Cancelled:
+                self._incoming.add(data)
+                raise
         if not data:
             raise ClientGoneError
         if self.resting:

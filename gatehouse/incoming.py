@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 import h11
@@ -31,13 +32,19 @@ BYTES_PER_CHUNK = 8
 token by token stays below; a flood does not."""
 
 
+@cache
+def portion_of(lines: int) -> re.Pattern[bytes]:
+    """So many lines."""
+    return re.compile(rb"(?:[^\n]*\n){%d}" % lines)
+
+
 class Incoming:
     """The receiving side of one h11 connection."""
 
     def __init__(self, http: h11.Connection, max_lines: int, share: LoopShare) -> None:
         self._http = http
         self._max_lines = max_lines
-        self._portion = re.compile(rb"(?:[^\n]*\n){%d}" % max_lines)
+        self._portion = portion_of(max_lines)
         self._share = share
         self._ahead = b""  # has been read, and h11 has not been given it yet
         self._dry = True  # h11 has said that it needs more

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
-from functools import partial
+import time
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -25,20 +25,37 @@ from hypercorn.utils import repr_socket_addr, wrap_app
 
 from gatehouse.connection import SWEEP_SECONDS, Connection
 from gatehouse.ends import Ends
-from gatehouse.turns import LoopShare
+from gatehouse.loggers import logger_of
+from gatehouse.tracebacks import without_text
+from gatehouse.turns import SLICE_SECONDS, Crowd, LoopShare
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
 
     from hypercorn.typing import LifespanState
 
     from gatehouse.places import Places
 
+logger = logger_of("gate.connections")
+
 ACCEPT_CAPACITY_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 """Nothing is wrong with the listener, but there is no room for one more."""
 
+NO_LISTENER_ERRNOS = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}
+
+MAX_AT_ONCE = 4
+"""So many connections are taken in at once, which takes less than a millisecond; all others have their turn
+before the next ones."""
+
 DESCRIPTORS_TO_FREE, RETRY_SECONDS = 16, 0.05
 """Then so many connections are given up, if they may be, and it is tried again."""
+
+
+class LifespanEndedError(Exception):
+    """It ended while the application was being served: revoked tokens, clients that leave and upstreams that
+    fall silent would no longer be noticed.
+    """
 
 
 class GateConfig(Config):
@@ -58,6 +75,7 @@ class GateConfig(Config):
     def __init__(self) -> None:
         self.connections: set[Connection] = set()
         self.share = LoopShare()
+        self.crowd = Crowd()
         self.turned_away = 0
         """How many connections over the limit are being told so."""
         self.failures = 0
@@ -91,58 +109,93 @@ async def serve(
     `graceful_timeout` to end. The task status is given the addresses, once they listen.
     """
     state: LifespanState = {}
-    lifespan = Lifespan(wrap_app(app, config.wsgi_max_body_size, "asgi"), config, state)
+    wrapped = wrap_app(explained(app), config.wsgi_max_body_size, "asgi")
+    lifespan = Lifespan(wrapped, config, state)
     wait_for_shutdown = lifespan.wait_for_shutdown  # missed now, if at all, and not at the end
+    serving = True
+
+    async def live(*, task_status: trio.TaskStatus[None]) -> None:
+        await lifespan.handle_lifespan(task_status=task_status)
+        if serving:  # Hypercorn would go on without
+            raise LifespanEndedError
+
+    trio.lowlevel.add_instrument(config.crowd)
     async with trio.open_nursery() as outer:
-        await outer.start(lifespan.handle_lifespan)
+        await outer.start(live)
         await lifespan.wait_for_startup()
         async with trio.open_nursery() as connections:
-            listeners = listen(config)
-            task_status.started([address_of(listener) for listener in listeners])
+            doors = listen(config)
+            task_status.started([door.address for door in doors])
             outer.start_soon(sweep, config)
 
-            async def handle(stream: trio.SocketStream) -> None:
+            def start(stream: trio.SocketStream) -> None:
                 own = ConnectionState(state.copy())
-                await Connection(app, config, own, stream).run()
+                connections.start_soon(Connection(app, config, own, stream).run)
 
             async with trio.open_nursery() as accepting:
-                accepting.start_soon(
-                    partial(trio.serve_listeners, handle, listeners, handler_nursery=connections)
-                )
+                for door in doors:
+                    accepting.start_soon(door.take_in, start)
                 await shutdown_trigger()
                 accepting.cancel_scope.cancel()
             config.close_resting()
             connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
         config.ends.tell(at_once=True)
+        serving = False
         await wait_for_shutdown()
         outer.cancel_scope.cancel()
 
 
-class Door(trio.abc.Listener[trio.SocketStream]):
-    """A listener that makes room where there is no file descriptor left, instead of a traceback each time."""
+def explained(app: Any) -> Any:
+    """The application for its lifespan; what ends that is logged, because Hypercorn does not always say it."""
 
-    def __init__(self, listener: trio.SocketListener, config: GateConfig) -> None:
-        self.socket = listener.socket
-        self._listener = listener
+    async def beside(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await app(scope, receive, send)
+        except Exception as error:
+            logger.error("what the gate does beside requests ended by: %s", without_text(error))
+            raise
+
+    return beside
+
+
+class Door:
+    """A listening socket, and the way in from there."""
+
+    def __init__(self, sock: socket.socket, config: GateConfig) -> None:
+        sock.setblocking(False)
+        self._socket = sock
         self._config = config
 
-    async def accept(self) -> trio.SocketStream:
-        """The next connection, however long it takes."""
-        while True:
-            try:
-                return await self._listener.accept()
-            except OSError as error:
-                if error.errno not in ACCEPT_CAPACITY_ERRNOS:
-                    raise
-                self._config.ends.ended("descriptors", os.strerror(error.errno))
-                for _ in range(DESCRIPTORS_TO_FREE):
-                    if not self._config.places.make_room():
-                        break
-                await trio.sleep(RETRY_SECONDS)
+    @property
+    def address(self) -> str:
+        """Where it listens, as a URL."""
+        return f"http://{repr_socket_addr(self._socket.family, self._socket.getsockname())}"
 
-    async def aclose(self) -> None:
-        """Stop listening."""
-        await self._listener.aclose()
+    async def take_in(self, start: Callable[[trio.SocketStream], None]) -> None:
+        """Call `start` with each connection that comes. Never returns."""
+        with self._socket:
+            while True:
+                await trio.lowlevel.wait_readable(self._socket)
+                try:
+                    for _ in range(MAX_AT_ONCE):
+                        accepted, _ = self._socket.accept()
+                        start(trio.SocketStream(trio.socket.from_stdlib_socket(accepted)))
+                except BlockingIOError:
+                    pass
+                except OSError as error:
+                    if error.errno in ACCEPT_CAPACITY_ERRNOS:
+                        await self._make_room(error)
+                    elif error.errno in NO_LISTENER_ERRNOS:
+                        raise
+                    # else this one has gone, or did not come through: accept(2)
+
+    async def _make_room(self, error: OSError) -> None:
+        """Give up connections, where there is no file descriptor left."""
+        self._config.ends.ended("descriptors", os.strerror(error.errno or 0))
+        for _ in range(DESCRIPTORS_TO_FREE):
+            if not self._config.places.make_room():
+                break
+        await trio.sleep(RETRY_SECONDS)
 
 
 def listen(config: GateConfig) -> list[Door]:
@@ -150,14 +203,7 @@ def listen(config: GateConfig) -> list[Door]:
     sockets = config.create_sockets().insecure_sockets
     for sock in sockets:
         sock.listen(config.backlog)
-    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
-    return [Door(listener, config) for listener in listeners]
-
-
-def address_of(listener: Door) -> str:
-    """Where it listens, as a URL."""
-    sock = listener.socket
-    return f"http://{repr_socket_addr(sock.family, sock.getsockname())}"
+    return [Door(sock, config) for sock in sockets]
 
 
 async def sweep(config: GateConfig) -> None:
@@ -166,5 +212,11 @@ async def sweep(config: GateConfig) -> None:
         await trio.sleep(SWEEP_SECONDS)
         now = trio.current_time()
         config.ends.tell()
-        for connection in config.connections:
+        began = time.perf_counter()
+        for connection in tuple(config.connections):
+            if (
+                time.perf_counter() - began > SLICE_SECONDS
+            ):  # what has been cut ends before the next are
+                await trio.lowlevel.checkpoint()
+                began = time.perf_counter()
             connection.cut_if_late(now)

@@ -6,6 +6,9 @@ checkpoint would let each of them go on in each pass of the loop, so that all ot
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
+
 import trio
 
 SLICE_SECONDS = 0.001
@@ -26,6 +29,56 @@ class Turns:
         """Return when it is our turn."""
         async with self._queue:
             pass  # handed over at once, so that the next in the queue goes on in the next pass
+
+
+class Crowd(trio.abc.Instrument):
+    """Many may be woken by one pass of the loop: here all together have a slice of it, and those beyond that
+    go on one in each pass.
+
+    Whoever comes alone waits for nothing. Turns go to the newest and to the oldest alternately: the newest
+    need not wait for all of a flood that came before it, and nobody waits for ever. It is an instrument of the
+    loop, to know when a pass begins.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[trio.Event, None] = OrderedDict()
+        self._handed_on = False  # somebody goes on in the next pass
+        self._newest = False
+        self._fresh = True  # nobody has had a turn in this pass
+        self._began = 0.0
+
+    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002
+        """A pass begins."""
+        self._fresh = True
+
+    async def turn(self) -> None:
+        """Return when it is our turn."""
+        if not self._handed_on:
+            now = time.perf_counter()
+            if self._fresh:
+                self._fresh, self._began = False, now
+            if now - self._began < SLICE_SECONDS:
+                return
+        mine = trio.Event()
+        if self._handed_on:
+            self._waiting[mine] = None
+        else:
+            self._handed_on = True
+            mine.set()
+        try:
+            await mine.wait()
+        finally:
+            if mine in self._waiting:  # it has been cancelled, and was not our turn
+                del self._waiting[mine]
+            else:
+                self._hand_on()
+
+    def _hand_on(self) -> None:
+        if self._waiting:
+            self._newest = not self._newest
+            self._waiting.popitem(last=self._newest)[0].set()
+        else:
+            self._handed_on = False
 
 
 class LoopShare:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import trio
 import trio.testing
 
 from gatehouse.incoming import BYTES_PER_CHUNK, MAX_CHUNKS
-from gatehouse.turns import REST, LoopShare
+from gatehouse.turns import REST, SLICE_SECONDS, Crowd, LoopShare
 from tests.conftest import House, open_house
 from tests.levels import connected, gone, settled, steady_house
 from tests.loop_steps import loop_steps
@@ -28,7 +29,7 @@ STEP_SECONDS = 0.006
 CALL_SECONDS = 0.4
 """The aim is 0.1 s, with a machine to oneself."""
 
-SERVING = "_run_handler"  # the name of Trio's tasks for connections
+SERVING = "Connection.run"  # the name of the tasks for connections
 
 CHUNKED = b"Transfer-Encoding: chunked"
 
@@ -209,3 +210,31 @@ async def test_turns_go_round_and_leave_the_loop_to_others(
             nursery.start_soon(work, name)
     assert sorted(order[:3]) == sorted(order[3:6]) == ["a", "b", "c"]
     assert trio.current_time() - began == pytest.approx(8 * (1 + REST))
+
+
+async def test_of_a_crowd_that_is_woken_at_once_one_goes_on_in_each_pass(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    crowd = Crowd()
+    order: list[int] = []
+    passes: list[int] = []
+    awake = trio.Event()
+
+    async def work(number: int) -> None:
+        await awake.wait()
+        await crowd.turn()
+        order.append(number)
+        time.sleep(2 * SLICE_SECONDS)  # noqa: ASYNC251 - as work does
+
+    trio.lowlevel.add_instrument(crowd)
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(work, number)
+        await trio.testing.wait_all_tasks_blocked()
+        awake.set()
+        while len(order) < 50:
+            await trio.lowlevel.checkpoint()
+            passes.append(len(order))
+    steps = [after - before for before, after in itertools.pairwise(passes)]
+    assert max(steps) <= 2
+    assert sorted(order) == list(range(50))

@@ -15,7 +15,9 @@ import httpx
 import pytest
 import trio
 
+from gate import Gate
 from gatehouse.connection import LINGER_SECONDS, SWEEP_SECONDS, Connection
+from gatehouse.serving import LifespanEndedError
 from tests.conftest import BEARER, House, open_house
 from tests.levels import connected, gone, settled, steady_house
 from tests.program import TOKEN, running
@@ -47,6 +49,23 @@ async def events(peer: Peer, head: Head) -> None:
     while True:
         await peer.send(chunk(EVENT))
         await trio.sleep(0.1)
+
+
+# What the gate does beside requests.
+
+
+async def test_if_what_watches_the_requests_ends_the_gate_ends(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(gate: Gate) -> None:
+        raise OSError("no more looks")
+
+    monkeypatch.setattr(Gate, "end_overdue", fail)
+    with trio.fail_after(2), pytest.raises(ExceptionGroup) as caught:
+        async with open_house():
+            await trio.sleep_forever()
+    assert caught.group_contains(LifespanEndedError)
+    assert "no more looks" in caplog.text
 
 
 # The cap.
