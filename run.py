@@ -51,7 +51,7 @@ from urllib.parse import unquote, urlsplit
 import trio
 
 from gate import Gate
-from gatehouse import outputs
+from gatehouse import forks, outputs
 from gatehouse.commands import parser, tokens_command
 from gatehouse.descriptors import connections_within
 from gatehouse.ending import LATE_SECONDS, SECOND_SECONDS, Ending
@@ -138,6 +138,7 @@ def start(settings: Settings) -> int:
     listeners = inherited() or bind("PORT", settings.host, settings.port)
     calls = calls_for(settings)
     hosted = host(settings, keyring, calls, secret)
+    forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
     state = shared_state(settings)
     sessions = Sessions(state) if settings.tokens_file else None
     gate = Gate(

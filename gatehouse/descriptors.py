@@ -37,3 +37,14 @@ def connections_within(wanted: int) -> tuple[int, str]:
         f"there can be {possible} connections, not MAX_CONNECTIONS ({wanted}): they need {needed} file "
         f"descriptors, and the limit is {now} (ulimit -n, LimitNOFILE)"
     )
+
+
+def keep_limit(limit: int) -> bool:
+    """Raise the soft limit to `limit` again, or as far as that can be, if code has lowered it; whether it has."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY:
+        limit = min(limit, most)
+    lowered = now != resource.RLIM_INFINITY and now < limit
+    if lowered:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    return lowered

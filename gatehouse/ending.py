@@ -84,7 +84,7 @@ class Ending:
             return
         self._at, self._status, self._words = at, status, words
         self._arm(seconds + C_SECONDS)
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # full, or closed by code that closes all it finds
             os.write(self._wake_write, b"\0")
 
     def leave(self, status: int) -> None:

@@ -19,11 +19,12 @@ SAYS = {
     "head-late": "ended a connection from %s, whose request's head did not come in time",
     "write-late": "ended a connection from %s, which did not take its answer in time",
     "garbled": "ended a connection from %s, which sent what is no HTTP behind a request",
+    "limit-lowered": "code in this process had lowered the limit of file descriptors: raised it again to %s",
     "descriptors": "no file descriptor is left to accept a connection with (%s)",
 }
 """Why a connection ended, as one word for figures, and the line for it."""
 
-RARE = {"given-up", "turned-away", "descriptors"}
+RARE = {"given-up", "turned-away", "limit-lowered", "descriptors"}
 """Of these, which come by thousands, one line a minute says how many."""
 
 

@@ -103,6 +103,7 @@ def inherited() -> list[socket.socket]:
         listeners = [socket.socket(fileno=FIRST_INHERITED + number) for number in range(int(count))]
         for listener in listeners:
             set_options(listener)
+            listener.set_inheritable(False)
     except (ValueError, OSError):
         raise CannotListenError(f"LISTEN_FDS: {count} were announced, but are not there") from None
     return listeners

@@ -54,7 +54,22 @@ class Entry(logging.LogRecord):
 
 
 class GateLogger(logging.Logger):
-    """A logger that makes its records itself, whatever factory has been set."""
+    """A logger that makes its records itself, whatever factory has been set, and hands them on itself, whatever has
+    been put in the place of `logging.Logger`'s methods (to watch, to count, to silence).
+    """
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
+        """Whether it, or the next above it that has a level, has none higher."""
+        at: logging.Logger | None = self
+        while at is not None and not at.level:
+            at = at.parent
+        return at is None or level >= at.level
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Give it to whoever writes the gate's lines."""
+        for handler in root.handlers:
+            if record.levelno >= handler.level:
+                handler.handle(record)
 
     def findCaller(  # noqa: N802 - logging's name
         self,

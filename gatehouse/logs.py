@@ -15,8 +15,8 @@ import logging
 import os
 import re
 import sys
-import time
 from functools import lru_cache, partial
+from time import gmtime, strftime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -226,7 +226,7 @@ def _stamp(entry: logging.LogRecord) -> str:
 
 @lru_cache(maxsize=1)
 def _utc(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
 
 
 class Handler(logging.Handler):
@@ -237,6 +237,13 @@ class Handler(logging.Handler):
         self.setFormatter(formatter)
         self._line = formatter.format
         self._put = put
+
+    def handle(self, entry: logging.LogRecord) -> bool:
+        """As `logging`'s, but without a lock: nothing here needs one, and whoever holds it would keep the others."""
+        wanted = all(one(entry) if callable(one) else one.filter(entry) for one in self.filters)
+        if wanted:
+            self.emit(entry)
+        return wanted
 
     def emit(self, entry: logging.LogRecord) -> None:
         """Hand it on. Must not raise: whoever logs has other things to do."""

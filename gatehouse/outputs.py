@@ -27,6 +27,7 @@ END_SECONDS = 0.5
 STDOUT, STDERR = 1, 2
 
 _writers: dict[int, LineWriter] = {}
+_streams: list[io.TextIOWrapper] = []
 _budget = LogBudget(logger_of("gate.log"))
 
 
@@ -61,8 +62,8 @@ def flush(seconds: float = END_SECONDS) -> bool:
 
     May be called in any thread, again and again.
     """
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # a tool may have closed or replaced it
+    for stream in _streams:
+        with suppress(ValueError):  # a tool may have closed it
             stream.flush()
     end = time.monotonic() + seconds
     written = [writer.flush(end - time.monotonic()) for writer in {*_writers.values()}]
@@ -70,9 +71,12 @@ def flush(seconds: float = END_SECONDS) -> bool:
 
 
 def _end() -> None:
-    """Write what is left, and leave streams that Python can flush: with those that a tool has spoilt, the status
-    would be 120.
+    """Write what is left, and leave streams that Python can flush: with those that a tool has spoilt, or put in their
+    place, the status might be 120.
     """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BaseException):
+            stream.flush()
     flush()
     sys.stdout, sys.stderr = _stream(STDOUT), _stream(STDERR)
 
@@ -86,12 +90,14 @@ def _print(descriptor: int, text: str) -> None:
 
 
 def _stream(descriptor: int) -> io.TextIOWrapper:
-    return io.TextIOWrapper(
+    stream = io.TextIOWrapper(
         Stream(_writers[descriptor], descriptor),
         encoding="utf-8",
         errors="backslashreplace",
         line_buffering=True,
     )
+    _streams.append(stream)
+    return stream
 
 
 def _lost(report: Callable[[str], str], lines: int, why: str) -> str:

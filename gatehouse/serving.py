@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import repr_socket_addr, wrap_app
 
 from gatehouse.connection import SWEEP_SECONDS, Connection
+from gatehouse.descriptors import keep_limit
 from gatehouse.ends import Ends
 from gatehouse.loggers import logger_of
 from gatehouse.tracebacks import without_text
@@ -165,6 +167,7 @@ class Door:
         sock.setblocking(False)
         self._socket = sock
         self._config = config
+        self._limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     @property
     def address(self) -> str:
@@ -190,7 +193,10 @@ class Door:
                     # else this one has gone, or did not come through: accept(2)
 
     async def _make_room(self, error: OSError) -> None:
-        """Give up connections, where there is no file descriptor left."""
+        """Give up connections, where there is no file descriptor left, unless code here has lowered the limit."""
+        if keep_limit(self._limit):
+            self._config.ends.ended("limit-lowered", str(self._limit))
+            return
         self._config.ends.ended("descriptors", os.strerror(error.errno or 0))
         for _ in range(DESCRIPTORS_TO_FREE):
             if not self._config.places.make_room():

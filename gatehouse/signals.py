@@ -8,6 +8,7 @@ another way, from the handler in C through a pipe (`signal.set_wakeup_fd`) to a 
 
 -   SIGTERM and SIGINT stop the program, SIGHUP has the tokens file read anew.
 -   Others that would end it, among them SIGUSR1 and SIGUSR2, end nothing, as long as nobody else wants them.
+-   A child that a tool forks has none of this: there they do what they do to any program.
 -   SIGQUIT and the signals of a fault (SIGSEGV, SIGABRT, ...) do what they always do, SIGPIPE does nothing.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -60,14 +62,47 @@ def begin() -> None:
         if signal.getsignal(signum) is signal.SIG_DFL:
             with suppress(OSError, ValueError):  # one that the C library keeps for itself
                 signal.signal(signum, do_nothing)
+    os.register_at_fork(
+        before=_forking.begin,
+        after_in_parent=_forking.end,
+        after_in_child=_forking.end_in_child,
+    )
 
 
 def give_back() -> None:
-    """Let signals do what they do to any program: for the commands."""
+    """Let signals do what they do to any program, or what other code wants: for commands, and in a child.
+
+    In a child of the gate's process, that is: a tool's worker that was forked, and that the tool may want to
+    end. With our handlers it would end nothing, and through the pipe, which is the same, it would be the gate
+    that hears of it.
+    """
+    signal.set_wakeup_fd(-1)
     for signum in STOPPING | RELOADING | IDLE:
-        if signal.getsignal(signum) in {end_at_once, do_nothing}:
-            signal.signal(signum, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+        found = signal.getsignal(signum)
+        if isinstance(found, Handler) or found in {end_at_once, do_nothing}:
+            usual = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
+            wanted = found.theirs if isinstance(found, Handler) else None
+            with suppress(OSError, ValueError):
+                signal.signal(signum, wanted or usual)
+
+
+class _Forking(threading.local):
+    """What the thread that forks had its signals blocked with; all are, until the child has given them back."""
+
+    mask: frozenset[int] = frozenset()
+
+    def begin(self) -> None:
+        self.mask = frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()))
+
+    def end(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+
+    def end_in_child(self) -> None:
+        give_back()
+        self.end()
+
+
+_forking = _Forking()
 
 
 def end_at_once(_: int, __: FrameType | None) -> None:
@@ -85,18 +120,18 @@ class Handler:
 
     def __init__(self, signals: Signals, theirs: Theirs | None) -> None:
         self._signals = signals
-        self._theirs = theirs
+        self.theirs = theirs
 
     @property
     def alone(self) -> bool:
         """Whether nobody else wants the signal."""
-        return self._theirs is None
+        return self.theirs is None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         self._signals.keep_pipe(signum)
-        if self._theirs is not None:
+        if self.theirs is not None:
             with suppress(BaseException):  # SystemExit more often than not, but we end in order
-                self._theirs(signum, frame)
+                self.theirs(signum, frame)
 
 
 class Signals:
