@@ -72,6 +72,13 @@ class Program:
         """What went to stderr."""
         return self._stderr.read_text()
 
+    @property
+    def errors(self) -> list[str]:
+        """The lines of errors; not of a loop that stood still, since on a busy machine each may."""
+        still = "the event loop has stood still"
+        lines = self.output.splitlines()
+        return [line for line in lines if " ERROR " in line and still not in line]
+
     def wait_for(self, path: str = "/ready") -> None:
         """Wait until `path` answers 200."""
         deadline = time.monotonic() + START_SECONDS

@@ -516,7 +516,7 @@ def discreet(folder: Path, **settings: str) -> Iterator[Program]:
         yield program
     assert pieces_in(program.output, TOKEN) == set()
     assert "Traceback" not in program.output
-    assert " ERROR " not in program.output
+    assert program.errors == []
 
 
 async def connect(program: Program) -> Peer:
