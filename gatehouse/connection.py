@@ -9,6 +9,7 @@ It has a deadline whenever it waits for the other side; `gatehouse/serving.py` l
 from __future__ import annotations
 
 import math
+import os
 import socket
 import struct
 import sys
@@ -129,6 +130,11 @@ class Connection:
     def give_up(self) -> None:
         """End it, because somebody else needs its place."""
         self.config.ends.ended("given-up", self._client_address() or self.peer)
+        if self._http.our_state is h11.IDLE and not self.resting:  # a request is on its way
+            with suppress(OSError):  # as far as it goes at once
+                descriptor = self.stream.socket.fileno()
+                os.write(descriptor, raw(replies.TOO_MANY_CONNECTIONS))
+                os.read(descriptor, MAX_RECV)  # what is unread would make it a reset
         self.cut()
 
     def cut_if_late(self, now: float) -> None:

@@ -16,7 +16,7 @@ from gatehouse.incoming import BYTES_PER_CHUNK, MAX_CHUNKS
 from gatehouse.turns import REST, SLICE_SECONDS, Crowd, LoopShare
 from tests.conftest import House, open_house
 from tests.levels import connected, gone, settled, steady_house
-from tests.loop_steps import loop_steps
+from tests.loop_steps import loop_steps, own_time
 from tests.program import ROOT, TOKEN
 from tests.wire import Head, Peer, answer
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 STEP_SECONDS = 0.006
 """The aim is 2 ms of computing; a cache that other programs have emptied makes it more."""
 
-CALL_SECONDS = 0.4
-"""The aim is 0.1 s, with a machine to oneself."""
+CALL_SECONDS = 0.1
+"""With a machine to oneself."""
 
 SERVING = "Connection.run"  # the name of the tasks for connections
 
@@ -48,11 +48,11 @@ async def call_on(house: House, took: list[float], per_connection: int) -> None:
     while True:
         async with connected(house) as peer:
             for _ in range(per_connection):
-                began = time.perf_counter()
+                began = own_time()
                 await peer.send(house.raw(method=b"POST", body=b"{}"))
                 head = await peer.head()
                 assert (head.status, await peer.body(head)) == (200, b"{}")
-                took.append(time.perf_counter() - began)
+                took.append(own_time() - began)
                 await trio.sleep(0.02)
 
 
@@ -91,7 +91,7 @@ async def test_good_calls_go_on_through_a_flood_of_pieces(
         assert house.config.failures == 0
     assert len(took) > 30
     assert steps.longest(SERVING) < STEP_SECONDS, steps
-    assert steps.share(SERVING) < 0.5 * elapsed, steps
+    assert steps.share(SERVING) < 0.5 * elapsed, steps  # a fifth, and what all the others take
     assert max(took) < CALL_SECONDS, steps
 
 

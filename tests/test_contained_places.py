@@ -14,7 +14,7 @@ from gatehouse.ends import SAYS
 from gatehouse.places import Places
 from gatehouse.tokens import Token, TokenValue, digest_of
 from tests.conftest import House, open_house
-from tests.levels import steady_house
+from tests.levels import gone, steady_house
 from tests.program import TOKEN, running
 from tests.wire import Peer, until_gone
 
@@ -176,6 +176,26 @@ async def test_a_good_token_finds_room_whoever_holds_the_places(
             assert await one.receive() != b""  # a comment
             await one.reset()
     assert caplog.text.count(SAYS["given-up"].partition("%s")[0]) == 1
+
+
+async def test_who_is_given_up_with_a_request_on_its_way_is_told_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with steady_house(caplog, max_connections=3) as house:
+        peers = []
+        for half in (b"GET /health HTTP/1.1\r\nHo", b"", house.raw()[:-2]):
+            peers.append(await house.connect())
+            if half:
+                await peers[-1].send(half)
+            await trio.sleep(0.02)
+        newcomers = [await house.connect() for _ in range(3)]
+        for peer in peers:
+            head = await peer.head()
+            assert (head.status, head.get(b"Retry-After")) == (503, b"5")
+            await peer.body(head)
+            assert await gone(peer)
+        for peer in [*peers, *newcomers]:
+            await peer.reset()
 
 
 async def test_a_name_that_holds_all_it_may_leaves_room_for_the_others(
