@@ -26,7 +26,7 @@ MAX_WAITING_BYTES = 1024 * 1024
 MAX_WAITING_LINES = 10_000
 """And in so many pieces, however short: each takes some 100 bytes more of memory than its text."""
 
-BATCH_SECONDS = 0.01
+BATCH_SECONDS = 0.05
 """So long the thread collects before it writes: each time it wakes up, the others wait for the interpreter."""
 
 RETRY_SECONDS = 1.0
