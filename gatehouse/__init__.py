@@ -7,7 +7,7 @@ What is recorded:   records, metrics, ends, logs, tracebacks, loggers, line_writ
 What we answer:     replies, landing, notice
 Client's side:      serving, descriptors, connection, incoming, listeners, exchange, events, headers
 Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, contained,
-                    worker_threads, caller, tool_lock
+                    escapes, worker_threads, caller, tool_lock
 Either side:        turns, own_threads, fair_threads
 Its own life:       signals, ending, watchdog, forks
 The command line:   commands, token_file, toml_places, tokens_list, durations; settings, fresh_start

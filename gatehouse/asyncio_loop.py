@@ -31,8 +31,9 @@ from asyncio import BaseEventLoop, _set_running_loop
 from asyncio.log import logger as asyncio_logger
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 import trio_asyncio._loop as original
@@ -43,11 +44,15 @@ from trio_asyncio._base import TrioAsyncioExit
 from trio_asyncio._handles import AsyncHandle, ScopedHandle
 
 from gatehouse.contained import in_short, place_of_caller
+from gatehouse.escapes import in_thread
 from gatehouse.loggers import logger_of
 from gatehouse.mcp_headers import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from concurrent.futures import Executor
+
+T = TypeVar("T")
 
 __all__ = ["BatchLoop", "aio_as_trio", "open_loop"]
 
@@ -113,7 +118,6 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
     call_soon = BaseEventLoop.call_soon
     call_later = BaseEventLoop.call_later
     time = BaseEventLoop.time
-    run_in_executor = BaseEventLoop.run_in_executor
     set_default_executor = BaseEventLoop.set_default_executor
     _call_soon = BaseEventLoop._call_soon  # type: ignore[attr-defined]  # noqa: SLF001
     _timer_handle_cancelled = BaseEventLoop._timer_handle_cancelled  # type: ignore[attr-defined]  # noqa: SLF001
@@ -172,6 +176,16 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
             function(*args)
         else:
             self._token.run_sync_soon(function, *args)
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        """As asyncio's. A GeneratorExit in a thread stays an error of this call."""
+        if self._debug:
+            self._check_callback(func, "run_in_executor")
+        if executor is None or isinstance(executor, ThreadPoolExecutor):
+            func, args = in_thread, (func, *args)
+        return BaseEventLoop.run_in_executor(self, executor, func, *args)
 
     # Running them.
 
@@ -268,7 +282,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         began = time.monotonic() if self._debug else None
         try:
             handle._run()  # noqa: SLF001 - as every event loop does
-        except (SystemExit, KeyboardInterrupt) as error:
+        except BaseException as error:
             # A task that has raised it keeps it for whoever awaits the task.
             if isinstance(error, TrioAsyncioExit) and self._may_end:
                 raise

@@ -28,7 +28,7 @@ from sniffio import current_async_library
 
 from gatehouse.loggers import logger_of
 from gatehouse.mcp_headers import printable
-from gatehouse.tracebacks import without_text
+from gatehouse.tracebacks import exceptions_in, traceback_of, type_name, without_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -137,7 +137,8 @@ class Containment:
             return None, error
         kind = anyio.get_cancelled_exc_class()
         if isinstance(error, BaseExceptionGroup):
-            return error.split(kind)
+            with suppress(BaseException):  # a group may split in a way of its own
+                return error.split(kind)
         return (error, None) if isinstance(error, kind) else (None, error)
 
     def _is_cancelled(self) -> bool:
@@ -194,17 +195,17 @@ def classes_in(error: BaseException) -> str:
     while pending and len(found) < MAX_CLASSES:
         one = pending.pop()
         if isinstance(one, BaseExceptionGroup):
-            pending += one.exceptions
-        elif type(one).__name__ not in found:
-            found.append(type(one).__name__)
+            pending += exceptions_in(one)
+        elif (name := type_name(type(one))) not in found:
+            found.append(name)
     return printable(", ".join(found))
 
 
 def place_of(error: BaseException) -> str:
     """Where an error comes from: the innermost line outside of installed libraries, else the innermost."""
-    while isinstance(error, BaseExceptionGroup) and error.exceptions:
-        error = error.exceptions[0]
-    frames = traceback.extract_tb(error.__traceback__)
+    while isinstance(error, BaseExceptionGroup) and (held := exceptions_in(error)):
+        error = held[0]
+    frames = traceback.extract_tb(traceback_of(error))
     if not frames:
         return ""
     own = [frame for frame in frames[1:] if "site-packages" not in frame.filename]

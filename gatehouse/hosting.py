@@ -21,6 +21,7 @@ import trio
 
 from gatehouse import replies
 from gatehouse.contained import Containment
+from gatehouse.escapes import close_nurseries, close_threads
 from gatehouse.headers import SECRET_HEADER
 from gatehouse.inprocess import TrioCalls
 from gatehouse.loggers import logger_of
@@ -227,9 +228,11 @@ class HostedServer:
 
         async def serve_on_asyncio() -> None:
             keep_anyio_threads()
+            close_threads()
             await serve()
 
         if isinstance(self._door, TrioCalls):
+            close_nurseries()
             import asyncio
 
             asyncio.set_event_loop(None)  # else it makes one that never runs for who asks for one

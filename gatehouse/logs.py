@@ -23,7 +23,7 @@ from urllib.parse import quote
 from gatehouse import loggers, outputs
 from gatehouse.records import Record
 from gatehouse.tokens import PREFIX
-from gatehouse.tracebacks import told
+from gatehouse.tracebacks import told, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -285,7 +285,7 @@ def is_no_client_that_left(entry: logging.LogRecord) -> bool:
     The MCP SDK logs a traceback for each. The gate's own line tells of it, and no client may fill the log.
     """
     kind = entry.exc_info[0] if entry.exc_info else None
-    return kind is None or kind.__name__ != "ClientDisconnect"
+    return kind is None or type_name(kind) != "ClientDisconnect"
 
 
 def _report(formatter: RedactingFormatter, what: str) -> str:

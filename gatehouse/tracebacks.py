@@ -17,12 +17,20 @@ SHORT_ERRORS, SHORT_FRAMES, SHORT_LINES, SHORT_TEXT = 4, 5, 3, 4096
 """If there is more, so many errors are told, the last and what led to it, each with the end of its traceback and so
 many lines and characters of what it says: as much as an entry of the log may hold."""
 
+# Python's own attributes: a class may have others of the same name, which raise something when they are looked at.
+type_name = type.__dict__["__name__"].__get__
+exceptions_in = BaseExceptionGroup.__dict__["exceptions"].__get__
+traceback_of = BaseException.__dict__["__traceback__"].__get__
+
 
 def told(error: BaseException) -> str:
-    """The error as Python tells it; in short, if that would be too much."""
-    if _is_large(error):
-        return _in_short(error)
-    return "".join(traceback.format_exception(error, limit=-MAX_FRAMES)).rstrip("\n")
+    """The error as Python tells it; in short, if that would be too much, and its class alone if that is all there is."""
+    try:
+        if _is_large(error):
+            return _in_short(error)
+        return "".join(traceback.format_exception(error, limit=-MAX_FRAMES)).rstrip("\n")
+    except BaseException:  # noqa: BLE001 - whatever somebody else's class raises when it is looked at
+        return str(type_name(type(error)))
 
 
 def without_text(error: BaseException) -> str:
@@ -30,10 +38,10 @@ def without_text(error: BaseException) -> str:
 
     The message could repeat what a client sent; the rest is what finding a fault takes.
     """
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    frames = traceback.format_tb(error.__traceback__, limit=-MAX_FRAMES)
-    return f"{type(error).__name__}\n{''.join(frames)}".rstrip()
+    while isinstance(error, BaseExceptionGroup) and len(held := exceptions_in(error)) == 1:
+        error = held[0]
+    frames = traceback.format_tb(traceback_of(error), limit=-MAX_FRAMES)
+    return f"{type_name(type(error))}\n{''.join(frames)}".rstrip()
 
 
 def _is_large(error: BaseException) -> bool:

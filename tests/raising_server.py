@@ -32,6 +32,31 @@ class Panic(BaseException):
     """As Rust extensions raise it (`pyo3_runtime.PanicException`)."""
 
 
+class Nameless(type):
+    """A class of classes that have no name to tell."""
+
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise SystemExit(SECRET)
+
+
+class Untellable(BaseException, metaclass=Nameless):
+    """An error that can be raised, but not be told."""
+
+    def __repr__(self) -> str:
+        raise SystemExit(SECRET)
+
+    __str__ = __repr__
+
+
+def nested(text: str) -> BaseException:
+    """A group of a group, and on like that: too deep for a `repr`."""
+    error: BaseException = SystemExit(text)
+    for _ in range(500):
+        error = BaseExceptionGroup(text, [error])
+    return error
+
+
 SECRET = "s3cret-in-the-message"
 
 
@@ -44,6 +69,8 @@ def made(kind: str) -> BaseException:
         "GeneratorExit": GeneratorExit,
         "StopIteration": StopIteration,
         "Panic": Panic,
+        "Untellable": Untellable,
+        "nested": nested,
         "group": lambda text: BaseExceptionGroup(text, [SystemExit(text), Panic(text)]),
     }
     error: BaseException = makers[kind](SECRET)
@@ -166,14 +193,14 @@ async def fine(_: Request) -> Response:
 
 
 class Endless(Response):
-    """Says something, or listens, for two seconds and with no pause, whoever is still there."""
+    """Says something, or listens, for three seconds and with no pause, whoever is still there."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
         self._piece = {"byte": b"x", "nothing": b""}.get(kind)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002
-        end = time.monotonic() + 2
+        end = time.monotonic() + 3
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while time.monotonic() < end:
             if self._piece is None:
