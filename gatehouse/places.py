@@ -156,7 +156,8 @@ class Places:
         own = self._of_address.get(group)
         if own and len(own) * len(self._of_address) > unproven:  # more than its share
             yield next(iter(own))
-        if unproven > self.most * SHARE_OF_NEWCOMERS or not self._proven_rest:
+        # Of those who are there: without a descriptor left, it may be fewer than there are places.
+        if unproven > self.held * SHARE_OF_NEWCOMERS or not self._proven_rest:
             yield from self._rest
             yield from self._busy
         if self._proven_rest:

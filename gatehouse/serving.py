@@ -50,8 +50,8 @@ MAX_AT_ONCE = 4
 """So many connections are taken in at once, which takes less than a millisecond; all others have their turn
 before the next ones."""
 
-DESCRIPTORS_TO_FREE, RETRY_SECONDS = 16, 0.05
-"""Then so many connections are given up, if they may be, and it is tried again."""
+DESCRIPTORS_TO_FREE, RETRY_SECONDS, NONE_FREED_SECONDS = 16, 0.005, 0.05
+"""Then so many connections are given up, if they may be, and it is tried again once they have gone."""
 
 
 class LifespanEndedError(Exception):
@@ -198,10 +198,10 @@ class Door:
             self._config.ends.ended("limit-lowered", str(self._limit))
             return
         self._config.ends.ended("descriptors", os.strerror(error.errno or 0))
-        for _ in range(DESCRIPTORS_TO_FREE):
-            if not self._config.places.make_room():
-                break
-        await trio.sleep(RETRY_SECONDS)
+        freed = 0
+        while freed < DESCRIPTORS_TO_FREE and self._config.places.make_room():
+            freed += 1
+        await trio.sleep(RETRY_SECONDS if freed else NONE_FREED_SECONDS)
 
 
 def listen(config: GateConfig) -> list[Door]:

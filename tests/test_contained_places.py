@@ -85,6 +85,16 @@ def test_an_address_holds_half_and_a_flood_from_it_ends_its_own_first() -> None:
     assert places.held == 20
 
 
+def test_where_fewer_find_room_than_there_are_places_strangers_go_first_as_well() -> None:
+    places = Places(1000, by_name=False)
+    good = rested(places, "192.0.2.1", "a")
+    strangers = [rested(places, "192.0.2.2") for _ in range(20)]
+    for _ in range(16):
+        assert places.make_room()
+    assert not good.gone
+    assert sum(stranger.gone for stranger in strangers) == 16
+
+
 def test_no_names_hold_all_places_and_each_finds_some() -> None:
     places = Places(200, by_name=True)
     for number in range(5):
