@@ -67,8 +67,14 @@ LONGEST = [
     "test_serving.py",
     "test_python_clients.py",
     "test_framing.py",
+    "test_upstream_failures.py",
+    "test_permits.py",
     "test_log_reader.py",
     "test_slow_clients.py",
+    "test_contained_threads.py",
+    "test_events.py",
+    "test_tool_lock.py",
+    "test_load_tool.py",
 ]
 """The files that take longest begin first, so that no worker has one left when all others are done."""
 
