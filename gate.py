@@ -554,10 +554,11 @@ def figures(metrics: Metrics) -> Reply:
 
 
 def described(error: httpx.HTTPError) -> str:
-    """What went wrong, for the log: nothing that the upstream may have chosen."""
+    """What went wrong, for the log: nothing that the upstream may have chosen, since the texts are our own."""
     if isinstance(error, FloodError):
-        return "a flood of small pieces, fields or interim answers"
-    return type(error).__name__
+        return "a flood of small pieces, fields, framing or interim answers"
+    name = type(error).__name__
+    return name if str(error) in {name, ""} else f"{name}: {error}"
 
 
 def reply_for(error: Exception) -> Reply:

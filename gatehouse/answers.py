@@ -44,6 +44,10 @@ PIECES_PER_SECOND = 1000
 SMALL_BYTES = 8
 """A piece of this size is justified by its bytes. No event with data is shorter, one of MCP far longer."""
 
+FRAMING_BYTES = 64
+"""So many bytes of framing (sizes of chunks, their extensions, heads) count as a piece, too, beyond as many as there are
+of data: h11 reads each of them, and nobody gets any."""
+
 INTERIM_PIECES = 32
 """An interim answer (1xx) counts as so many pieces, since h11 takes that much longer for one with fields."""
 
@@ -77,6 +81,7 @@ class Connection(httpcore.AsyncHTTP11Connection):
         self._kept: h11.Event | type[h11.NEED_DATA | h11.PAUSED] | None = None
         self._response: h11.Response | None = None
         self._small_pieces, self._counted_at = 0.0, 0.0
+        self._framing = 0  # bytes that h11 has got, less two for each that it has handed out
         self._flooded = False
 
     @property
@@ -90,6 +95,7 @@ class Connection(httpcore.AsyncHTTP11Connection):
             raise FloodError
         event, self._kept = self._kept or self._next_event(), None
         while event is h11.NEED_DATA:
+            self._count_framing()
             await self._feed(timeout)
             event = self._next_event()
         if isinstance(event, h11.Data):
@@ -116,6 +122,7 @@ class Connection(httpcore.AsyncHTTP11Connection):
             else:
                 self._kept = event
                 break
+        self._framing -= 2 * size
         if size < len(pieces) * SMALL_BYTES:
             self._count(len(pieces) - size / SMALL_BYTES)
         return h11.Data(data=b"".join(pieces)) if len(pieces) > 1 else first
@@ -151,6 +158,7 @@ class Connection(httpcore.AsyncHTTP11Connection):
             end, lines = bite.end(), BITE_LINES
         self._http.receive_data(self._ahead[start:end])
         self._at = end
+        self._framing += end - start
         self._lines += lines
         self._lines_ahead -= lines
 
@@ -166,6 +174,14 @@ class Connection(httpcore.AsyncHTTP11Connection):
     @property
     def _slice_is_over(self) -> bool:
         return trio.current_time() > self._slice_end
+
+    def _count_framing(self) -> None:
+        """Count what h11 has got and kept for itself, now that it has handed out all that it can."""
+        if self._framing > FRAMING_BYTES:
+            self._count(self._framing / FRAMING_BYTES)
+            if self._flooded:
+                raise FloodError
+        self._framing = 0
 
     def _count(self, pieces: float) -> None:
         """Count so many small pieces, which leak away as fast as they are allowed to come."""

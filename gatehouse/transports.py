@@ -260,18 +260,26 @@ class Wire(httpcore.AsyncNetworkStream):
 HTTPCORE_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
 
 
+SAYS = {
+    httpcore.ReadError: "the connection broke",
+    httpcore.WriteError: "the connection broke",
+    httpcore.RemoteProtocolError: "what came is no HTTP, or ended too early",
+}
+
+
 class FloodError(httpx.TransportError):
     """The upstream sends a flood of small pieces, fields or interim answers."""
 
 
 def in_httpx_terms(error: Exception) -> httpx.TransportError:
-    """httpcore's exception as httpx's, so that nobody beyond this border needs to know both."""
+    """httpcore's exception as httpx's, so that nobody beyond this border needs to know both. Its text is ours."""
     kind = {
         httpcore.ConnectTimeout: httpx.ConnectTimeout,
         httpcore.ConnectError: httpx.ConnectError,
         answers.FloodError: FloodError,
     }
-    return kind.get(type(error), httpx.TransportError)(type(error).__name__)
+    text = SAYS.get(type(error), type(error).__name__)
+    return kind.get(type(error), httpx.TransportError)(text)
 
 
 class Transports:

@@ -36,6 +36,7 @@ HINTS = b"HTTP/1.1 103 Early Hints\r\n" + b"Link: </a>\r\n" * 200 + b"\r\n"
 FLOODS = {
     "one-byte chunks": CHUNKED + b"1\r\nx\r\n" * 65_536 + b"0\r\n\r\n",
     "one-byte chunks of events": EVENTS + b"1\r\n:\r\n" * 65_536 + b"0\r\n\r\n",
+    "a long extension on each chunk": CHUNKED + (b"1;%b\r\nx\r\n" % bytes(4000)) * 2000,
     "interim answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 5000 + ANSWER,
     "interim answers with fields": HINTS * 500 + ANSWER,
     "fields": b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 15_000 + b"Content-Length: 2\r\n\r\n{}",
