@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from matplotlib.image import imread
 
 from tests.clients.leaks import pieces_in
 from tests.program import ROOT, TOKEN, Program, free_port, running
@@ -155,6 +154,8 @@ def test_streams_that_are_lost_are_told_of(tmp_path: Path) -> None:
 
 
 def test_a_plot_shows_what_each_step_cost(program: Program, tmp_path: Path) -> None:
+    from matplotlib.image import imread  # slow to import: not in each worker, for this one test
+
     plot = tmp_path / "cost.png"
     measured = ("--seconds", 0.3, "--steps", "0,5", "--pid", program.process.pid)
     table = rows(run(program.endpoint, "--clients", 2, *measured, "--plot", plot))
