@@ -443,7 +443,7 @@ class Connection:
             self._busy = True
         if not self.proven:  # thousands may come at once, or leave
             try:
-                await self.config.crowd.turn()
+                await self.config.crowd.turn(newcomer=not self._requests)
             except trio.Cancelled:
                 self._incoming.add(data)
                 raise

@@ -39,13 +39,14 @@ class Crowd(trio.abc.Instrument):
     """Many may be woken by one pass of the loop: here all together have a slice of it, and those beyond that
     go on one in each pass.
 
-    Whoever comes alone waits for nothing. Turns go to the newest and to the oldest alternately: the newest
-    need not wait for all of a flood that came before it, and nobody waits for ever. It is an instrument of the
-    loop, to know when a pass begins.
+    Whoever comes alone waits for nothing. Every second turn goes to the newest newcomer, who need not wait for
+    all of a flood that came before; the others to who has waited longest, those first who are no newcomers.
+    It is an instrument of the loop, to know when a pass begins.
     """
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[trio.Event, None] = OrderedDict()
+        self._newcomers: OrderedDict[trio.Event, None] = OrderedDict()
+        self._others: OrderedDict[trio.Event, None] = OrderedDict()
         self._handed_on = False  # somebody goes on in the next pass
         self._newest = False
         self._fresh = True  # nobody has had a turn in this pass
@@ -55,7 +56,7 @@ class Crowd(trio.abc.Instrument):
         """A pass begins."""
         self._fresh = True
 
-    async def turn(self) -> None:
+    async def turn(self, *, newcomer: bool) -> None:
         """Return when it is our turn."""
         if not self._handed_on:
             now = time.perf_counter()
@@ -64,23 +65,26 @@ class Crowd(trio.abc.Instrument):
             if now - self._began < SLICE_SECONDS:
                 return
         mine = trio.Event()
+        queue = self._newcomers if newcomer else self._others
         if self._handed_on:
-            self._waiting[mine] = None
+            queue[mine] = None
         else:
             self._handed_on = True
             mine.set()
         try:
             await mine.wait()
         finally:
-            if mine in self._waiting:  # it has been cancelled, and was not our turn
-                del self._waiting[mine]
+            if mine in queue:  # it has been cancelled, and was not our turn
+                del queue[mine]
             else:
                 self._hand_on()
 
     def _hand_on(self) -> None:
-        if self._waiting:
-            self._newest = not self._newest
-            self._waiting.popitem(last=self._newest)[0].set()
+        self._newest = not self._newest
+        if self._newcomers and (self._newest or not self._others):
+            self._newcomers.popitem(last=self._newest)[0].set()
+        elif self._others:
+            self._others.popitem(last=False)[0].set()
         else:
             self._handed_on = False
 
