@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import trio
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from gate import Gate
 from gatehouse import loggers
@@ -46,6 +48,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "inprocess-asyncio": {"runtime": "asyncio"},
 }
 
+
+hypothesis_settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("unhurried")
+"""On a busy machine an example may take a second that has nothing wrong with it."""
 
 network_only = pytest.mark.parametrize("way", ["close", "keep-alive"], indirect=True)
 """For what makes no sense in one process: connections, and their failing."""

@@ -444,7 +444,7 @@ async def test_a_thousand_requests_cancelled_within_ten_milliseconds_leave_every
                 nursery.start_soon(cancel, house, held)
         house.upstream.script = answer()
         await house.request()  # has its turn when the gate has seen the others go
-        with trio.fail_after(1):
+        with trio.fail_after(4):  # a slot that is lost stays lost
             for _ in range(20):
                 assert (await house.request(method=b"POST", body=b"{}"))[0].status == 200
 
