@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import decimal
+import gc
 import sys
 import time
 from itertools import cycle
@@ -18,6 +19,7 @@ from fastmcp import Context, FastMCP
 from fastmcp.server.dependencies import get_http_request
 from fastmcp.server.middleware import Middleware
 from fastmcp.server.providers import Provider
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from pydantic import BaseModel, model_serializer
 from starlette.responses import PlainTextResponse, Response
 
@@ -214,6 +216,18 @@ class Endless(Response):
 @mcp.custom_route("/mcp/endless", methods=["GET", "HEAD"])
 async def endless(request: Request) -> Response:
     return Endless(request.query_params["kind"])
+
+
+@mcp.tool
+async def end_the_server() -> str:
+    """Cancel all that the MCP SDK does, the task that serves included."""
+    gc.unfreeze()
+    for found in gc.get_objects():
+        if isinstance(found, StreamableHTTPSessionManager):
+            assert found._task_group  # noqa: SLF001
+            found._task_group.cancel_scope.cancel()  # noqa: SLF001
+    await anyio.sleep(5)
+    return "never"
 
 
 # For asyncio only.

@@ -41,11 +41,13 @@ atexit.register(note, "atexit")
 @asynccontextmanager
 async def lifespan(_: FastMCP[Any]) -> AsyncIterator[None]:
     try:
-        yield
+        async with anyio.create_task_group():
+            yield
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.sleep(float(os.environ.get("CLEANS_UP", "0")))
             note("cleaned up")
+            raise RuntimeError("and failed")
 
 
 mcp: FastMCP[None] = FastMCP("Stubborn", lifespan=lifespan)

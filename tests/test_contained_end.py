@@ -105,6 +105,7 @@ def test_a_server_that_takes_signals_at_import_and_in_a_tool_stops_as_told(tmp_p
         assert "SIGUSR1: ends nothing" in program.log
         program.process.send_signal(signal.SIGTERM)
         assert 2.4 < seconds_to_end(program, 0) < 5
+        assert "stubborn_server:mcp failed when it stopped: RuntimeError" in program.log
         notes = (tmp_path / "notes.txt").read_text().splitlines()
         assert notes == [f"the server's own {signal.SIGTERM:d}", "cleaned up", "atexit"]
 

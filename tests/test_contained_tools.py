@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -70,12 +70,15 @@ class Client:
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         return self.http.post(self.program.endpoint, headers=headers, json=message)
 
-    def ask(self, method: str, **params: Any) -> str:
+    def answer(self, method: str, **params: Any) -> httpx.Response:
         headers = {}
         if self.modern:
             headers = {"Mcp-Method": method, "Mcp-Name": params[NAMED_BY[method]]}
             params["_meta"] = META
-        return self.post(method, params, headers).text
+        return self.post(method, params, headers)
+
+    def ask(self, method: str, **params: Any) -> str:
+        return self.answer(method, **params).text
 
     def call(self, tool: str, **arguments: Any) -> str:
         return self.ask("tools/call", name=tool, arguments=arguments)
@@ -91,7 +94,7 @@ def program(
     with running(folder, **settings, **MODES[request.param]) as program:
         program.wait_for()
         yield program
-        assert program.stop() == 0
+        assert program.process.poll() == 1 or program.stop() == 0  # the last test ends it
 
 
 @pytest.fixture(params=["2026-07-28", "2025-11-25"])
@@ -205,3 +208,19 @@ def test_the_log_tells_of_a_failure_in_a_line_that_names_no_resource_and_no_mess
 
 def test_context_variables_that_the_import_has_set_are_set_in_requests(client: Client) -> None:
     assert "kept 0.3333333" in client.call("set_at_import")
+
+
+def test_a_server_beyond_saving_ends_the_program_with_1_and_keeps_nobody_waiting(
+    program: Program,
+) -> None:
+    client, began = Client(program, "2026-07-28"), time.monotonic()
+    call: dict[str, Any] = {"method": "tools/call", "name": "add", "arguments": {"a": 3, "b": 4}}
+    assert client.answer("tools/call", name="end_the_server", arguments={}).status_code >= 500
+    with suppress(httpx.TransportError):
+        while time.monotonic() < began + 5:
+            assert client.answer(**call).status_code >= 500
+            assert httpx.get(f"{program.url}/ready", trust_env=False).status_code == 503
+    assert program.process.wait(5) == 1
+    assert time.monotonic() - began < 2.5  # mostly 0.3
+    assert "MCP_APP: the server raising_server:mcp" in program.log.splitlines()[-1]
+    client.http.close()
