@@ -28,6 +28,7 @@ from gatehouse import fresh_start, signals
 if __name__ == "__main__":
     fresh_start.open_missing()
     if not sys.argv[1:]:  # a command hosts nobody
+        fresh_start.leave_no_core()
         try:
             fresh_start.leave_secrets_behind()
         except (OSError, ValueError) as _error:
@@ -122,6 +123,15 @@ def start(settings: Settings) -> int:
 
     Raises TokensError, SettingsError or CannotListenError if it cannot.
     """
+    return run(*prepared(settings))
+
+
+def prepared(settings: Settings) -> tuple[Program, Callable[[], None]]:
+    """The program that `settings` describe, and what announces it. Raises as `start` does.
+
+    A function of its own, because its variables hold secrets: a hosted server that reports an error with the
+    variables of the whole stack (as Sentry's client does) finds none of them while the program runs.
+    """
     given = settings.mcp_auth_token
     one_off = make_token() if settings.makes_token else None
     shared = given.get_secret_value() if given else one_off or ""
@@ -160,15 +170,15 @@ def start(settings: Settings) -> int:
     program = Program(gate, config, keyring, tokens, sessions, state, hosted)
     if settings.metrics_token is not None:
         gate.measure(config, redact=Redactor(hidden))
-    return run(program, notice)
+    return program, lambda: outputs.say(notice)
 
 
-def run(program: Program, notice: str) -> int:
+def run(program: Program, announce: Callable[[], None]) -> int:
     """Run the program to its end, whatever its threads do then; returns the exit status."""
     program.ending.start()
     status = 1
     try:
-        status = trio.run(program.run, partial(outputs.say, notice))
+        status = trio.run(program.run, announce)
     except BaseExceptionGroup as group:
         failed = leaf(group)
         if not isinstance(failed, HostedServerError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 
@@ -30,6 +31,12 @@ def open_missing() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
             os.set_inheritable(descriptor, True)
+
+
+def leave_no_core() -> None:
+    """Have no file written of this program's memory, secrets and all, if it crashes: a tool might read that later."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def leave_secrets_behind() -> None:

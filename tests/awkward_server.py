@@ -8,6 +8,7 @@ import logging
 import logging.config
 import os
 import random
+import resource
 import socket
 import subprocess
 import sys
@@ -15,8 +16,12 @@ import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastmcp import FastMCP
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 mcp = FastMCP("Awkward")
 
@@ -63,7 +68,9 @@ def upset_again() -> str:
 
 @mcp.tool
 def look() -> str:
-    """All that a tool finds in /proc of its own process, and one that it starts of its own."""
+    """All that a tool finds in /proc of its own process, and one that it starts of its own; the variables of all
+    that runs, as a reporter of errors sends them; where a crash would leave its memory.
+    """
     seen = [str(dict(os.environ)), str(sys.argv), str(sys.orig_argv)]
     own = Path("/proc/self")
     files = [own / "environ", own / "cmdline", *own.glob("task/*/environ")]
@@ -78,4 +85,12 @@ def look() -> str:
     seen.append(
         subprocess.run(["sh", "-c", child], capture_output=True, text=True, check=True).stdout
     )
+    for frame in sys._current_frames().values():  # noqa: SLF001
+        up: FrameType | None = frame
+        while up is not None:
+            for value in list(up.f_locals.values()):
+                with suppress(Exception):
+                    seen.append(repr(value)[:10_000])
+            up = up.f_back
+    seen.append(f"core files: {resource.getrlimit(resource.RLIMIT_CORE)[0]} bytes")
     return "\n".join(seen)

@@ -97,6 +97,7 @@ def test_no_tool_finds_the_gates_secrets(upset: tuple[Program, Path, str]) -> No
     seen = call(program, "look").text
     assert "awkward_server:mcp" in seen
     assert "PATH=" in seen
+    assert "core files: 0 bytes" in seen
     for secret in (TOKEN, METRICS_TOKEN, PASSWORD):
         assert secret not in seen
 

@@ -339,7 +339,9 @@ def test_a_made_up_token_is_shown_works_and_is_another_one_each_time(tmp_path: P
     for app, path, status in [(PROBE, "/ready", 200), ("", "/health", 502)]:
         with running(tmp_path, MCP_APP=app, MCP_AUTH_TOKEN="") as program:
             program.wait_for(path)
-            (token,) = re.findall(r"Token for this run only .*: (\S+)", program.output)
+            while not (found := re.findall(r"Token for this run only .*: (\S+)\n", program.output)):
+                time.sleep(0.02)  # it is told once the gate listens
+            (token,) = found
             assert call_tool(program, "add", token=token, a=1, b=1).status_code == status
             assert token not in program.log
             assert f"{program.endpoint}?key={token}" in program.output
