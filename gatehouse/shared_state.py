@@ -1,8 +1,8 @@
 """What several gates have in common: budgets and sessions, in Redis, or in Valkey, which speaks the same.
 
 Nobody waits for it long, and nothing depends on it. If it is dead, hangs or answers with an error, one
-warning says so, and each gate goes by what it knows itself; every few seconds, one call finds out
-whether it is back. No method here raises because of it: the answer then is UNAVAILABLE.
+warning says so, and each gate goes by what it knows itself; every few seconds, the gate itself finds out
+whether it is back, so no call waits for that. No method here raises because of it: the answer then is UNAVAILABLE.
 
 Each question is somebody's, by the name of a token. A name that asks more than it may have under way gets
 BUSY, which says nothing of the server.
@@ -183,7 +183,7 @@ class SharedState:
 
     async def catch_up(self) -> None:
         """Make up for what the server has missed or lost, if it is there."""
-        mark = await self._ask("", self._read_mark)
+        mark = await self._ask("", self._read_mark, again=True)
         if isinstance(mark, NoAnswer):
             return
         self._judge(mark)
@@ -234,11 +234,15 @@ class SharedState:
         return answer
 
     def _read_mark(self) -> str:
-        """In a thread: the mark. Whoever finds none makes one, once for all gates."""
+        """In a thread: the mark. Whoever finds none makes one, once for all gates.
+
+        It is a write in any case: a server that answers, but takes none, is not back.
+        """
         key = _full(MARK)
-        if (mark := self._client.get(key)) is None:
-            self._client.set(key, secrets.token_hex(8), nx=True)
-            mark = self._client.get(key)
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.set(key, secrets.token_hex(8), nx=True)
+            pipeline.get(key)
+            _, mark = pipeline.execute()
         return _text(mark)
 
     def _put(self, write: Write, client: Redis) -> Any:
@@ -257,13 +261,16 @@ class SharedState:
         answered = zip(writes, answers, strict=True)
         return [write for write, answer in answered if not isinstance(answer, Exception)]
 
-    async def _ask(self, name: str, question: Callable[[], T]) -> T | NoAnswer:
+    async def _ask(
+        self, name: str, question: Callable[[], T], *, again: bool = False
+    ) -> T | NoAnswer:
         """Have a thread put the name's question, and wait for the answer, CALL_SECONDS at most.
 
+        `again` is for the question that finds out whether a server that was away is back.
         A caller that is cancelled does not wait for the thread: that finishes by itself, and what it
         has found out counts nevertheless. Time in line is not the server's.
         """
-        ticket = self._breaker.admit()
+        ticket = self._breaker.admit(again=again)
         if ticket is None:
             return UNAVAILABLE
         try:
@@ -302,12 +309,12 @@ class Breaker:
         self._retry_at: float | None = None  # by time.monotonic(); None while the server answers
         self._settled_at = -math.inf
 
-    def admit(self) -> int | None:
-        """A ticket for one call, or None. After a failure, one call has one each `retry_seconds`."""
+    def admit(self, *, again: bool = False) -> int | None:
+        """A ticket for one call, or None: after a failure, only one to try it `again`, each `retry_seconds`."""
         with self._lock:
             if self._retry_at is not None:
                 now = time.monotonic()
-                if now < self._retry_at:
+                if not again or now < self._retry_at:
                     return None
                 self._retry_at = now + self._retry_seconds
             return self._failures

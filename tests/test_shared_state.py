@@ -154,17 +154,48 @@ async def test_a_hanging_redis_is_waited_for_once_not_once_for_each_request(
 async def test_once_it_is_back_budgets_are_shared_again_and_one_line_says_so(
     server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
-    ours, theirs = Limits(share(server.url)), Limits(share(server.url, retry_seconds=60))
+    shared = share(server.url)
+    ours, theirs = Limits(shared), Limits(share(server.url, retry_seconds=60))
     assert await let_in(ours, "alice", 1) == 1
     server.send(signal.SIGSTOP)
-    for _ in range(3):  # tried again, in vain, without another line
-        assert await let_in(ours, "alice", 1) == 1
+    assert await let_in(ours, "alice", 1) == 1
+    for _ in range(3):  # tried again, in vain, without another line, and no call waits for that
         await trio.sleep(SOON * 1.5)
+        began = trio.current_time()
+        assert await let_in(ours, "alice", 1) == 1
+        assert trio.current_time() - began < SOCKET_SECONDS / 2
+        await shared.catch_up()
     server.send(signal.SIGCONT)
+    await trio.sleep(SOON * 1.5)
+    await shared.catch_up()
     assert await let_in(ours, "bob", 4) == 4
     assert await let_in(theirs, "bob") == 6
     assert len(lines(log)) == 2
     assert lines(log)[1] == f"shared state at redis://127.0.0.1:{server.port}/0 is back"
+
+
+async def test_a_redis_that_answers_but_takes_nothing_is_not_back(
+    server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+) -> None:
+    shared = share(server.url)
+    limits = Limits(shared)
+    for broken, mended in [
+        ("REPLICAOF 127.0.0.1 9", "REPLICAOF NO ONE"),
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    ]:
+        log.clear()
+        with server.client() as client:
+            client.execute_command(*broken.split())  # type: ignore[no-untyped-call]
+            for _ in range(3):
+                assert await let_in(limits, "alice", 1) == 1
+                await trio.sleep(SOON * 1.5)
+                await shared.catch_up()
+            (line,) = lines(log)
+            assert "is unavailable (" in line
+            client.execute_command(*mended.split())  # type: ignore[no-untyped-call]
+        await trio.sleep(SOON * 1.5)
+        await shared.catch_up()
+        assert "is back" in lines(log)[1]
 
 
 async def test_a_restart_of_redis_in_quiet_times_is_not_even_noticed(
@@ -202,7 +233,7 @@ async def test_a_cancelled_caller_does_not_wait(server: RedisServer, share: Shar
     server.send(signal.SIGCONT)
 
 
-def test_one_failure_stops_all_and_then_one_call_at_a_time_tries_again(
+def test_one_failure_stops_all_and_then_only_the_gate_itself_tries_again(
     monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
     now = 100.0
@@ -217,14 +248,15 @@ def test_one_failure_stops_all_and_then_one_call_at_a_time_tries_again(
     breaker.succeeded(second)  # late news
     assert breaker.admit() is None
     now += 5
-    trial = breaker.admit()
-    assert trial is not None
     assert breaker.admit() is None
+    trial = breaker.admit(again=True)
+    assert trial is not None
+    assert breaker.admit(again=True) is None
     breaker.failed(trial, "Reason")
     now += 4.9
-    assert breaker.admit() is None
+    assert breaker.admit(again=True) is None
     now += 0.1
-    trial = breaker.admit()
+    trial = breaker.admit(again=True)
     assert trial is not None
     breaker.succeeded(trial)
     assert breaker.admit() == breaker.admit() == trial
@@ -425,7 +457,8 @@ async def test_the_id_of_a_session_is_not_stored(server: RedisServer, share: Sha
 async def test_with_redis_down_sessions_that_a_gate_knows_go_on_and_nobody_knows_of_others(
     server: RedisServer, share: Share
 ) -> None:
-    ours, theirs = Sessions(share(server.url)), Sessions(share(server.url))
+    shared = [share(server.url) for _ in range(2)]
+    ours, theirs = [Sessions(one) for one in shared]
     assert await ours.opened(b"before", "alice")
     server.kill()
     assert await ours.owner(b"before") == "alice"
@@ -437,19 +470,24 @@ async def test_with_redis_down_sessions_that_a_gate_knows_go_on_and_nobody_knows
     assert await ours.owner(b"before") is None
     server.start()
     await trio.sleep(SOON * 1.5)
-    assert await ours.owner(b"during") == "alice"  # and with that, the others know it
+    for one in shared:
+        await one.catch_up()
+    assert await ours.owner(b"during") == "alice"
     assert await theirs.owner(b"during") == "alice"
 
 
 async def test_two_gates_that_bound_a_session_apart_settle_on_the_first_to_share_it(
     server: RedisServer, share: Share
 ) -> None:
-    ours, theirs = Sessions(share(server.url)), Sessions(share(server.url))
+    shared = [share(server.url) for _ in range(2)]
+    ours, theirs = [Sessions(one) for one in shared]
     server.kill()
     assert await ours.opened(b"contested", "alice")
     assert await theirs.opened(b"contested", "mallory")
     server.start()
     await trio.sleep(SOON * 1.5)
+    for one in shared:
+        await one.catch_up()
     assert await ours.owner(b"contested") == "alice"
     assert await theirs.owner(b"contested") is None
     assert await theirs.owner(b"contested") == "alice"
