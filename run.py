@@ -14,7 +14,6 @@ SIGHUP has the tokens file read anew, other signals end nothing (`gatehouse/sign
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
@@ -65,6 +64,7 @@ from gatehouse.listeners import CannotListenError, bind, inherited
 from gatehouse.log_budget import LogBudget
 from gatehouse.loggers import logger_of
 from gatehouse.logs import Redactor, configure_logging
+from gatehouse.memory import settle_memory
 from gatehouse.notice import startup_notice
 from gatehouse.permits import Permits
 from gatehouse.places import Places
@@ -96,11 +96,6 @@ KEEP_HANDLERS_SECONDS = 1.0
 """How often it is looked whether other code has taken a signal away."""
 
 BACKLOG = 1024
-
-COLLECTOR = 4000, 1, 100
-"""So many more objects made than gone let the garbage collector look at the youngest, each second time at all
-young ones, and the hundredth such time at all. A look takes 0.4 µs for each object, and 2,000 connections have
-100,000 of them; with these figures the looks that are not rare take 3 ms at the most."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -366,18 +361,6 @@ def parse_named(settings: Settings, path: Path, text: str) -> tuple[Token, ...]:
     if faults:
         raise TokensError(faults)
     return tokens
-
-
-def settle_memory() -> None:
-    """Spare the garbage collector what has been made to stay: an eighth of a call's time.
-
-    Once everything is imported, some 300,000 objects stay until the end, and looking through them again
-    and again finds nothing. What a request makes is mostly gone without the collector; so it looks less
-    often, too. See the documentation of `gc.freeze`, and issue 4 for the figures.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR)
 
 
 def calls_for(settings: Settings) -> Calls | None:

@@ -9,6 +9,6 @@ Client's side:      serving, descriptors, connection, incoming, listeners, excha
 Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, contained,
                     escapes, worker_threads, caller, tool_lock
 Either side:        turns, own_threads, fair_threads
-Its own life:       signals, ending, watchdog, forks
+Its own life:       signals, ending, watchdog, forks, memory
 The command line:   commands, token_file, toml_places, tokens_list, durations; settings, fresh_start
 """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from gatehouse.bodies import MAX_LARGEST_BODIES, SMALL_BYTES, Bodies, BodiesFull
 from gatehouse.tokens import Token, TokenValue, digest_of
 from tests.conftest import House, open_house
 from tests.levels import connected, steady_house
-from tests.program import TOKEN
+from tests.program import ROOT, TOKEN
 from tests.test_slow_clients import FRAMINGS, last, piece, reading, refusal, upload_head
 
 if TYPE_CHECKING:
@@ -151,3 +153,26 @@ async def test_however_exchanges_end_no_room_is_lost(caplog: pytest.LogCaptureFi
                 await trio.sleep(0.01)
         assert house.gate.bodies.under_way == 0
     assert TOKEN not in caplog.text
+
+
+LARGE = """
+from pathlib import Path
+from gatehouse.memory import settle_memory
+
+settle_memory()
+held, large = [bytearray(20_000_000)], []
+held.clear()  # the C library learns from this that such pieces come again
+for _ in range(40):
+    large.append(bytearray(b"x") * 3_000_000)
+    held.append(bytearray(2000))
+large.clear()
+(line,) = [one for one in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in one]
+print(line.split()[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_the_memory_of_large_pieces_goes_back_to_the_system() -> None:
+    command = [sys.executable, "-c", LARGE]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(ended.stdout) < 60_000  # kilobytes
