@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 access = logger_of("gate.access")
 
+MAX_WORD = 400
+"""So much of a word that somebody else has chosen stands in a line for people: with three such words, what comes after
+them (the status, the token, the id) is still within the 2 KiB of a line."""
+
 REQUEST_ID = b"x-request-id"
 _ids = count(int.from_bytes(os.urandom(8), "big"))  # two programs, or two runs, hardly meet
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -102,11 +106,12 @@ def write(record: Record) -> None:
 
 
 def _word(chosen: str) -> str:
-    """What somebody else has chosen, as one word of a line: as it is, or else quoted as JSON.
+    """What somebody else has chosen, as one word of a line: as it is, or else quoted as JSON; cut if it is long.
 
     With a space it could pass for the words that follow, with a control character for the next line.
     """
-    return chosen if chosen.isprintable() and " " not in chosen else json.dumps(chosen)
+    word = chosen if chosen.isprintable() and " " not in chosen else json.dumps(chosen)
+    return word if len(word) <= MAX_WORD else f"{word[:MAX_WORD]}...({len(word) - MAX_WORD}-more)"
 
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
