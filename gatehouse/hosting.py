@@ -116,8 +116,8 @@ class HostedServer:
             server = context.run(load_server, self.import_string)
         for variable, value in context.items():  # what its import has set, its requests find
             variable.set(value)
-        on_import(server.name)
         try:
+            on_import(server.name)
             self._lock(server)
             self._contain(server)
             await self._serve(server)

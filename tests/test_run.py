@@ -287,6 +287,16 @@ def test_if_the_hosted_server_dies_the_program_says_so_and_ends_with_1(tmp_path:
         ("def f(:", "broken:mcp", "SyntaxError"),
         ("raise SystemExit(0)", "broken:mcp", "SystemExit"),
         (
+            "def __getattr__(name):\n    if name == 'mcp':\n        raise KeyboardInterrupt",
+            "broken:mcp",
+            "KeyboardInterrupt",
+        ),
+        (
+            "class App:\n    def http_app(self, path): pass\nmcp = App()",
+            "broken:mcp",
+            "could not start: AttributeError: 'App' object has no attribute 'name'",
+        ),
+        (
             "from contextlib import asynccontextmanager\nfrom fastmcp import FastMCP\n"
             "@asynccontextmanager\nasync def lifespan(server):\n    raise OSError('no disk')\n"
             "    yield\nmcp = FastMCP('x', lifespan=lifespan)",
