@@ -68,7 +68,7 @@ from gatehouse.memory import settle_memory
 from gatehouse.notice import startup_notice
 from gatehouse.permits import Permits
 from gatehouse.places import Places
-from gatehouse.serving import GateConfig, serve
+from gatehouse.serving import GateConfig, LifespanEndedError, serve
 from gatehouse.sessions import Sessions
 from gatehouse.settings import Settings, SettingsError, load_settings, make_token
 from gatehouse.shared_state import SharedState
@@ -176,9 +176,10 @@ def run(program: Program, announce: Callable[[], None]) -> int:
         status = trio.run(program.run, announce)
     except BaseExceptionGroup as group:
         failed = leaf(group)
-        if not isinstance(failed, HostedServerError):
+        if isinstance(failed, HostedServerError):
+            status = refuse(*failed.faults, status=1 if failed.started else 2)
+        elif not isinstance(failed, LifespanEndedError):  # which has been logged
             raise
-        status = refuse(*failed.faults, status=1 if failed.started else 2)
     finally:  # Python waits for threads now, perhaps for ever
         program.ending.leave(status)
     return status

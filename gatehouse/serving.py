@@ -148,14 +148,13 @@ async def serve(
 
 
 def explained(app: Any) -> Any:
-    """The application for its lifespan; what ends that is logged, because Hypercorn does not always say it."""
+    """The application for its lifespan; what ends that is logged here, once, and by its place only."""
 
     async def beside(scope: Any, receive: Any, send: Any) -> None:
         try:
             await app(scope, receive, send)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - `serve` ends with it
             logger.error("what the gate does beside requests ended by: %s", without_text(error))
-            raise
 
     return beside
 
