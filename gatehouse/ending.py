@@ -91,6 +91,7 @@ class Ending:
         """The event loop has ended; what is left is Python's to end, which waits for threads."""
         self._words = ""
         self.within(LATE_SECONDS, status)
+        self._signals.ignore_idle()
         atexit.register(self._arm, TEARDOWN_SECONDS)
 
     def _arm(self, seconds: float) -> None:

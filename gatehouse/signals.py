@@ -168,6 +168,12 @@ class Signals:
             if signal.getsignal(signum) is signal.SIG_DFL:
                 signal.signal(signum, signal.SIG_IGN)
 
+    def ignore_idle(self) -> None:
+        """Ignore those that end nothing: Python gives them back to the kernel while it takes itself down."""
+        for signum in IDLE | RELOADING:
+            with suppress(OSError, ValueError):
+                signal.signal(signum, signal.SIG_IGN)
+
     def keep_pipe(self, signum: int = 0) -> None:
         """See to it that the pipe is where signals go; if it was not when `signum` came, put it in there."""
         before = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)

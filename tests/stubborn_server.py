@@ -35,6 +35,7 @@ def handle(signum: int, _: object) -> None:
 if os.environ.get("AT_IMPORT"):
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
 atexit.register(note, "atexit")
 
 
