@@ -442,8 +442,9 @@ class Connection:
         finally:
             self._busy = True
         if not self.proven:  # thousands may come at once, or leave
+            newcomer = not self._requests and not self._incoming.unread
             try:
-                await self.config.crowd.turn(newcomer=not self._requests)
+                await self.config.crowd.turn(newcomer=newcomer)
             except trio.Cancelled:
                 self._incoming.add(data)
                 raise
