@@ -45,7 +45,7 @@ STOPPED = 130  # what a shell says of a program that Ctrl+C has ended
 ABOUT = """\
 The gate: an authenticating reverse proxy in front of an MCP server. Without a command it serves, until
 Ctrl+C; the settings come from the environment or from a file called .env in the current folder.
-README.md has a table of them, .env.example one line for each.
+README.md is the first page, docs/settings.md has a table of them, .env.example one line for each.
 """
 EXAMPLES = """\
 examples:

@@ -149,7 +149,7 @@ Port = Annotated[int, BeforeValidator(_stripped), Field(ge=1, le=65535)]
 
 
 class Settings(BaseSettings):
-    """All settings of the gate; the table in README.md says what each one means."""
+    """All settings of the gate; docs/settings.md says what each one means."""
 
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", extra="ignore", hide_input_in_errors=True

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 HEADER = """\
 # The named tokens of the gate: who may come in, and what they may do there. Change this file by hand, or
-# with `python run.py tokens`; README.md says what may stand here. It holds digests, never a value.
+# with `python run.py tokens`; docs/tokens.md says what may stand here. It holds digests, never a value.
 """
 
 

@@ -88,7 +88,7 @@ BY_IMPORT_IN_A_THREAD = {
     "database_of_import": "ProgrammingError",
     "signal_of_the_import": "signal only works in main thread",
 }
-"""What README says cannot be had: the gate imports a server in a thread, and answers meanwhile."""
+"""What docs/hosting.md says cannot be had: the gate imports a server in a thread, and answers meanwhile."""
 
 FOR_TRIO_TOO = [
     "context_variable_of_import",

@@ -100,7 +100,7 @@ def throttling(stage: Stage, upstream_port: int) -> Server:
 def flat(stage: Stage, plan: Plan) -> Iterator[str]:
     """Small calls while event streams stand open, silent but for the gate's comments.
 
-    What the streams cost while the calls are made is counted, too.
+    The cost of the streams while the calls are made is counted, too.
     """
     upstream = null_upstream(stage)
     measure = Calls(stage, plan.count)

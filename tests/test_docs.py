@@ -1,0 +1,224 @@
+"""The documents: everything that a user can set, ask, call or be told stands in them, and no link is dead."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from functools import cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gatehouse import replies
+from gatehouse.commands import parser
+from gatehouse.replies import Reply
+from gatehouse.routes import Route, route_of
+from gatehouse.settings import Settings
+from pantry.settings import PantrySettings
+from tests.program import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAPERS = [
+    README,
+    *PAGES,
+    ROOT / "CHANGELOG.md",
+    ROOT / "tests/README.md",
+    ROOT / "tests/load/RESULTS.md",
+]
+
+MAX_README_LINES = 130
+NOT_SETTINGS = {"space_id", "space_host"}  # Hugging Face sets them
+AWKWARD = re.compile(
+    r"(?:^[#*> -]*|(?<=[.:;!?|(] )|(?<=\*\* ))(?:What|Whose|Who|So|Nor)\b", re.MULTILINE
+)
+"""How no sentence begins that a reader is to understand at once."""
+
+by_name = pytest.mark.parametrize("paper", PAPERS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@cache
+def text_of(*papers: Path) -> str:
+    return "\n".join(paper.read_text() for paper in papers)
+
+
+def prose(paper: Path) -> str:
+    """A document without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", text_of(paper), flags=re.MULTILINE | re.DOTALL)
+
+
+def headings(paper: Path) -> list[str]:
+    return re.findall(r"^#{1,6} (.+)$", prose(paper), re.MULTILINE)
+
+
+def anchor(heading: str) -> str:
+    """What GitHub makes of a heading, so that a link can end in it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def rows(paper: Path) -> list[list[str]]:
+    """The cells of every row of its tables."""
+    lines = re.findall(r"^\| (.*) \|$", prose(paper), re.MULTILINE)
+    return [line.split(" | ") for line in lines]
+
+
+# The papers themselves
+
+
+def test_the_first_page_is_short() -> None:
+    _, _, page = README.read_text().split("---\n", 2)
+    assert len(page.splitlines()) <= MAX_README_LINES
+
+
+def test_every_page_is_linked_from_the_first_one_and_has_its_contents_at_its_head() -> None:
+    for page in PAGES:
+        assert f"](docs/{page.name})" in text_of(README), f"README.md has no link to {page.name}"
+        contents = re.findall(r"^- \[(.+)\]\(#(.+)\)$", prose(page), re.MULTILINE)
+        sections = re.findall(r"^## (.+)$", prose(page), re.MULTILINE)
+        assert contents == [(name, anchor(name)) for name in sections], page.name
+
+
+@by_name
+def test_every_link_leads_somewhere(paper: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(paper)):
+        if re.match(r"https?://", target):
+            continue
+        path, _, section = target.partition("#")
+        other = (paper.parent / path).resolve() if path else paper
+        assert other.is_file(), f"{target} is no file"
+        if section:
+            assert section in map(anchor, headings(other)), f"{target} is no section"
+
+
+@by_name
+def test_no_sentence_begins_awkwardly(paper: Path) -> None:
+    found = [line for line in prose(paper).splitlines() if AWKWARD.search(line)]
+    assert found == []
+
+
+# Settings
+
+
+def in_code() -> dict[str, str]:
+    """Every setting with its default, as code has it."""
+    fields = {**Settings.model_fields, **PantrySettings.model_fields}
+    return {
+        name.upper(): "" if field.default is None else str(field.default)
+        for name, field in fields.items()
+        if name not in NOT_SETTINGS
+    }
+
+
+def in_table(paper: Path) -> dict[str, str]:
+    """Every setting with its default, as a document has it."""
+    return {
+        row[0].strip("`"): "" if row[1] == "none" else row[1].strip("`")
+        for row in rows(paper)
+        if re.fullmatch(r"`[A-Z][A-Z_]+`", row[0]) and len(row) == 3
+    }
+
+
+def test_the_page_of_settings_has_every_one_with_its_default() -> None:
+    assert in_table(ROOT / "docs/settings.md") == in_code()
+
+
+def test_the_first_page_has_six_settings_as_they_are() -> None:
+    shown = in_table(README)
+    assert len(shown) == 6
+    assert shown.items() <= in_code().items()
+
+
+def test_the_example_file_lists_every_setting_with_its_default() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    written = dict(
+        line.removeprefix("#").split("=", 1) for line in lines if re.match(r"#?[A-Z_]+=", line)
+    )
+    assert written == in_code()
+
+
+# Paths, commands, statuses
+
+
+def test_every_route_is_in_the_table_of_paths() -> None:
+    paths = [
+        path for row in rows(ROOT / "docs/wire.md") for path in re.findall("`(/[^`]*)`", row[0])
+    ]
+    assert {route_of(path.encode()) for path in paths} == set(Route)
+
+
+def help_on(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    with pytest.raises(SystemExit):
+        parser().parse_args([*command, "--help"])
+    return capsys.readouterr().out
+
+
+def test_every_command_and_option_is_described(capsys: pytest.CaptureFixture[str]) -> None:
+    described = text_of(*PAGES)
+    for command in re.findall(r"^    (\w+) ", help_on(capsys), re.MULTILINE):
+        assert f"`python run.py {command}`" in described
+        for action in re.findall(r"^    (\w+) ", help_on(capsys, command), re.MULTILINE):
+            options = set(re.findall(r"--[a-z-]+", help_on(capsys, command, action))) - {"--help"}
+            table = {cell for row in rows(ROOT / f"docs/{command}.md") for cell in row}
+            assert any(cell.startswith(f"`{command} {action}") for cell in table)
+            for option in options:
+                assert any(f"`{option}" in cell for cell in table), f"{command} {action} {option}"
+
+
+def told(reply: Reply) -> str:
+    """What a refusal tells its reader."""
+    content = json.loads(reply.body)
+    if isinstance(content["error"], dict):
+        return str(content["error"]["message"])
+    return str(content["error_description"])
+
+
+REFUSALS = [
+    *(reply for reply in vars(replies).values() if isinstance(reply, Reply) and reply.reason),
+    *map(replies.malformed, (400, 414, 431, 501)),
+    replies.too_many_failures(1),
+]
+
+
+@pytest.mark.parametrize("reply", REFUSALS, ids=lambda reply: f"{reply.status} {reply.reason}")
+def test_every_refusal_is_in_the_table_for_trouble(reply: Reply) -> None:
+    table = [row for row in rows(ROOT / "docs/operations.md") if len(row) == 5]
+    sentences = [
+        row[2]
+        for row in table
+        if row[0] == str(reply.status) and f"`{reply.reason}`" in row[1].split(", ")
+    ]
+    assert any(sentence in told(reply) for sentence in sentences), told(reply)
+
+
+def test_every_status_that_the_gate_makes_is_in_the_documents() -> None:
+    statuses = {204, *map(int, HTTPStatus)} & {204, *range(400, 506)}  # 506 and more are WebDAV's
+    made = {
+        node.value
+        for path in [ROOT / "gate.py", *(ROOT / "gatehouse").rglob("*.py")]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and type(node.value) is int and node.value in statuses
+    }
+    refused = {
+        int(status)
+        for row in rows(ROOT / "docs/wire.md")
+        for status in row[0].split(", ")
+        if status.isdecimal()
+    }
+    assert made <= refused
+    trouble = {int(row[0]) for row in rows(ROOT / "docs/operations.md") if row[0].isdecimal()}
+    assert refused - {204} <= trouble
+
+
+# Versions
+
+
+def test_the_documents_name_the_versions_that_are_tested() -> None:
+    package = json.loads((ROOT / "tests/clients/package.json").read_text())
+    pinned = {f"{name}@{version}" for name, version in package["dependencies"].items()}
+    named = re.compile(r"(?:@modelcontextprotocol/)?[a-z-]+@[0-9][0-9.]*[0-9]")
+    assert set(named.findall(text_of(*PAPERS))) == pinned
