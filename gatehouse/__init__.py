@@ -4,7 +4,7 @@ Who is this:        credentials, keyring, tokens, tokens_watch, settling, last_u
 May they:           framing, origins, routes, permits, limits, rates, sessions, policy, mcp_headers, grants,
                     client_address, shared_state, owed, bodies, places, tasks
 What is recorded:   records, metrics, ends, logs, tracebacks, loggers, line_writer, outputs, log_budget
-What we answer:     replies, landing, notice
+What we answer:     replies, landing, notice, snippets
 Client's side:      serving, descriptors, connection, incoming, listeners, exchange, events, headers
 Upstream's side:    transports, answers, addresses, looks, hosting, inprocess, asyncio_loop, contained,
                     escapes, worker_threads, caller, tool_lock

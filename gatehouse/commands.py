@@ -154,7 +154,7 @@ def _define_add(adds: argparse.ArgumentParser) -> None:
     adds.add_argument(
         "--query",
         action="store_true",
-        help="it may come in the URL, too, for clients that can send no header",
+        help="it may come in the URL, too, for clients that cannot send headers",
     )
     adds.add_argument(
         "--rate",
@@ -230,7 +230,7 @@ def _about_use(token: Token) -> Iterator[str]:
     if "query" in token.lanes:
         yield (
             "It may also come in the URL, as ?key=VALUE. URLs show up in logs, so do that only with a "
-            "client that can send no header."
+            "client that cannot send headers."
         )
     if token.grants.restricted:
         named = [kind for kind in KINDS if getattr(token.grants, kind) is not None]

@@ -2,7 +2,7 @@
 
 Three places may hold the token, because clients and fronts leave no common one: `Authorization:
 Bearer` (RFC 6750 section 2.1), `X-API-Key` (where a front owns `Authorization`), and the query
-parameter `key` (for clients that can send no header at all). One good credential is enough, whatever
+parameter `key` (for clients that cannot send headers). One good credential is enough, whatever
 stands in the other places. Nothing here does I/O.
 """
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from gatehouse import snippets
+from gatehouse.snippets import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PLACEHOLDER = "YOUR_TOKEN"
-SUPERGATEWAY = ("-y", "supergateway@4.0.0", "--streamableHttp")
+NAME = "mcp-gate"
+"""What the snippets call the gate among a client's servers."""
 
 URL_KEY = """\
-A client that can send no header uses this URL. Prefer a header: the gate logs no URL key, but it still
+A client that cannot send headers uses this URL. Prefer a header: the gate logs no URL key, but it still
 shows in the logs of bridges (supergateway, mcp-remote), of fronts and proxies on the way (in a Space:
 Hugging Face's), and wherever the URL is pasted. ALLOW_QUERY_KEY=false switches URL keys off.
-{endpoint}?key={token}
+{url}
 
 """
 
@@ -36,10 +38,6 @@ def startup_notice(
     those of the named tokens, `url_keys` tells that a token may come in a URL.
     """
     token = one_off_token or PLACEHOLDER
-    bridge = {
-        "command": "npx",
-        "args": [*SUPERGATEWAY, endpoint, "--oauth2Bearer", token],
-    }
     about_token = (
         f"Token for this run only (set MCP_AUTH_TOKEN to keep one): {token}"
         if one_off_token
@@ -47,22 +45,20 @@ def startup_notice(
     )
     if names:
         about_token += f"\nNamed tokens in force: {', '.join(names)}"
-    about_url = URL_KEY.format(endpoint=endpoint, token=token) if url_keys else ""
-    desktop = json.dumps({"mcpServers": {"mcp-gate": bridge}}, indent=2)
+    about_url = URL_KEY.format(url=snippets.url_key(endpoint, token)) if url_keys else ""
     return f"""\
 The gate listens at {endpoint}
 and forwards to {upstream}
 {about_token}
 
 Claude Desktop, in claude_desktop_config.json:
-{desktop}
+{snippets.supergateway(endpoint, token, NAME)}
 
 Claude Code:
-claude mcp add --transport http mcp-gate {endpoint} --header "Authorization: Bearer {token}"
+{snippets.claude_code(endpoint, token, NAME)}
 
 MCP Inspector:
-npx -y @modelcontextprotocol/inspector@2.12.0 --cli {endpoint} --transport http \
---header "Authorization: Bearer {token}" --method tools/list
+{snippets.inspector(endpoint, token)}
 
 {about_url}Stop with Ctrl+C.
 """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gatehouse import replies
+from gatehouse import replies, snippets
 from gatehouse.commands import parser
 from gatehouse.replies import Reply
 from gatehouse.routes import Route, route_of
@@ -214,11 +214,40 @@ def test_every_status_that_the_gate_makes_is_in_the_documents() -> None:
     assert refused - {204} <= trouble
 
 
-# Versions
+# Snippets
 
 
-def test_the_documents_name_the_versions_that_are_tested() -> None:
+def test_the_snippets_are_the_gates_own() -> None:
+    url = "http://URL"  # as if without TLS, which needs an option more
+    shown = [
+        make(url, "TOKEN", "foodwise").replace(url, "URL")
+        for make in (snippets.supergateway, snippets.mcp_remote, snippets.claude_code)
+    ]
+    shown.append(snippets.inspector(url, "TOKEN").replace(url, "URL"))
+    page = blocks(ROOT / "docs/clients.md")
+    assert [snippet for snippet in shown if laid_out_anyhow(snippet) not in page] == []
+    assert {laid_out_anyhow(shown[0]), laid_out_anyhow(shown[2])} <= blocks(README)
+
+
+def blocks(paper: Path) -> set[str]:
+    """The blocks of code in a document."""
+    found = re.findall(r"^```\w+\n(.*?)\n```", text_of(paper), re.MULTILINE | re.DOTALL)
+    return {laid_out_anyhow(block) for block in found}
+
+
+def laid_out_anyhow(block: str) -> str:
+    """JSON without its layout; anything else as it is."""
+    return json.dumps(json.loads(block)) if block.startswith("{") else block
+
+
+def test_the_versions_of_clients_stand_in_one_place() -> None:
     package = json.loads((ROOT / "tests/clients/package.json").read_text())
-    pinned = {f"{name}@{version}" for name, version in package["dependencies"].items()}
+    tested = {f"{name}@{version}" for name, version in package["dependencies"].items()}
     named = re.compile(r"(?:@modelcontextprotocol/)?[a-z-]+@[0-9][0-9.]*[0-9]")
-    assert set(named.findall(text_of(*PAPERS))) == pinned
+    assert set(named.findall(text_of(*PAPERS))) == tested
+    holders = {
+        path.name: set(named.findall(path.read_text()))
+        for path in (ROOT / "gatehouse").rglob("*.*")
+        if path.suffix in {".py", ".html"} and named.search(path.read_text())
+    }
+    assert holders == {"snippets.py": tested}

@@ -1,0 +1,71 @@
+"""Snippets to paste into clients: the one place that names the clients' versions.
+
+Each takes the URL of the MCP endpoint, a token (or a placeholder for one), and where a client keeps several servers
+apart, a name for this one.
+"""
+
+from __future__ import annotations
+
+import json
+
+PLACEHOLDER = "YOUR_TOKEN"
+
+SUPERGATEWAY = "supergateway@4.0.0"
+MCP_REMOTE = "mcp-remote@0.15.1"
+INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
+
+
+def supergateway(endpoint: str, token: str, name: str) -> str:
+    """For `claude_desktop_config.json`."""
+    return _configuration(name, SUPERGATEWAY, "--streamableHttp", endpoint, "--oauth2Bearer", token)
+
+
+def mcp_remote(endpoint: str, token: str, name: str) -> str:
+    """For the same file; keeps the token out of the process list."""
+    options = (
+        "--transport",
+        "http-only",
+        *_insecure(endpoint),
+        "--header",
+        "Authorization:${AUTH_HEADER}",
+    )
+    return _configuration(name, MCP_REMOTE, endpoint, *options, AUTH_HEADER=f"Bearer {token}")
+
+
+def mcp_remote_command(endpoint: str, token: str) -> str:
+    """The same as a command, for a client that takes one."""
+    options = " ".join(("--transport http-only", *_insecure(endpoint)))
+    return f"npx -y {MCP_REMOTE} {endpoint} {options} {_header(token)}"
+
+
+def claude_code(endpoint: str, token: str, name: str) -> str:
+    """A command."""
+    return f"claude mcp add --transport http {name} {endpoint} {_header(token)}"
+
+
+def inspector(endpoint: str, token: str) -> str:
+    """A command that lists the tools."""
+    return (
+        f"npx -y {INSPECTOR} --cli {endpoint} --transport http {_header(token)} --method tools/list"
+    )
+
+
+def url_key(endpoint: str, token: str) -> str:
+    """The URL for a client that cannot send headers."""
+    return f"{endpoint}?key={token}"
+
+
+def _configuration(name: str, *arguments: str, **environment: str) -> str:
+    server: dict[str, object] = {"command": "npx", "args": ["-y", *arguments]}
+    if environment:
+        server["env"] = environment
+    return json.dumps({"mcpServers": {name: server}}, indent=2)
+
+
+def _insecure(endpoint: str) -> tuple[str, ...]:
+    """mcp-remote takes a URL without TLS only if it is told that this is meant."""
+    return ("--allow-http",) if endpoint.startswith("http:") else ()
+
+
+def _header(token: str) -> str:
+    return f'--header "Authorization: Bearer {token}"'
