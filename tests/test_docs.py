@@ -13,9 +13,13 @@ import pytest
 
 from gatehouse import replies, snippets
 from gatehouse.commands import parser
+from gatehouse.ends import SAYS
+from gatehouse.metrics import Metrics
+from gatehouse.records import Record
 from gatehouse.replies import Reply
 from gatehouse.routes import Route, route_of
 from gatehouse.settings import Settings
+from gatehouse.tokens import TOKEN_KEYS, VALUE_KEYS
 from pantry.settings import PantrySettings
 from tests.program import ROOT
 
@@ -193,6 +197,19 @@ def test_every_refusal_is_in_the_table_for_trouble(reply: Reply) -> None:
         if row[0] == str(reply.status) and f"`{reply.reason}`" in row[1].split(", ")
     ]
     assert any(sentence in told(reply) for sentence in sentences), told(reply)
+
+
+def test_operations_knows_each_figure_reason_and_member_of_the_log() -> None:
+    page = text_of(ROOT / "docs/operations.md")
+    zero = Metrics(in_flight=int, open_streams=int, connections=int)
+    figures = re.findall(r"^# TYPE (mcp_gate_\S+)", zero.page()[1].decode(), re.MULTILINE)
+    members = Record("", "", "", "", "", "", "", "", 200, 0, 0, None, 0.0, "", "").fields()
+    assert [name for name in (*figures, *members, *SAYS) if f"`{name}`" not in page] == []
+
+
+def test_the_page_of_tokens_knows_what_the_file_may_hold() -> None:
+    page = text_of(ROOT / "docs/tokens.md")
+    assert [key for key in (*TOKEN_KEYS, *VALUE_KEYS) if not re.search(rf"\b{key}\b", page)] == []
 
 
 def test_every_status_that_the_gate_makes_is_in_the_documents() -> None:
