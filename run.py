@@ -75,6 +75,7 @@ from gatehouse.shared_state import SharedState
 from gatehouse.signals import Signals
 from gatehouse.tokens import TokensError, digest_of, parse_tokens, read_text
 from gatehouse.tokens_watch import watch_tokens
+from gatehouse.turns import let_threads_in
 from gatehouse.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def prepared(settings: Settings) -> tuple[Program, Callable[[], None]]:
 def run(program: Program, announce: Callable[[], None]) -> int:
     """Run the program to its end, whatever its threads do then; returns the exit status."""
     program.ending.start()
+    let_threads_in()
     status = 1
     try:
         status = trio.run(program.run, announce)

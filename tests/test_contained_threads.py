@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -108,6 +110,32 @@ def test_tools_that_block_their_threads_put_off_no_revocation(tmp_path: Path, mo
                     call.settimeout(max(0.01, began + 7 - time.monotonic()))
                     while call.recv(65536):
                         pass
+
+
+def test_threads_that_compute_give_way_to_each_other() -> None:
+    """As soon as it is set for the program; each wait for the interpreter is a system call's of the loop."""
+    code = """
+import sys, threading, time
+from gatehouse.turns import let_threads_in
+over = False
+def compute():
+    while not over:
+        pass
+def waits():
+    for _ in range(20):
+        began = time.perf_counter()
+        time.sleep(0)  # lets the interpreter go, and wants it back
+        yield time.perf_counter() - began
+threading.Thread(target=compute).start()
+before = sum(waits())
+let_threads_in()
+print(before / sum(waits()))
+over = True
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert float(ended.stdout) > 3
 
 
 async def test_a_thread_that_hangs_holds_its_own_place_only_and_no_more_pile_up() -> None:
