@@ -6,10 +6,10 @@ The walk of a request, which is also the order of this file:
 2.  `decide` looks at the request line and the header fields. What is malformed is refused; a page of our
     own is answered at once. For the MCP endpoint `refusal` goes through the questions in their order:
     by what name and from what page does it come, what token does it bring, is there room for it, and
-    may it do that (`gatehouse/permits.py`). Only then is a byte of the body read.
+    may it do that (`gatehouse/policy/permits.py`). Only then is a byte of the body read.
 3.  `forward` makes the outbound request from the raw path and query: every end-to-end header field,
     without the credentials, and sends it through a transport of its own.
-4.  The exchange's `RequestBody` (`gatehouse/exchange.py`) feeds the client's body to the upstream chunk
+4.  The exchange's `RequestBody` (`gatehouse/downstream/exchange.py`) feeds the client's body to the upstream chunk
     by chunk, as fast as the upstream takes it. Then the exchange's watcher takes over `receive`: a client
     that leaves cancels the exchange. Only an exchange that is not over in a moment gets one.
 5.  `relay` hands the response back as it arrives: the head at once, each chunk as it comes, undecoded.
@@ -32,13 +32,13 @@ from typing import TYPE_CHECKING, cast
 import httpx
 import trio
 
-from gatehouse import records, replies
-from gatehouse.bodies import MAX_LARGEST_BODIES, Bodies, BodiesFullError
-from gatehouse.client_address import client_address
-from gatehouse.credentials import AmbiguousCredentialsError, credentials_from, without_key
-from gatehouse.exchange import BodyTooLargeError, ClientLeftError, Exchange
-from gatehouse.framing import malformation
-from gatehouse.headers import (
+from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, Bodies, BodiesFullError
+from gatehouse.downstream.exchange import BodyTooLargeError, ClientLeftError, Exchange
+from gatehouse.errors import without_text
+from gatehouse.http import refusals
+from gatehouse.http.address import client_address
+from gatehouse.http.credentials import AmbiguousCredentialsError, credentials_from, without_key
+from gatehouse.http.fields import (
     PRINCIPAL_HEADER,
     SECRET_HEADER,
     is_event_stream,
@@ -47,31 +47,32 @@ from gatehouse.headers import (
     sound,
     value_of,
 )
-from gatehouse.keyring import Keyring
-from gatehouse.landing import landing_page
-from gatehouse.limits import FailureThrottle
-from gatehouse.loggers import logger_of
-from gatehouse.origins import CORS, Origins, cors_headers, preflight
-from gatehouse.rates import parse_rate
-from gatehouse.replies import Reply
-from gatehouse.routes import Route, route_of, upstream_path
+from gatehouse.http.framing import malformation
+from gatehouse.http.paths import Route, route_of, upstream_path
+from gatehouse.http.refusals import Reply
+from gatehouse.identity.rate import parse_rate
+from gatehouse.pages.landing import landing_page
+from gatehouse.policy.origins import CORS, Origins, cors_headers, preflight
+from gatehouse.policy.throttles import FailureThrottle
+from gatehouse.records import record
+from gatehouse.records.loggers import logger_of
 from gatehouse.settings import OFF
-from gatehouse.tracebacks import without_text
-from gatehouse.transports import FloodError, Transports
+from gatehouse.tokens.keyring import Keyring
+from gatehouse.upstream.network import FloodError, Transports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-    from gatehouse.credentials import Verifier
-    from gatehouse.inprocess import Call, Calls
-    from gatehouse.metrics import Metrics
-    from gatehouse.permits import Permits
-    from gatehouse.records import Observer
-    from gatehouse.serving import GateConfig
+    from gatehouse.downstream.serve import GateConfig
+    from gatehouse.identity.principal import Verifier
+    from gatehouse.policy.permits import Permits
+    from gatehouse.records.metrics import Metrics
+    from gatehouse.records.record import Observer
     from gatehouse.settings import Settings
-    from gatehouse.transports import Transport
+    from gatehouse.upstream.inprocess import Call, Calls
+    from gatehouse.upstream.network import Transport
 
 logger = logger_of("gate")
 
@@ -110,7 +111,7 @@ class Gate:
         self.settings = settings
         self.verifier = verifier
         self.name = name
-        self.observers: list[Observer] = [records.write]
+        self.observers: list[Observer] = [record.write]
         self.metrics: Metrics | None = None
         self.stalls: Callable[[], Mapping[str, float]] = dict
         self.transports: Transports | Calls = calls or Transports(
@@ -202,7 +203,9 @@ class Gate:
         """Count from now on, for the page of figures, with the connections that `config` knows of; no name
         that `redact` changes is on the page.
         """
-        from gatehouse.metrics import Metrics  # it takes a while, so only for those who measure
+        from gatehouse.records.metrics import (
+            Metrics,  # it takes a while, so only for those who measure
+        )
 
         self.metrics = Metrics(
             in_flight=lambda: self.in_flight,
@@ -239,7 +242,7 @@ class Gate:
         except Exception as error:  # noqa: BLE001 - a fault of ours ends this exchange, not the gate
             logger.error("failed on %s: %s", exchange.described, without_text(error))
             if not exchange.status:
-                await exchange.reply(replies.FAILED)
+                await exchange.reply(refusals.FAILED)
         finally:
             record = exchange.record(self.address_of(exchange.scope))
             for observe in self.observers:
@@ -261,19 +264,19 @@ class Gate:
     async def page(self, route: Route, exchange: Exchange) -> Reply:
         """What the gate answers itself: to anybody, but for the figures."""
         if route is Route.NOWHERE or (route is Route.METRICS and self.metrics is None):
-            return replies.NOT_FOUND
+            return refusals.NOT_FOUND
         if exchange.scope["method"] not in {"GET", "HEAD"}:
-            return replies.METHOD_NOT_ALLOWED
+            return refusals.METHOD_NOT_ALLOWED
         if self.metrics is not None and route is Route.METRICS:
             refused = self.identify(exchange, self._may_measure)
             if refused and refused.status == 401:
-                return replies.METRICS_CHALLENGE
+                return refusals.METRICS_CHALLENGE
             return refused or figures(self.metrics)
         if route is Route.HEALTH:
-            return replies.ALIVE
+            return refusals.ALIVE
         ready = not self._draining and await self.transports.upstream_accepts()
         if route is Route.READY:
-            return replies.ready(self.stalls()) if ready else replies.NOT_READY
+            return refusals.ready(self.stalls()) if ready else refusals.NOT_READY
         return landing_page(
             self.settings.public_endpoint,
             self.name,
@@ -294,9 +297,9 @@ class Gate:
         if reply := self.identify(exchange, self.verifier):
             return reply
         if self._draining:
-            return replies.DRAINING
+            return refusals.DRAINING
         if int(value_of(headers, b"content-length") or 0) > self.settings.max_body_bytes:
-            return replies.BODY_TOO_LARGE
+            return refusals.BODY_TOO_LARGE
         if self._permits is not None and exchange.principal is not None:
             return await self._permits.refusal(exchange.principal, scope["raw_path"], headers)
         return None
@@ -310,17 +313,17 @@ class Gate:
         try:
             credentials = credentials_from(exchange.headers, exchange.scope["query_string"])
         except AmbiguousCredentialsError:
-            return replies.AMBIGUOUS_CREDENTIALS
+            return refusals.AMBIGUOUS_CREDENTIALS
         exchange.principal = verifier(credentials)
         if exchange.principal is not None:
             exchange.name = exchange.principal.name
-            return None if exchange.prove() else replies.TOO_MANY_OF_NAME
+            return None if exchange.prove() else refusals.TOO_MANY_OF_NAME
         exchange.name, reason = verifier.why_not(credentials)
         if credentials and self._failures is not None:
             seconds = self._failures.retry_after(self.address_of(exchange.scope))
             if seconds is not None:
-                return replies.too_many_failures(seconds)
-        return replies.challenge(reason)
+                return refusals.too_many_failures(seconds)
+        return refusals.challenge(reason)
 
     def address_of(self, scope: HTTPScope) -> str:
         """The client's address: the other end of the connection, or whom the trusted fronts name."""
@@ -334,7 +337,7 @@ class Gate:
         if started is None or started.is_set():
             return None
         if len(self._waiting) >= self.settings.start_requests:
-            return replies.STARTING
+            return refusals.STARTING
         with trio.move_on_after(self.settings.start_seconds) as patience:
             self._waiting.add(patience)
             try:
@@ -342,8 +345,8 @@ class Gate:
             finally:
                 self._waiting.discard(patience)
         if self._draining:
-            return replies.DRAINING
-        return None if started.is_set() else replies.STARTING
+            return refusals.DRAINING
+        return None if started.is_set() else refusals.STARTING
 
     async def forward(self, exchange: Exchange) -> None:
         """Send the request upstream and relay what comes back, until either side is done."""
@@ -378,7 +381,7 @@ class Gate:
             finally:  # not before: until then the upstream holds it
                 exchange.body.give_back()
         if exchange.revoked and not exchange.status:
-            await exchange.reply(replies.challenge("revoked"))
+            await exchange.reply(refusals.challenge("revoked"))
 
     async def round_trip(
         self, exchange: Exchange, transport: Transport | Call
@@ -396,21 +399,21 @@ class Gate:
             exchange.outcome = "client left"
             return None
         except BodyTooLargeError:
-            await exchange.reply(replies.BODY_TOO_LARGE)
+            await exchange.reply(refusals.BODY_TOO_LARGE)
             return None
         except BodiesFullError:
-            await exchange.reply(replies.TOO_MANY_BODIES)
+            await exchange.reply(refusals.TOO_MANY_BODIES)
             return None
         except httpx.HTTPError as error:
             self.complain(exchange, "failed: %s", described(error))
             await exchange.reply(reply_for(error))
             return None
         if patience.cancelled_caught and exchange.body.awaited:
-            await exchange.reply(replies.BODY_TOO_SLOW)
+            await exchange.reply(refusals.BODY_TOO_SLOW)
             return None
         if patience.cancelled_caught:
             self.complain(exchange, "did not answer within %g s", self.settings.upstream_seconds)
-            await exchange.reply(replies.UPSTREAM_TIMED_OUT)
+            await exchange.reply(refusals.UPSTREAM_TIMED_OUT)
             return None
         if response.status_code in REDIRECTS or response.status_code < 200:
             self.complain(
@@ -419,15 +422,15 @@ class Gate:
                 "of its MCP endpoint?",
                 response.status_code,
             )
-            await exchange.reply(replies.UPSTREAM_REDIRECTED)
+            await exchange.reply(refusals.UPSTREAM_REDIRECTED)
             return None
         if not sound(response.headers.raw):
             self.complain(exchange, "answered with %s in a header field", "control characters")
-            await exchange.reply(replies.UPSTREAM_BROKE)
+            await exchange.reply(refusals.UPSTREAM_BROKE)
             return None
         if not await self.learn(exchange, response):
             self.complain(exchange, "opened a session that it had %s", "opened for another token")
-            await exchange.reply(replies.UPSTREAM_BROKE)
+            await exchange.reply(refusals.UPSTREAM_BROKE)
             return None
         return response
 
@@ -457,7 +460,7 @@ class Gate:
         scope = exchange.scope
         query = without_key(scope["query_string"])
         if query != scope["query_string"]:
-            exchange.added += replies.TO_URL_KEY
+            exchange.added += refusals.TO_URL_KEY
         target = upstream_path(scope["raw_path"], self._endpoint)
         headers = request_headers(
             scope["headers"],
@@ -470,7 +473,7 @@ class Gate:
         if self._tells_names and exchange.principal is not None:
             headers.append((PRINCIPAL_HEADER, exchange.principal.name.encode("ascii")))
         if not self.transports.keep_alive:
-            headers.append(replies.CLOSE_CONNECTION)
+            headers.append(refusals.CLOSE_CONNECTION)
         return httpx.Request(
             scope["method"],
             self._url,
@@ -564,4 +567,4 @@ def described(error: httpx.HTTPError) -> str:
 def reply_for(error: Exception) -> Reply:
     """The local reply for an upstream that failed before its response began."""
     unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-    return replies.UPSTREAM_UNREACHABLE if unreachable else replies.UPSTREAM_BROKE
+    return refusals.UPSTREAM_UNREACHABLE if unreachable else refusals.UPSTREAM_BROKE

@@ -7,9 +7,9 @@ imported and started behind it, or already runs elsewhere (`MCP_APP` empty).
 Who stops first: at SIGINT or SIGTERM the gate turns new requests away, and what is in flight may finish
 within GRACE_SECONDS. Only then the listeners close, and the MCP server is stopped, since it was still
 needed; it has what is left of the grace. A second signal ends everything at once. Within a second after the
-grace, or after the server's death, the process is gone, whatever a tool still does (`gatehouse/ending.py`).
+grace, or after the server's death, the process is gone, whatever a tool still does (`gatehouse/process/ending.py`).
 Exit status: 0 after a signal, 1 after two or if the MCP server died, 2 if the program could not start.
-SIGHUP has the tokens file read anew, other signals end nothing (`gatehouse/signals.py`).
+SIGHUP has the tokens file read anew, other signals end nothing (`gatehouse/process/signals.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if not (3, 11) <= sys.version_info < (3, 14):
     print("This needs Python 3.11 to 3.13; python3.13 run.py, for example.", file=sys.stderr)  # noqa: T201
     sys.exit(2)
 
-from gatehouse import fresh_start, signals
+from gatehouse.process import fresh_start, signals
 
 if __name__ == "__main__":
     fresh_start.open_missing()
@@ -51,40 +51,42 @@ from urllib.parse import unquote, urlsplit
 import trio
 
 from gate import Gate
-from gatehouse import forks, outputs
-from gatehouse.commands import parser, tokens_command
-from gatehouse.descriptors import connections_within
-from gatehouse.ending import LATE_SECONDS, SECOND_SECONDS, Ending
-from gatehouse.hosting import IMPORT_THREADS, HostedServer, HostedServerError, Port, leaf
-from gatehouse.inprocess import AsyncioCalls, TrioCalls
-from gatehouse.keyring import Keyring
-from gatehouse.last_use import keep_last_use, write_last_use
-from gatehouse.limits import Limits
-from gatehouse.listeners import CannotListenError, bind, inherited
-from gatehouse.log_budget import LogBudget
-from gatehouse.loggers import logger_of
-from gatehouse.logs import Redactor, configure_logging
-from gatehouse.memory import settle_memory
-from gatehouse.notice import startup_notice
-from gatehouse.permits import Permits
-from gatehouse.places import Places
-from gatehouse.serving import GateConfig, LifespanEndedError, serve
-from gatehouse.sessions import Sessions
+from gatehouse.commands.notice import startup_notice
+from gatehouse.commands.parser import parser, tokens_command
+from gatehouse.downstream.descriptors import connections_within
+from gatehouse.downstream.listeners import CannotListenError, bind, inherited
+from gatehouse.downstream.places import Places
+from gatehouse.downstream.serve import GateConfig, LifespanEndedError, serve
+from gatehouse.hosting.server import IMPORT_THREADS, HostedServer, HostedServerError, Port, leaf
+from gatehouse.policy.permits import Permits
+from gatehouse.policy.sessions import Sessions
+from gatehouse.policy.shared_state import SharedState
+from gatehouse.policy.throttles import Limits
+from gatehouse.process import forks
+from gatehouse.process.ending import LATE_SECONDS, SECOND_SECONDS, Ending
+from gatehouse.process.memory import settle_memory
+from gatehouse.process.signals import Signals
+from gatehouse.process.watchdog import Watchdog
+from gatehouse.records import outputs
+from gatehouse.records.log import configure_logging
+from gatehouse.records.log_budget import LogBudget
+from gatehouse.records.loggers import logger_of
+from gatehouse.records.redact import Redactor
+from gatehouse.scheduling.turns import let_threads_in
 from gatehouse.settings import Settings, SettingsError, load_settings, make_token
-from gatehouse.shared_state import SharedState
-from gatehouse.signals import Signals
-from gatehouse.tokens import TokensError, digest_of, parse_tokens, read_text
-from gatehouse.tokens_watch import watch_tokens
-from gatehouse.turns import let_threads_in
-from gatehouse.watchdog import Watchdog
+from gatehouse.tokens.keyring import Keyring
+from gatehouse.tokens.last_use import keep_last_use, write_last_use
+from gatehouse.tokens.reader import TokensError, digest_of, parse_tokens, read_text
+from gatehouse.tokens.watch import watch_tokens
+from gatehouse.upstream.inprocess import AsyncioCalls, TrioCalls
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
     from pathlib import Path
 
-    from gatehouse.inprocess import Calls
-    from gatehouse.tokens import Token
+    from gatehouse.tokens.reader import Token
+    from gatehouse.upstream.inprocess import Calls
 
 CUT_SECONDS = 0.25
 """What is left of a connection after the grace gets so long to notice that it is over."""

@@ -6,10 +6,8 @@ repeat a value that may be secret.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import secrets
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,8 +21,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gatehouse.rates import parse_rate
-from gatehouse.shared_state import shared_address
+from gatehouse.http.address import is_loopback
+from gatehouse.identity.rate import parse_rate
+from gatehouse.policy.shared_state import shared_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -269,17 +268,6 @@ class Settings(BaseSettings):
         # With a custom domain there are several; the first one is canonical.
         space_hosts = listed(self.space_host) if self.in_space else ()
         return f"https://{space_hosts[0]}/mcp" if space_hosts else self.local_endpoint
-
-
-@lru_cache(maxsize=64)  # it is asked of each request's Host
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`; a name other than localhost counts as no."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def load_settings(env_file: Path | str | None = ".env") -> Settings:

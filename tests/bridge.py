@@ -8,8 +8,8 @@ import anyio
 import h11
 import trio
 
-from gatehouse.asyncio_loop import aio_as_trio, open_loop
-from gatehouse.inprocess import AsyncioCalls, Calls, TrioCalls
+from gatehouse.hosting.asyncio_loop import aio_as_trio, open_loop
+from gatehouse.upstream.inprocess import AsyncioCalls, Calls, TrioCalls
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream

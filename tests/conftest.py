@@ -17,14 +17,14 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from gate import Gate
-from gatehouse import loggers
-from gatehouse.inprocess import AsyncioCalls, Calls, TrioCalls
-from gatehouse.keyring import Keyring
-from gatehouse.limits import Limits
-from gatehouse.listeners import bind
-from gatehouse.serving import GateConfig, serve
-from gatehouse.sessions import Sessions
+from gatehouse.downstream.listeners import bind
+from gatehouse.downstream.serve import GateConfig, serve
+from gatehouse.policy.sessions import Sessions
+from gatehouse.policy.throttles import Limits
+from gatehouse.records import loggers
 from gatehouse.settings import Settings
+from gatehouse.tokens.keyring import Keyring
+from gatehouse.upstream.inprocess import AsyncioCalls, Calls, TrioCalls
 from run import hypercorn_config, permits_for
 from tests import bridge
 from tests.program import TOKEN
@@ -33,8 +33,8 @@ from tests.wire import Head, Peer, Upstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from gatehouse.shared_state import SharedState
-    from gatehouse.tokens import Token
+    from gatehouse.policy.shared_state import SharedState
+    from gatehouse.tokens.reader import Token
 
 BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
 

@@ -18,7 +18,7 @@ import trio
 import wsproto  # noqa: F401
 
 if TYPE_CHECKING:
-    from gatehouse.serving import GateConfig
+    from gatehouse.downstream.serve import GateConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 HTTP = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -37,8 +37,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 def configured() -> GateConfig:
-    from gatehouse.places import Places
-    from gatehouse.serving import GateConfig
+    from gatehouse.downstream.places import Places
+    from gatehouse.downstream.serve import GateConfig
 
     config = GateConfig()
     config.bind, config.backlog, config.errorlog = ["127.0.0.1:0"], 9, None
@@ -49,7 +49,7 @@ def configured() -> GateConfig:
 
 
 async def trial() -> str:
-    from gatehouse.serving import serve
+    from gatehouse.downstream.serve import serve
 
     stop = trio.Event()
     heard: list[bytes] = []

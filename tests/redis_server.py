@@ -36,14 +36,16 @@ class RedisServer:
         self.start()
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            self._command, cwd=self.folder, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.1):
-                return
-            time.sleep(0.01)
+            self._process = subprocess.Popen(
+                self._command, cwd=self.folder, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+            )
+            while self._process.poll() is None and time.monotonic() < deadline:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.1):
+                    return
+                time.sleep(0.01)
+            self.kill()  # somebody else has the port, for a moment mostly
         raise AssertionError("redis-server does not listen")
 
     def send(self, signum: signal.Signals) -> None:

@@ -17,7 +17,7 @@ import pytest
 import trio
 import trio_asyncio
 
-from gatehouse.asyncio_loop import FEW_TIMERS, BatchLoop, aio_as_trio, open_loop
+from gatehouse.hosting.asyncio_loop import FEW_TIMERS, BatchLoop, aio_as_trio, open_loop
 from tests.program import ROOT
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TRIO_ASYNCIO = "0.16.0"
 
-# sha256 of the modules of trio-asyncio that gatehouse/asyncio_loop.py overrides, or builds on.
+# sha256 of the modules of trio-asyncio that gatehouse/hosting/asyncio_loop.py overrides, or builds on.
 RELIED_ON = {
     "_async.py": "461f1cad62bdea6175bdfdf8bb08f2b7ea151cf063792263adc57d98bb6fcbd5",
     "_base.py": "bf6f09ee77f77b579d96f8ff3106d51a0b62948e34aef74e944f777370d1c78f",
@@ -46,7 +46,7 @@ def test_what_is_overridden_in_trio_asyncio_is_what_was_read(module: str) -> Non
     source = Path(trio_asyncio.__file__).with_name(module).read_bytes()
     found = hashlib.sha256(source).hexdigest()
     assert found == RELIED_ON[module], (
-        f"{module} is not the one that gatehouse/asyncio_loop.py was written against. Read what changed, "
+        f"{module} is not the one that gatehouse/hosting/asyncio_loop.py was written against. Read what changed, "
         f"make the two agree, run this file, and put the new digest here: {found}"
     )
 

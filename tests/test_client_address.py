@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.client_address import address_group, client_address
+from gatehouse.http.address import address_group, client_address
 
 PEER = "10.0.0.1"
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from gatehouse.bodies import MAX_LARGEST_BODIES, SMALL_BYTES, Bodies, BodiesFullError
-from gatehouse.tokens import Token, TokenValue, digest_of
+from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, SMALL_BYTES, Bodies, BodiesFullError
+from gatehouse.tokens.reader import Token, TokenValue, digest_of
 from tests.conftest import House, open_house
 from tests.levels import connected, steady_house
 from tests.program import ROOT, TOKEN
@@ -157,7 +157,7 @@ async def test_however_exchanges_end_no_room_is_lost(caplog: pytest.LogCaptureFi
 
 LARGE = """
 from pathlib import Path
-from gatehouse.memory import settle_memory
+from gatehouse.process.memory import settle_memory
 
 settle_memory()
 held, large = [bytearray(20_000_000)], []

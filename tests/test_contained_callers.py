@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from gatehouse.caller import judge_auth
-from gatehouse.tokens import digest_of
+from gatehouse.hosting.caller import judge_auth
+from gatehouse.tokens.reader import digest_of
 from tests import callers_server
 from tests.program import Program, running
 

@@ -12,13 +12,13 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from gatehouse import fair_threads
-from gatehouse.fair_threads import BusyError, FairThreads
-from gatehouse.limits import Limits
-from gatehouse.rates import parse_rate
-from gatehouse.sessions import Sessions
-from gatehouse.shared_state import BUSY, UNAVAILABLE, NoAnswer, SharedState
-from gatehouse.tokens import Token, TokenValue, digest_of, make_value
+from gatehouse.identity.rate import parse_rate
+from gatehouse.policy.sessions import Sessions
+from gatehouse.policy.shared_state import BUSY, UNAVAILABLE, NoAnswer, SharedState
+from gatehouse.policy.throttles import Limits
+from gatehouse.scheduling import fair_threads
+from gatehouse.scheduling.fair_threads import BusyError, FairThreads
+from gatehouse.tokens.reader import Token, TokenValue, digest_of, make_value
 from tests.conftest import open_house
 from tests.redis_server import RedisServer, need_redis
 from tests.wire import answer

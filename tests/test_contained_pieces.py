@@ -14,8 +14,8 @@ import pytest
 import trio
 import trio.testing
 
-from gatehouse.incoming import BYTES_PER_CHUNK, MAX_CHUNKS
-from gatehouse.turns import REST, SLICE_SECONDS, Crowd, LoopShare
+from gatehouse.downstream.incoming import BYTES_PER_CHUNK, MAX_CHUNKS
+from gatehouse.scheduling.turns import REST, SLICE_SECONDS, Crowd, LoopShare
 from tests.conftest import House, open_house
 from tests.levels import connected, gone, settled, steady_house
 from tests.loop_steps import loop_steps, own_time
@@ -69,7 +69,7 @@ FLOODS: dict[str, tuple[list[str], dict[str, Any]]] = {
 async def test_good_calls_go_on_through_a_flood_of_pieces(
     no_garbage: None, monkeypatch: pytest.MonkeyPatch, flood: str
 ) -> None:
-    monkeypatch.setattr("gatehouse.connection.LINGER_SECONDS", 0.2)
+    monkeypatch.setattr("gatehouse.downstream.connection.LINGER_SECONDS", 0.2)
     arguments, settings = FLOODS[flood]
     took: list[float] = []
     async with open_house(**settings) as house:

@@ -10,9 +10,9 @@ import httpx
 import pytest
 import trio
 
-from gatehouse.ends import SAYS
-from gatehouse.places import Places
-from gatehouse.tokens import Token, TokenValue, digest_of
+from gatehouse.downstream.places import Places
+from gatehouse.records.ends import SAYS
+from gatehouse.tokens.reader import Token, TokenValue, digest_of
 from tests.conftest import House, open_house
 from tests.levels import gone, steady_house
 from tests.program import TOKEN, running

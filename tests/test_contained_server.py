@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from gatehouse import fresh_start
-from gatehouse.last_use import MODE, read_last_use, write_last_use
+from gatehouse.process import fresh_start
 from gatehouse.settings import Settings
+from gatehouse.tokens.last_use import MODE, read_last_use, write_last_use
 from tests.program import ROOT, TOKEN, Program, free_port, running
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def test_every_secret_setting_is_left_behind() -> None:
 def probe(*options: str, **environment: str) -> dict[str, Any]:
     """What a program that starts as run.py does finds after it."""
     code = (
-        "import json, os, sys; from gatehouse import fresh_start; fresh_start.leave_secrets_behind();"
+        "import json, os, sys; from gatehouse.process import fresh_start; fresh_start.leave_secrets_behind();"
         "fresh_start.signals_may_come();"
         "print(json.dumps([os.getpid(), dict(os.environ), sys.orig_argv, sys.flags.utf8_mode]))"
     )

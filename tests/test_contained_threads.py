@@ -15,8 +15,8 @@ import httpx
 import pytest
 import trio
 
-from gatehouse.own_threads import OwnThreads
-from gatehouse.tokens import digest_of, make_value
+from gatehouse.scheduling.own_threads import OwnThreads
+from gatehouse.tokens.reader import digest_of, make_value
 from tests.program import ROOT, running
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def test_threads_that_compute_give_way_to_each_other() -> None:
     """As soon as it is set for the program; each wait for the interpreter is a system call's of the loop."""
     code = """
 import sys, threading, time
-from gatehouse.turns import let_threads_in
+from gatehouse.scheduling.turns import let_threads_in
 over = False
 def compute():
     while not over:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from gatehouse import last_use, tokens_watch
-from gatehouse.grants import Grants
-from gatehouse.keyring import Clock, Keyring
-from gatehouse.last_use import keep_last_use
-from gatehouse.settling import agreed, taken_apart
-from gatehouse.tokens import (
+from gatehouse.identity.grants import Grants
+from gatehouse.tokens import last_use, watch
+from gatehouse.tokens.keyring import Clock, Keyring
+from gatehouse.tokens.last_use import keep_last_use
+from gatehouse.tokens.reader import (
     Token,
     TokensError,
     TokenValue,
@@ -25,7 +24,8 @@ from gatehouse.tokens import (
     read_data,
     read_text,
 )
-from gatehouse.tokens_watch import watch_tokens
+from gatehouse.tokens.settling import agreed, taken_apart
+from gatehouse.tokens.watch import watch_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -218,10 +218,10 @@ def test_a_pipe_that_takes_the_files_place_between_two_steps_keeps_nobody_waitin
 async def test_a_look_that_hangs_or_finds_no_thread_is_told_once_and_the_next_one_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tokens_watch, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "SLOW_SECONDS", 0.1)
     file = Watched(tmp_path / "one", "alice")
     over = threading.Event()
-    monkeypatch.setattr(tokens_watch, "read_data", lambda path: (over.wait(5), read_data(path))[1])
+    monkeypatch.setattr(watch, "read_data", lambda path: (over.wait(5), read_data(path))[1])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(file.run)
         file.path.write_text(text_of("bob"))

@@ -15,9 +15,10 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatehouse import addresses, listeners, transports
-from gatehouse.answers import MAX_LINES, Connection
-from gatehouse.turns import Turns
+from gatehouse import keepalive
+from gatehouse.scheduling.turns import Turns
+from gatehouse.upstream import addresses, network
+from gatehouse.upstream.answers import MAX_LINES, Connection
 from tests.conftest import House, network_only, open_house
 from tests.levels import connected, steady_house
 from tests.loop_steps import loop_steps
@@ -259,10 +260,10 @@ async def test_an_upstream_that_vanishes_is_found_out_by_the_kernel(house: House
     wire = await house.gate.transports.connect()  # type: ignore[union-attr]
     end = wire._stream.socket  # noqa: SLF001
     assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-    for option, value in listeners.OPTIONS:
+    for option, value in keepalive.OPTIONS:
         assert end.getsockopt(socket.IPPROTO_TCP, option) == value
-    if listeners.USER_TIMEOUT is not None:
-        assert end.getsockopt(socket.IPPROTO_TCP, listeners.USER_TIMEOUT) == 120_000
+    if keepalive.USER_TIMEOUT is not None:
+        assert end.getsockopt(socket.IPPROTO_TCP, keepalive.USER_TIMEOUT) == 120_000
     await wire.aclose()
 
 
@@ -400,7 +401,7 @@ async def test_kept_connections_end_by_themselves_when_the_upstream_has_ended_th
         await trio.sleep(0.3)
         await answer()(peer, head)
 
-    monkeypatch.setattr(transports, "MAX_KEPT", 30)
+    monkeypatch.setattr(network, "MAX_KEPT", 30)
     async with open_house(keep_alive=True) as house:
         house.upstream.script = slow
         await kept_by(house, 50)
@@ -415,7 +416,7 @@ async def test_kept_connections_end_by_themselves_when_the_upstream_has_ended_th
 async def test_kept_connections_end_by_themselves_when_they_have_rested(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transports, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(network, "IDLE_SECONDS", 0.2)
     async with open_house(keep_alive=True) as house:
         await kept_by(house, 3)
         kept = house.gate.transports._free  # type: ignore[union-attr] # noqa: SLF001

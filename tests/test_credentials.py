@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.credentials import (
+from gatehouse.http.credentials import (
     AmbiguousCredentialsError,
     Credential,
     credentials_from,
     without_key,
 )
-from gatehouse.keyring import Keyring
+from gatehouse.tokens.keyring import Keyring
 from tests.program import TOKEN
 
 T = TOKEN.encode()

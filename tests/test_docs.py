@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gatehouse import permits, policy, replies, snippets
-from gatehouse.commands import parser
-from gatehouse.ends import SAYS
-from gatehouse.metrics import Metrics
-from gatehouse.records import Record
-from gatehouse.replies import Reply
-from gatehouse.routes import Route, route_of
+from gatehouse.commands.parser import parser
+from gatehouse.http import refusals
+from gatehouse.http.paths import Route, route_of
+from gatehouse.http.refusals import Reply
+from gatehouse.pages import snippets
+from gatehouse.policy import permits, tools
+from gatehouse.records.ends import SAYS
+from gatehouse.records.metrics import Metrics
+from gatehouse.records.record import Record
 from gatehouse.settings import Settings
-from gatehouse.tokens import TOKEN_KEYS, VALUE_KEYS
+from gatehouse.tokens.reader import TOKEN_KEYS, VALUE_KEYS
 from pantry.settings import PantrySettings
 from tests.program import ROOT
 
@@ -188,21 +190,21 @@ def told(reply: Reply) -> str:
     return str(content["error_description"])
 
 
-def refusals() -> Iterator[Reply]:
+def worded() -> Iterator[Reply]:
     """Every refusal that has fixed words."""
-    for module in (permits, policy, replies):
+    for module in (permits, tools, refusals):
         for value in vars(module).values():
             if isinstance(value, Reply) and value.reason:
                 yield value
-    yield from map(replies.malformed, (400, 414, 431, 501))
-    yield replies.too_many_failures(1)
+    yield from map(refusals.malformed, (400, 414, 431, 501))
+    yield refusals.too_many_failures(1)
 
 
 def test_every_refusal_is_in_the_table_for_trouble() -> None:
     table = [row for row in rows(ROOT / "docs/operations.md") if len(row) == 5]
     missing = [
         (reply.status, reply.reason, told(reply))
-        for reply in refusals()
+        for reply in worded()
         if not any(
             status == str(reply.status)
             and f"`{reply.reason}`" in reasons.split(", ")

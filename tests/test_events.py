@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.client.streamable_http import streamable_http_client
 
-from gatehouse.events import COMMENT, EventBorders
+from gatehouse.http.events import COMMENT, EventBorders
 from tests.clients.leaks import pieces_in
 from tests.conftest import open_house
 from tests.program import TOKEN, Program, running

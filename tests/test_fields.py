@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse import replies
-from gatehouse.credentials import CREDENTIAL_HEADERS
-from gatehouse.headers import (
+from gatehouse.http import refusals
+from gatehouse.http.credentials import CREDENTIAL_HEADERS
+from gatehouse.http.fields import (
     CONTROL,
     HOP_BY_HOP,
     announces_body,
@@ -332,15 +332,15 @@ async def test_no_answer_of_the_gate_names_its_maker(access_log: Log) -> None:
 
 REPLIES = {
     name: reply
-    for name, reply in vars(replies).items()
-    if isinstance(reply, replies.Reply) and reply.body.startswith(b'{"jsonrpc"')
+    for name, reply in vars(refusals).items()
+    if isinstance(reply, refusals.Reply) and reply.body.startswith(b'{"jsonrpc"')
     # This one is word for word the upstream's.
-    if reply is not replies.SESSION_NOT_FOUND
+    if reply is not refusals.SESSION_NOT_FOUND
 }
 
 
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
-def test_a_local_reply_says_what_to_do_and_when(reply: replies.Reply) -> None:
+def test_a_local_reply_says_what_to_do_and_when(reply: refusals.Reply) -> None:
     raw = b"HTTP/1.1 %d x\r\n" % reply.status
     raw += b"".join(b": ".join(pair) + b"\r\n" for pair in reply.fields()) + b"\r\n" + reply.body
     (only,) = answers(raw)

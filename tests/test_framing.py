@@ -17,10 +17,10 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatehouse.framing import METHODS, malformation
-from gatehouse.headers import CONTROL
+from gatehouse.http.fields import CONTROL
+from gatehouse.http.framing import METHODS, malformation
 from gatehouse.settings import Settings
-from gatehouse.transports import Transports
+from gatehouse.upstream.network import Transports
 from tests.conftest import BEARER, House, open_house
 from tests.program import TOKEN, running
 from tests.wire import SECONDS, Head, Peer, answer

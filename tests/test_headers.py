@@ -5,8 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.credentials import CREDENTIAL_HEADERS
-from gatehouse.headers import HOP_BY_HOP, Headers, announces_body, request_headers, response_headers
+from gatehouse.http.credentials import CREDENTIAL_HEADERS
+from gatehouse.http.fields import (
+    HOP_BY_HOP,
+    Headers,
+    announces_body,
+    request_headers,
+    response_headers,
+)
 
 OURS = [
     (b"X-Forwarded-For", b"192.0.2.7"),

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from gatehouse.inprocess import MAX_PIECES
+from gatehouse.upstream.inprocess import MAX_PIECES
 from tests.conftest import CALLS, House, open_house
 from tests.program import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gatehouse.inprocess import App
+    from gatehouse.upstream.inprocess import App
 
 MIB = 1024 * 1024
 START = {"type": "http.response.start", "status": 200, "headers": []}

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.credentials import Credential, Principal
-from gatehouse.grants import Grants
-from gatehouse.keyring import Keyring
-from gatehouse.tokens import LANES, Token, TokenValue, digest_of, make_value
+from gatehouse.http.credentials import LANES, Credential
+from gatehouse.identity.grants import Grants
+from gatehouse.identity.principal import Principal
+from gatehouse.tokens.keyring import Keyring
+from gatehouse.tokens.reader import Token, TokenValue, digest_of, make_value
 from tests.program import TOKEN
 
 if TYPE_CHECKING:
-    from gatehouse.tokens import Lane
+    from gatehouse.http.credentials import Lane
 
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)

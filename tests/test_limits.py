@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gatehouse import limits
-from gatehouse.limits import FailureThrottle, Limits
-from gatehouse.rates import parse_rate
+from gatehouse.identity.rate import parse_rate
+from gatehouse.policy.throttles import MOST_ADDRESSES, FailureThrottle, Limits
 
 RATE = parse_rate("60/min, burst 3")
 
@@ -36,7 +35,7 @@ async def test_who_waits_as_told_is_let_in(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_the_table_of_keys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatehouse.limits.MOST_KEYS", 10)
+    monkeypatch.setattr("gatehouse.policy.throttles.MOST_KEYS", 10)
     limits = Limits()
     assert await let_in(limits, "alice") == 3
     for number in range(10):
@@ -80,7 +79,7 @@ def test_without_a_rate_no_failure_is_throttled() -> None:
 def test_the_table_of_addresses_is_bounded_and_forgets_the_longest_silent() -> None:
     throttle = FailureThrottle(parse_rate("1/hour"))
     assert throttle.retry_after("192.0.2.1") is None
-    for number in range(limits.MOST_ADDRESSES):
+    for number in range(MOST_ADDRESSES):
         address = f"10.0.{number // 256}.{number % 256}"
         assert throttle.retry_after(address) is None
     assert throttle.retry_after(address) is not None

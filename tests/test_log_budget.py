@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from gatehouse.log_budget import MAX_LINES, WINDOW_SECONDS, LogBudget
+from gatehouse.records.log_budget import MAX_LINES, WINDOW_SECONDS, LogBudget
 
 if TYPE_CHECKING:
     import pytest

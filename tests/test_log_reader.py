@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from gatehouse import line_writer
-from gatehouse.line_writer import MAX_WAITING_BYTES, LineWriter, Stream
-from gatehouse.logs import (
-    MASK,
+from gatehouse.errors import told
+from gatehouse.records import line_writer
+from gatehouse.records.line_writer import MAX_WAITING_BYTES, LineWriter, Stream
+from gatehouse.records.log import (
     MAX_ENTRY_LINES,
     MAX_LINE_BYTES,
     JsonFormatter,
     RedactingFormatter,
-    Redactor,
 )
-from gatehouse.tracebacks import told
+from gatehouse.records.redact import MASK, Redactor
 from tests.program import ROOT, TOKEN, Program
 from tests.test_logs import VALUE
 from tests.test_records import ANSWERED
@@ -305,9 +304,10 @@ def test_an_error_of_a_few_causes_is_told_as_python_does() -> None:
 def test_what_others_do_to_logging_does_not_touch_the_gates_lines() -> None:
     code = """
 import logging, logging.config, os, sys
-from gatehouse import outputs, records
-from gatehouse.loggers import logger_of
-from gatehouse.logs import configure_logging
+from gatehouse.records import outputs
+from gatehouse.records import record
+from gatehouse.records.loggers import logger_of
+from gatehouse.records.log import configure_logging
 from tests.test_records import ANSWERED
 configure_logging(["s" * 32])
 logging.basicConfig(force=True, level=logging.CRITICAL, format="%(thread)d %(message)s")
@@ -319,7 +319,7 @@ logging.getLogger("gate.access").disabled = True
 logging.getLogger("gate").setLevel(logging.CRITICAL)
 logging.setLoggerClass(type("Mute", (logging.Logger,), {"handle": lambda self, entry: None}))
 logging.shutdown()
-records.write(ANSWERED)
+record.write(ANSWERED)
 sys.stderr.close()
 os.close(2)
 logger_of("gate.made.later").warning("said with %s", "s" * 32)
@@ -339,7 +339,7 @@ assert outputs.flush(5)
 
 
 def test_what_ends_the_program_is_written_before_the_end() -> None:
-    code = "from gatehouse.logs import configure_logging; configure_logging([]); raise OSError('the end')"
+    code = "from gatehouse.records.log import configure_logging; configure_logging([]); raise OSError('the end')"
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -350,8 +350,8 @@ def test_what_ends_the_program_is_written_before_the_end() -> None:
 def test_a_forked_child_writes_for_itself() -> None:
     code = """
 import os
-from gatehouse.loggers import logger_of
-from gatehouse.logs import configure_logging
+from gatehouse.records.loggers import logger_of
+from gatehouse.records.log import configure_logging
 configure_logging([])
 if not os.fork():
     logger_of("gate").warning("from the child")
@@ -369,7 +369,7 @@ os.wait()
 def test_no_forked_child_waits_for_what_another_thread_held() -> None:
     code = """
 import logging, os, signal, sys, threading
-from gatehouse.logs import configure_logging
+from gatehouse.records.log import configure_logging
 configure_logging([])
 def chatter():
     while True:
@@ -399,8 +399,8 @@ os._exit(0)
 def test_streams_that_a_tool_has_spoilt_leave_the_status_as_it_is(spoilt: str) -> None:
     code = f"""
 import sys
-from gatehouse.loggers import logger_of
-from gatehouse.logs import configure_logging
+from gatehouse.records.loggers import logger_of
+from gatehouse.records.log import configure_logging
 configure_logging([])
 try:
     {spoilt}
@@ -416,19 +416,20 @@ logger_of("gate").warning("still said")
 
 
 def test_all_of_the_gates_loggers_are_in_its_own_tree() -> None:
-    for path in [ROOT / "gate.py", ROOT / "run.py", *(ROOT / "gatehouse").glob("*.py")]:
+    for path in [ROOT / "gate.py", ROOT / "run.py", *(ROOT / "gatehouse").rglob("*.py")]:
         assert 'logging.getLogger("' not in path.read_text(), path
 
 
 def test_lost_lines_are_told_in_the_logs_own_form(pipe: Pipe) -> None:
     code = """
 import threading
-from gatehouse import outputs, records
-from gatehouse.logs import configure_logging
+from gatehouse.records import outputs
+from gatehouse.records import record
+from gatehouse.records.log import configure_logging
 from tests.test_records import ANSWERED
 configure_logging([], json=True)
 for _ in range(6000):
-    records.write(ANSWERED)
+    record.write(ANSWERED)
 print("logged", flush=True)
 assert outputs.flush(10)
 """

@@ -18,18 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
-from gatehouse import loggers, records
-from gatehouse.loggers import logger_of
-from gatehouse.logs import (
-    MASK,
-    PIECE,
+from gatehouse.errors import without_text
+from gatehouse.records import loggers, record
+from gatehouse.records.log import (
     TALKATIVE,
     RedactingFormatter,
-    Redactor,
     configure_logging,
     is_no_client_that_left,
 )
-from gatehouse.tracebacks import without_text
+from gatehouse.records.loggers import logger_of
+from gatehouse.records.redact import MASK, PIECE, Redactor
 from tests.program import TOKEN
 from tests.test_records import ANSWERED, LEFT
 
@@ -114,7 +112,7 @@ def test_no_place_in_a_line_hides_a_secret_from_the_quick_look(
 def test_an_ordinary_line_costs_no_more_than_the_quick_look() -> None:
     for as_json in (False, True):
         with logging_to_a_stream(json=as_json) as stream:
-            records.write(ANSWERED)
+            record.write(ANSWERED)
         assert not Redactor([]).suspects(stream.getvalue())
 
 
@@ -259,7 +257,7 @@ def test_as_json_every_line_is_an_object(json_stream: io.StringIO) -> None:
         raise ValueError("first\nsecond")
     except ValueError:
         logging.getLogger("some.library").exception("failed")
-    records.write(LEFT)
+    record.write(LEFT)
     plain, failed, request = objects(json_stream)
     assert plain.keys() == {"time", "level", "logger", "message"}
     assert plain["level"] == "WARNING"
@@ -285,7 +283,7 @@ def test_as_json_the_time_is_utc_with_milliseconds(json_stream: io.StringIO) -> 
 def test_what_a_client_writes_into_a_record_is_redacted(
     either_stream: io.StringIO, secret: str
 ) -> None:
-    records.write(ANSWERED._replace(path=f"/{secret}", tool=f"x {secret}", rpc_method=secret))
+    record.write(ANSWERED._replace(path=f"/{secret}", tool=f"x {secret}", rpc_method=secret))
     written = either_stream.getvalue()
     assert written.count(MASK) == 3
     assert not pieces(secret) & pieces(written)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from gatehouse.logs import Redactor
-from gatehouse.metrics import LONGEST_NAME, MOST_NAMES, OTHER, Metrics
+from gatehouse.records.metrics import LONGEST_NAME, MOST_NAMES, OTHER, Metrics
+from gatehouse.records.redact import Redactor
 from tests.program import ROOT, TOKEN
 from tests.test_logs import VALUE
 from tests.test_records import ANSWERED, LEFT, REFUSED, STRANGER
@@ -20,7 +20,7 @@ from tests.test_records import ANSWERED, LEFT, REFUSED, STRANGER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gatehouse.records import Record
+    from gatehouse.records.record import Record
 
 
 def metrics_with(redact: Callable[[str], str] | None = None) -> Metrics:
@@ -183,5 +183,5 @@ def test_a_printable_name_stays_what_it_is(tool: str) -> None:
 
 
 def test_the_client_library_is_imported_only_for_whoever_has_metrics() -> None:
-    code = "import sys, gatehouse.metrics; sys.exit('prometheus_client' in sys.modules)"
+    code = "import sys, gatehouse.records.metrics; sys.exit('prometheus_client' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -21,9 +21,9 @@ import mcp
 import pytest
 from fastmcp.client.transports import StreamableHttpTransport
 
-from gatehouse.commands import parser, tokens_command
-from gatehouse.last_use import read_last_use
-from gatehouse.tokens import digest_of
+from gatehouse.commands.parser import parser, tokens_command
+from gatehouse.tokens.last_use import read_last_use
+from gatehouse.tokens.reader import digest_of
 from tests.clients.leaks import pieces_in
 from tests.program import ROOT, Program, running
 from tests.redis_server import PASSWORD, RedisServer, need_redis

@@ -12,9 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gate import Gate
-from gatehouse.keyring import Keyring
-from gatehouse.origins import Origins, cors_headers, hostname, preflight
+from gatehouse.policy.origins import Origins, cors_headers, hostname, preflight
 from gatehouse.settings import Settings
+from gatehouse.tokens.keyring import Keyring
 from tests.conftest import BEARER, House
 from tests.program import TOKEN
 from tests.test_framing import answers, assert_no_banner, assert_rpc_error, said, unharmed

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from gatehouse import replies
-from gatehouse.grants import Grants
-from gatehouse.tokens import LANES, Token, TokenValue, digest_of, make_value
+from gatehouse.http import refusals
+from gatehouse.http.credentials import LANES
+from gatehouse.identity.grants import Grants
+from gatehouse.tokens.reader import Token, TokenValue, digest_of, make_value
 from tests.conftest import one_way, open_house
 from tests.program import TOKEN
 from tests.wire import Head, Peer, answer, until_gone
@@ -121,7 +122,7 @@ async def test_why_somebody_is_refused_is_in_the_log_only(
     bodies = set()
     for token, target in [("", b"/mcp"), (WRONG, b"/mcp"), ("", b"/mcp?key=" + ALICE.encode())]:
         bodies.add((await ask(house, token, target=target))[1])
-    assert bodies == {replies.CHALLENGE.body}
+    assert bodies == {refusals.CHALLENGE.body}
     for said in ("refused: no-token", "refused: token)", "alice, from 127.0.0.1", "token-lane"):
         assert said in access_log.text
 
@@ -158,7 +159,7 @@ async def test_anothers_session_is_answered_like_one_that_does_not_exist(
     head, body = await ask(house, BOB, in_session(), method=method)
     unknown_head, unknown = await ask(house, BOB, in_session(b"unknown"), method=method)
     assert head.status == unknown_head.status == 404
-    assert body == unknown == replies.SESSION_NOT_FOUND.body
+    assert body == unknown == refusals.SESSION_NOT_FOUND.body
     assert len(house.upstream.heads) == asked, "the upstream has been asked"
     head, _ = await ask(house, ALICE, in_session(), method=method)
     assert head.status == 200
@@ -197,7 +198,7 @@ async def test_a_session_ends_when_the_upstream_does_not_know_it(house: House) -
     assert (head.status, body) == (404, b"its own words")
     house.upstream.script = answer()
     head, body = await ask(house, ALICE, in_session())
-    assert (head.status, body) == (404, replies.SESSION_NOT_FOUND.body)
+    assert (head.status, body) == (404, refusals.SESSION_NOT_FOUND.body)
 
 
 async def test_a_failed_opening_opens_nothing(house: House) -> None:

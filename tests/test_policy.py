@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.shared.inbound import decode_header_value, encode_header_value
 
-from gatehouse import replies
-from gatehouse.grants import EVERYTHING, Grants
-from gatehouse.mcp_headers import UnclearCallError, decoded, named_call, printable, told_call
-from gatehouse.policy import granted, policy_refusal
+from gatehouse.http import refusals
+from gatehouse.http.mcp import UnclearCallError, decoded, named_call, printable, told_call
+from gatehouse.identity.grants import EVERYTHING, Grants
+from gatehouse.policy.tools import granted, policy_refusal
 
 if TYPE_CHECKING:
-    from gatehouse.grants import Kind
-    from gatehouse.headers import Headers
-    from gatehouse.replies import Reply
+    from gatehouse.http.fields import Headers
+    from gatehouse.http.mcp import Kind
+    from gatehouse.http.refusals import Reply
 
 COOK = Grants(tools=("list_*", "add_item"), resources=("kitchen://items/*",))
 NOTHING = Grants(tools=())
@@ -44,7 +44,7 @@ def words(reply: Reply | None) -> str:
     error = json.loads(reply.body)
     assert error["id"] is None
     assert error["error"]["code"] == (
-        replies.FORBIDDEN if reply.status == 403 else replies.BAD_REQUEST
+        refusals.FORBIDDEN if reply.status == 403 else refusals.BAD_REQUEST
     )
     assert reply.reason
     return str(error["error"]["message"])

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from throttled.rate_limiter.quota_parser import parse as parse_of_throttled
 
-from gatehouse import rates
-from gatehouse.rates import Rate, counts_in_memory, parse_rate
+from gatehouse.identity import rate as rates
+from gatehouse.identity.rate import Rate, counts_in_memory, parse_rate
 from tests.program import ROOT, TOKEN
 
 
@@ -140,9 +140,9 @@ def test_a_key_whose_rate_changes_begins_anew_with_the_new_one() -> None:
 def test_nobody_loads_throttled_or_redis_before_something_is_counted() -> None:
     program = """
 import sys
-from gatehouse.limits import FailureThrottle, Limits
-from gatehouse.rates import parse_rate
-from gatehouse.sessions import Sessions
+from gatehouse.policy.throttles import FailureThrottle, Limits
+from gatehouse.identity.rate import parse_rate
+from gatehouse.policy.sessions import Sessions
 Limits(), Sessions(), FailureThrottle(parse_rate("60/min"))
 assert not {"throttled", "redis"} & sys.modules.keys()
 FailureThrottle(parse_rate("60/min")).retry_after("192.0.2.1")

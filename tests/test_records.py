@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse import records, replies
-from gatehouse.records import Record, request_id_of
-from gatehouse.replies import Reply
+from gatehouse.http import refusals
+from gatehouse.http.refusals import Reply
+from gatehouse.records import record
+from gatehouse.records.record import Record, request_id_of
 
 ANSWERED = Record(
     request_id="5f0c1122aabbccdd",
@@ -109,7 +110,7 @@ def test_for_machines_there_is_every_field_and_times_are_in_milliseconds() -> No
 
 def test_a_request_leaves_one_line_in_the_access_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    records.write(ANSWERED)
+    record.write(ANSWERED)
     assert caplog.record_tuples == [("gate.access", logging.INFO, str(ANSWERED))]
 
 
@@ -135,12 +136,12 @@ def test_any_other_request_gets_an_id_of_its_own(values: list[bytes]) -> None:
 
 # Reasons.
 
-REPLIES = {name: reply for name, reply in vars(replies).items() if isinstance(reply, Reply)}
+REPLIES = {name: reply for name, reply in vars(refusals).items() if isinstance(reply, Reply)}
 
 
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
 def test_whatever_refuses_or_fails_has_a_reason_and_nothing_else_has(reply: Reply) -> None:
-    if reply is replies.NOT_READY or reply.status < 400:  # pages, which say what is the case
+    if reply is refusals.NOT_READY or reply.status < 400:  # pages, which say what is the case
         assert reply.reason == ""
     else:
         assert re.fullmatch("[a-z]+(-[a-z]+)*", reply.reason)
@@ -149,14 +150,14 @@ def test_whatever_refuses_or_fails_has_a_reason_and_nothing_else_has(reply: Repl
 def test_a_reason_stands_for_one_reply_only() -> None:
     reasons = [reply.reason for reply in REPLIES.values() if reply.reason]
     assert len(set(reasons)) == len(reasons)
-    assert {replies.malformed(status).reason for status in (400, 414, 431, 501)} == {"malformed"}
+    assert {refusals.malformed(status).reason for status in (400, 414, 431, 501)} == {"malformed"}
 
 
 @pytest.mark.parametrize(
     ("seconds", "wait"), [(0.0, b"1"), (0.2, b"1"), (1.0, b"1"), (1.1, b"2"), (59.01, b"60")]
 )
 def test_whoever_asks_too_much_is_told_when_to_ask_again(seconds: float, wait: bytes) -> None:
-    reply = replies.too_many_requests(seconds, "Too many requests.", "rate")
+    reply = refusals.too_many_requests(seconds, "Too many requests.", "rate")
     assert reply.status == 429
     assert (b"Retry-After", wait) in reply.fields()
     assert json.loads(reply.body)["error"] == {"code": -32016, "message": "Too many requests."}
@@ -164,7 +165,7 @@ def test_whoever_asks_too_much_is_told_when_to_ask_again(seconds: float, wait: b
 
 
 def test_what_is_not_allowed_says_so() -> None:
-    reply = replies.forbidden("This token may not call it.", "tool")
+    reply = refusals.forbidden("This token may not call it.", "tool")
     assert reply.status == 403
     assert json.loads(reply.body)["error"] == {
         "code": -32015,
@@ -174,7 +175,7 @@ def test_what_is_not_allowed_says_so() -> None:
 
 
 def test_an_unknown_session_is_answered_as_the_sdk_answers_it() -> None:
-    reply = replies.SESSION_NOT_FOUND
+    reply = refusals.SESSION_NOT_FOUND
     assert reply.status == 404
     content = json.loads(reply.body)
     assert content["jsonrpc"] == "2.0"

@@ -153,7 +153,7 @@ async def test_health_is_ok_while_the_gate_lives(house: House) -> None:
 async def test_ready_says_whether_the_upstream_accepts_connections(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gatehouse.transports.LOOK_SECONDS", 0.0)  # nothing is remembered
+    monkeypatch.setattr("gatehouse.upstream.network.LOOK_SECONDS", 0.0)  # nothing is remembered
     head, _ = await house.request(b"/ready", token=False)
     assert head.status == 200
     await house.upstream.stop()
@@ -188,7 +188,7 @@ async def test_a_page_refuses_other_methods(house: House, path: bytes) -> None:
 async def test_the_landing_page_shows_how_to_connect_and_no_secret(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gatehouse.transports.LOOK_SECONDS", 0.0)  # nothing is remembered
+    monkeypatch.setattr("gatehouse.upstream.network.LOOK_SECONDS", 0.0)  # nothing is remembered
     head, body = await house.request(b"/?logs=container&__theme=dark")
     page = body.decode()
     assert head.status == 200

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.routes import Route, route_of, upstream_path
+from gatehouse.http.paths import Route, route_of, upstream_path
 
 
 @pytest.mark.parametrize(

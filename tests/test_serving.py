@@ -16,8 +16,8 @@ import pytest
 import trio
 
 from gate import Gate
-from gatehouse.connection import LINGER_SECONDS, SWEEP_SECONDS, Connection
-from gatehouse.serving import LifespanEndedError
+from gatehouse.downstream.connection import LINGER_SECONDS, SWEEP_SECONDS, Connection
+from gatehouse.downstream.serve import LifespanEndedError
 from tests.conftest import BEARER, House, open_house
 from tests.levels import connected, gone, settled, steady_house
 from tests.program import TOKEN, running
@@ -104,8 +104,8 @@ async def test_a_connection_over_the_limit_is_told_so_and_disturbs_nobody(
 async def test_far_over_the_limit_connections_are_closed_without_a_word(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gatehouse.connection.OVERFLOW", 4)
-    monkeypatch.setattr("gatehouse.connection.LINGER_SECONDS", 0.5)
+    monkeypatch.setattr("gatehouse.downstream.connection.OVERFLOW", 4)
+    monkeypatch.setattr("gatehouse.downstream.connection.LINGER_SECONDS", 0.5)
     async with steady_house(caplog, max_connections=1) as house:
         house.upstream.script = events
         async with connected(house) as held:
@@ -517,7 +517,7 @@ async def test_a_lost_socket_is_no_failure(
 
     async with steady_house(caplog) as house:
         with monkeypatch.context() as patch:
-            patch.setattr("gatehouse.connection.parse_socket_addr", lost)
+            patch.setattr("gatehouse.downstream.connection.parse_socket_addr", lost)
             async with connected(house) as peer:
                 await gone(peer)
 

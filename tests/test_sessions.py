@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from gatehouse.sessions import LONGEST_ID, SWEEP_SECONDS, Sessions
+from gatehouse.policy.sessions import LONGEST_ID, SWEEP_SECONDS, Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Collection

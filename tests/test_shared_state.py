@@ -12,10 +12,9 @@ from urllib.parse import quote
 import pytest
 import trio
 
-from gatehouse.limits import Limits
-from gatehouse.rates import parse_rate
-from gatehouse.sessions import Sessions
-from gatehouse.shared_state import (
+from gatehouse.identity.rate import parse_rate
+from gatehouse.policy.sessions import Sessions
+from gatehouse.policy.shared_state import (
     CALL_SECONDS,
     RETRY_SECONDS,
     SOCKET_SECONDS,
@@ -24,6 +23,7 @@ from gatehouse.shared_state import (
     SharedState,
     shared_address,
 )
+from gatehouse.policy.throttles import Limits
 from tests.program import free_port
 from tests.redis_server import PASSWORD, RedisServer, need_redis
 
@@ -237,7 +237,9 @@ def test_one_failure_stops_all_and_then_only_the_gate_itself_tries_again(
     monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("gatehouse.shared_state.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(
+        "gatehouse.policy.shared_state.time", SimpleNamespace(monotonic=lambda: now)
+    )
     breaker = Breaker("there", retry_seconds=5)
     first, second = breaker.admit(), breaker.admit()
     assert first is not None

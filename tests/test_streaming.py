@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from gatehouse.transports import LARGE
+from gatehouse.upstream.network import LARGE
 from tests.conftest import BEARER, House, network_only, open_house
 from tests.wire import Head, Peer, answer, until_gone
 

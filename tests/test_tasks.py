@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gatehouse.tasks import MAX_LENGTH, Task, Tasks, task_id_in
+from gatehouse.hosting.tasks import MAX_LENGTH, Task, Tasks, task_id_in
 
 ALICE, BOB = Task("alice", "tools", "slow"), Task("bob", "tools", "slow")
 

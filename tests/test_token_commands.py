@@ -19,13 +19,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatehouse.commands import parser, tokens_command
-from gatehouse.durations import in_words, parse_duration
-from gatehouse.grants import Grants
-from gatehouse.last_use import BEGAN, write_last_use
-from gatehouse.token_file import HEADER, NotChangedError, add, revoke, rotate
-from gatehouse.tokens import (
-    LANES,
+from gatehouse.commands.durations import in_words, parse_duration
+from gatehouse.commands.parser import parser, tokens_command
+from gatehouse.commands.token_table import as_json, as_table, hints
+from gatehouse.http.credentials import LANES
+from gatehouse.identity.grants import Grants
+from gatehouse.tokens.editor import HEADER, NotChangedError, add, revoke, rotate
+from gatehouse.tokens.last_use import BEGAN, write_last_use
+from gatehouse.tokens.reader import (
     VALUE_PATTERN,
     Token,
     TokensError,
@@ -33,7 +34,6 @@ from gatehouse.tokens import (
     digest_of,
     load_tokens,
 )
-from gatehouse.tokens_list import as_json, as_table, hints
 from tests.program import ROOT
 from tests.test_tokens import Written, token_files
 
@@ -303,7 +303,7 @@ def script(code: str, path: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """Python code that finds `path`, `arguments` and all of the token file's functions."""
     start = (
         "import sys, os, signal; from pathlib import Path;"
-        "from gatehouse.token_file import *; from gatehouse.tokens import *;"
+        "from gatehouse.tokens.editor import *; from gatehouse.tokens.reader import *;"
         "path, *arguments = Path(sys.argv[1]), *sys.argv[2:]\n"
     )
     return subprocess.Popen([sys.executable, "-c", start + code, path, *arguments], cwd=ROOT)
@@ -513,7 +513,7 @@ def test_ctrl_c_ends_it_without_a_traceback(tool: Tool, monkeypatch: pytest.Monk
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gatehouse.token_file.add", interrupt)
+    monkeypatch.setattr("gatehouse.tokens.editor.add", interrupt)
     assert tool("add", "alice", status=130) == ("", "")
 
 

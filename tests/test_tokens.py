@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.grants import EVERYTHING, Grants
-from gatehouse.tokens import (
+from gatehouse.http.credentials import LANES, Lane
+from gatehouse.identity.grants import EVERYTHING, Grants
+from gatehouse.tokens.reader import (
     CLEAR,
     HEADER_ONLY,
-    LANES,
     MAX_BYTES,
     VALUE_PATTERN,
-    Lane,
     Token,
     TokensError,
     TokenValue,

@@ -32,19 +32,19 @@ from mcp_types import (
     SubscriptionsListenRequestParams,
 )
 
-from gatehouse.asyncio_loop import aio_as_trio, open_loop
-from gatehouse.grants import EVERYTHING, Grants
-from gatehouse.hosting import Port
-from gatehouse.inprocess import AsyncioCalls, TrioCalls
-from gatehouse.listeners import bind
-from gatehouse.mcp_headers import KINDS
-from gatehouse.replies import FORBIDDEN
-from gatehouse.tool_lock import lock, unknown_names
+from gatehouse.downstream.listeners import bind
+from gatehouse.hosting.asyncio_loop import aio_as_trio, open_loop
+from gatehouse.hosting.server import Port
+from gatehouse.hosting.tool_lock import lock, unknown_names
+from gatehouse.http.mcp import KINDS
+from gatehouse.http.refusals import FORBIDDEN
+from gatehouse.identity.grants import EVERYTHING, Grants
+from gatehouse.upstream.inprocess import AsyncioCalls, TrioCalls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from gatehouse.inprocess import Call, Calls
+    from gatehouse.upstream.inprocess import Call, Calls
 
 SECRET = "s" * 32
 META = {

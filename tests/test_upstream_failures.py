@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from gatehouse.transports import Transports
+from gatehouse.upstream.network import Transports
 from tests.conftest import House, open_house
 from tests.levels import connected, steady_house
 from tests.program import free_port

@@ -7,7 +7,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatehouse.inprocess import Calls
+from gatehouse.upstream.inprocess import Calls
 from tests.conftest import BEARER, House, network_only, open_house
 from tests.program import TOKEN
 from tests.wire import Head, Peer, answer

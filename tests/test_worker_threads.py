@@ -10,8 +10,8 @@ import anyio.to_thread
 import trio
 import trio._core._thread_cache as trio_threads
 
-from gatehouse.asyncio_loop import aio_as_trio, open_loop
-from gatehouse.worker_threads import keep_anyio_threads, leave_trio_threads_unnamed
+from gatehouse.hosting.asyncio_loop import aio_as_trio, open_loop
+from gatehouse.hosting.worker_threads import keep_anyio_threads, leave_trio_threads_unnamed
 
 if TYPE_CHECKING:
     import pytest

@@ -1,0 +1,201 @@
+"""Who may hold a connection: a place each, and only so many places.
+
+A connection has shown a good token if its last request did. One that has not is given up as soon as a
+newcomer needs its place, the longest resting first, then who has been at something else for longest; after
+them one that rests with a good token, of the name that has most. What a good token has under way is never
+cut. Nobody holds all places: not an address without a good token, nor a name among others.
+
+Who comes is not known yet. So good tokens leave some places to those who may be about to show one, and an
+address that floods them gives up its own first. Nothing here looks through all connections.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, defaultdict
+from typing import TYPE_CHECKING, Protocol
+
+from gatehouse.http.address import address_group
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_SHARE_OF_ADDRESS = 0.5
+"""An address whose requests showed no good token holds no more of the places, even if nobody wants them."""
+
+SHARE_OF_NEWCOMERS = 0.125
+"""So many of the places are left to newcomers: connections that rest with a good token give way to them, and
+no name takes these."""
+
+NAME_TO_FREE = 3
+"""A name may hold so many times what all names together leave free of the others: three quarters if it is
+alone, and less the more names there are."""
+
+MIN_OF_NAME, NAMES_WITH_MIN = 8, 16
+"""So many a name may always hold; fewer where so many names could not have them all."""
+
+
+class Guest(Protocol):
+    """What has a place: a connection."""
+
+    def give_up(self) -> None:
+        """End it at once."""
+
+
+Queue = OrderedDict[Guest, None]
+"""In the order in which they came; the first and any other is taken out in constant time."""
+
+
+class Places:
+    """Places for `most` guests. With `by_name`, tokens have names, and none may hold all places."""
+
+    def __init__(self, most: int, *, by_name: bool) -> None:
+        self.most = most
+        self.held = 0
+        """How many places are taken; one that was given up is free, though its guest is just leaving."""
+        self._by_name = by_name
+        self._names: dict[Guest, str] = {}  # of those who have shown a good token
+        self._of_name: Counter[str] = Counter()
+        self._proven_rest: dict[str, Queue] = defaultdict(OrderedDict)
+        self._addresses: dict[Guest, str] = {}  # of the others; empty if it is not known
+        self._of_address: dict[str, Queue] = defaultdict(OrderedDict)
+        self._rest: Queue = OrderedDict()
+        self._busy: Queue = OrderedDict()
+
+    def enter(self, guest: Guest, address: str) -> bool:
+        """A newcomer takes a place, and another one may have to go. False if there is none to be had.
+
+        `address` is empty where it says nothing, because a front is there.
+        """
+        group = address_group(address) if address else ""
+        if self.held >= self.most and not self.make_room(group):
+            return False
+        self.held += 1
+        self._busy[guest] = None
+        self._come_from(guest, group)
+        return True
+
+    def prove(self, guest: Guest, name: str) -> bool:
+        """It has shown a good token of that name. False if the name holds too many places already."""
+        before = self._names.get(guest)
+        if before == name or (before is None and guest not in self._addresses):
+            return True  # the other way round it was given up, and is leaving
+        if not self._may_have_one_more(name):
+            return False
+        if before is None:
+            self._forget_address(guest)
+        else:
+            self._forget_name(guest)
+        self._names[guest] = name
+        self._of_name[name] += 1
+        return True
+
+    def _may_have_one_more(self, name: str) -> bool:
+        if not self._by_name:
+            return True
+        own = self._of_name[name] + 1
+        always = min(MIN_OF_NAME, max(1, self.most // NAMES_WITH_MIN))
+        free = self.most * (1 - SHARE_OF_NEWCOMERS) - len(self._names) - 1
+        if own <= max(always, NAME_TO_FREE * free):
+            return True
+        if resting := self._proven_rest.get(name):
+            self._give_up(next(iter(resting)))
+            return True
+        return False
+
+    def unprove(self, guest: Guest, address: str) -> None:
+        """Its last request came from `address`, which may be empty, and showed no good token."""
+        if guest in self._names:
+            self._forget_name(guest)
+            self._busy[guest] = None
+        elif guest in self._addresses:
+            self._leave_address(guest)
+        else:
+            return
+        group = address_group(address) if address else ""
+        self._come_from(guest, group)
+        own = self._of_address.get(group, ())
+        if len(own) > max(1, self.most * MAX_SHARE_OF_ADDRESS):
+            self._give_up(next(iter(own)))
+
+    def rests(self, guest: Guest) -> None:
+        """It has nothing under way."""
+        name = self._names.get(guest)
+        if name is not None:
+            self._proven_rest[name][guest] = None
+        elif self._busy.pop(guest, 0) is None:
+            self._rest[guest] = None
+
+    def begins(self, guest: Guest) -> None:
+        """It has something under way, or at least begun."""
+        name = self._names.get(guest)
+        if name is not None:
+            self._end_rest(guest, name)
+        elif self._rest.pop(guest, 0) is None:
+            self._busy[guest] = None
+
+    def leave(self, guest: Guest) -> None:
+        """It is gone."""
+        if guest in self._names:
+            self._forget_name(guest)
+        elif guest in self._addresses:
+            self._forget_address(guest)
+        else:
+            return
+        self.held -= 1
+
+    def make_room(self, group: str = "") -> bool:
+        """Give up a connection, for a newcomer of that group of addresses. False if all have to stay."""
+        guest = next(self._candidates(group), None)
+        if guest is None:
+            return False
+        self._give_up(guest)
+        return True
+
+    def _candidates(self, group: str) -> Iterator[Guest]:
+        unproven = len(self._addresses)
+        own = self._of_address.get(group)
+        if own and len(own) * len(self._of_address) > unproven:  # more than its share
+            yield next(iter(own))
+        # Of those who are there: without a descriptor left, it may be fewer than there are places.
+        if unproven > self.held * SHARE_OF_NEWCOMERS or not self._proven_rest:
+            yield from self._rest
+            yield from self._busy
+        if self._proven_rest:
+            most = max(self._proven_rest.values(), key=len)
+            yield next(iter(most))
+        yield from self._rest
+        yield from self._busy
+
+    def _give_up(self, guest: Guest) -> None:
+        self.leave(guest)
+        guest.give_up()
+
+    def _forget_name(self, guest: Guest) -> None:
+        name = self._names.pop(guest)
+        self._of_name[name] -= 1
+        if not self._of_name[name]:
+            del self._of_name[name]
+        self._end_rest(guest, name)
+
+    def _end_rest(self, guest: Guest, name: str) -> None:
+        if (queue := self._proven_rest.get(name)) is not None:
+            queue.pop(guest, None)
+            if not queue:
+                del self._proven_rest[name]
+
+    def _come_from(self, guest: Guest, group: str) -> None:
+        self._addresses[guest] = group
+        if group:
+            self._of_address[group][guest] = None
+
+    def _forget_address(self, guest: Guest) -> None:
+        self._rest.pop(guest, None)
+        self._busy.pop(guest, None)
+        self._leave_address(guest)
+
+    def _leave_address(self, guest: Guest) -> None:
+        if group := self._addresses.pop(guest):
+            queue = self._of_address[group]
+            del queue[guest]
+            if not queue:
+                del self._of_address[group]

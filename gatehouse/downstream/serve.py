@@ -1,0 +1,227 @@
+"""How the gate is served: Hypercorn's parts on Trio, with connections of our own.
+
+Hypercorn 0.18 (pinned exactly; its last release is of November 2025) has faults that one unauthenticated
+connection can use: most errors leave the connection's task and end the whole process, and HTTP/2 and
+WebSockets, through which most of them come, cannot be switched off. And it hands each message of a
+request on from task to task, which costs more than three times what the same bytes cost here. So `serve`
+does what Hypercorn's `worker_serve` does, with its configuration, sockets and lifespan, and each connection to `Connection` (`gatehouse/downstream/connection.py`).
+
+What safety rests on is imported, and nothing of Hypercorn's is replaced: a release that lacks one of
+these names does not start, instead of serving with connections of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import time
+from typing import TYPE_CHECKING, Any
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import repr_socket_addr, wrap_app
+
+from gatehouse.downstream.connection import SWEEP_SECONDS, Connection
+from gatehouse.downstream.descriptors import keep_limit
+from gatehouse.errors import without_text
+from gatehouse.records.ends import Ends
+from gatehouse.records.loggers import logger_of
+from gatehouse.scheduling.turns import SLICE_SECONDS, Crowd, LoopShare
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
+    from hypercorn.typing import LifespanState
+
+    from gatehouse.downstream.places import Places
+
+logger = logger_of("gate.connections")
+
+ACCEPT_CAPACITY_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+"""Nothing is wrong with the listener, but there is no room for one more."""
+
+NO_LISTENER_ERRNOS = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}
+
+MAX_AT_ONCE = 4
+"""So many connections are taken in at once, which takes less than a millisecond; all others have their turn
+before the next ones."""
+
+DESCRIPTORS_TO_FREE, RETRY_SECONDS, NONE_FREED_SECONDS = 16, 0.005, 0.05
+"""Then so many connections are given up, if they may be, and it is tried again once they have gone."""
+
+
+class LifespanEndedError(Exception):
+    """It ended while the application was being served: revoked tokens, clients that leave and upstreams that
+    fall silent would no longer be noticed.
+    """
+
+
+class GateConfig(Config):
+    """Hypercorn's configuration, and the limits and the register of connections that go with ours.
+
+    The limits have no defaults here: `Settings` has them. Times are in seconds. `keep_alive_timeout` is Hypercorn's own setting: what a connection may rest
+    between two requests.
+    """
+
+    places: Places
+    hops: int
+    header_timeout: float
+    write_timeout: float
+    max_target: int
+    max_lines: int
+
+    def __init__(self) -> None:
+        self.connections: set[Connection] = set()
+        self.share = LoopShare()
+        self.crowd = Crowd()
+        self.turned_away = 0
+        """How many connections over the limit are being told so."""
+        self.failures = 0
+        """How many connections ended by an error that nobody foresaw."""
+        self.ends = Ends()
+        self.closing = False
+        """Whether each connection is to end with the answer that is under way."""
+
+    def close_resting(self) -> None:
+        """From now on, each connection ends with its answer; those that wait for a request end at once.
+
+        Clients then go elsewhere, if there are several gates. A request that has arrived is still answered,
+        and whoever has only just connected is about to send one.
+        """
+        self.closing = True
+        for connection in self.connections:
+            if connection.resting and not connection.has_unread():
+                connection.cut()
+
+
+async def serve(
+    app: Any,
+    config: GateConfig,
+    *,
+    shutdown_trigger: Callable[[], Awaitable[object]],
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve `app` on the sockets of `config` until `shutdown_trigger` returns.
+
+    Then nothing more is accepted, resting connections are closed, and the others have
+    `graceful_timeout` to end. The task status is given the addresses, once they listen.
+    """
+    state: LifespanState = {}
+    wrapped = wrap_app(explained(app), config.wsgi_max_body_size, "asgi")
+    lifespan = Lifespan(wrapped, config, state)
+    wait_for_shutdown = lifespan.wait_for_shutdown  # missed now, if at all, and not at the end
+    serving = True
+
+    async def live(*, task_status: trio.TaskStatus[None]) -> None:
+        await lifespan.handle_lifespan(task_status=task_status)
+        if serving:  # Hypercorn would go on without
+            raise LifespanEndedError
+
+    trio.lowlevel.add_instrument(config.crowd)
+    async with trio.open_nursery() as outer:
+        await outer.start(live)
+        await lifespan.wait_for_startup()
+        async with trio.open_nursery() as connections:
+            doors = listen(config)
+            task_status.started([door.address for door in doors])
+            outer.start_soon(sweep, config)
+
+            def start(stream: trio.SocketStream) -> None:
+                own = ConnectionState(state.copy())
+                connections.start_soon(Connection(app, config, own, stream).run)
+
+            async with trio.open_nursery() as accepting:
+                for door in doors:
+                    accepting.start_soon(door.take_in, start)
+                await shutdown_trigger()
+                accepting.cancel_scope.cancel()
+            config.close_resting()
+            connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+        config.ends.tell(at_once=True)
+        serving = False
+        await wait_for_shutdown()
+        outer.cancel_scope.cancel()
+
+
+def explained(app: Any) -> Any:
+    """The application for its lifespan; what ends that is logged here, once, and by its place only."""
+
+    async def beside(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await app(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - `serve` ends with it
+            logger.error("what the gate does beside requests ended by: %s", without_text(error))
+
+    return beside
+
+
+class Door:
+    """A listening socket, and the way in from there."""
+
+    def __init__(self, sock: socket.socket, config: GateConfig) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._config = config
+        self._limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as a URL."""
+        return f"http://{repr_socket_addr(self._socket.family, self._socket.getsockname())}"
+
+    async def take_in(self, start: Callable[[trio.SocketStream], None]) -> None:
+        """Call `start` with each connection that comes. Never returns."""
+        with self._socket:
+            while True:
+                await trio.lowlevel.wait_readable(self._socket)
+                try:
+                    for _ in range(MAX_AT_ONCE):
+                        accepted, _ = self._socket.accept()
+                        start(trio.SocketStream(trio.socket.from_stdlib_socket(accepted)))
+                except BlockingIOError:
+                    pass
+                except OSError as error:
+                    if error.errno in ACCEPT_CAPACITY_ERRNOS:
+                        await self._make_room(error)
+                    elif error.errno in NO_LISTENER_ERRNOS:
+                        raise
+                    # else this one has gone, or did not come through: accept(2)
+
+    async def _make_room(self, error: OSError) -> None:
+        """Give up connections, where there is no file descriptor left, unless code here has lowered the limit."""
+        if keep_limit(self._limit):
+            self._config.ends.ended("limit-lowered", str(self._limit))
+            return
+        self._config.ends.ended("descriptors", os.strerror(error.errno or 0))
+        freed = 0
+        while freed < DESCRIPTORS_TO_FREE and self._config.places.make_room():
+            freed += 1
+        await trio.sleep(RETRY_SECONDS if freed else NONE_FREED_SECONDS)
+
+
+def listen(config: GateConfig) -> list[Door]:
+    """Listen on every socket that is configured. TLS and QUIC are the business of the front."""
+    sockets = config.create_sockets().insecure_sockets
+    for sock in sockets:
+        sock.listen(config.backlog)
+    return [Door(sock, config) for sock in sockets]
+
+
+async def sweep(config: GateConfig) -> None:
+    """Cut the connections whose deadline is over, or whose client has gone unnoticed."""
+    while True:
+        await trio.sleep(SWEEP_SECONDS)
+        now = trio.current_time()
+        config.ends.tell()
+        began = time.perf_counter()
+        for connection in tuple(config.connections):
+            if (
+                time.perf_counter() - began > SLICE_SECONDS
+            ):  # what has been cut ends before the next are
+                await trio.lowlevel.checkpoint()
+                began = time.perf_counter()
+            connection.cut_if_late(now)

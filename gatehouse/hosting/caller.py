@@ -1,0 +1,90 @@
+"""Who calls, told to the hosted server in the words of its own libraries.
+
+The MCP SDK and FastMCP keep callers apart by the authenticated principal of a request alone: who may use a
+session, whose answers a cache may give, who may go on with a sealed state, whose tasks and session state
+these are. Behind the gate nobody is authenticated, since it takes the credential off; so here its principal
+becomes that of the request, set as their own middleware sets it: `scope["user"]`, `scope["auth"]` and the
+SDK's context variable.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastmcp.server.auth import AccessToken, AuthProvider
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from starlette.authentication import AuthCredentials
+
+from gatehouse.hosting.server import HostedServerError, turn_away
+from gatehouse.http.fields import PRINCIPAL_HEADER
+from gatehouse.records.loggers import logger_of
+
+if TYPE_CHECKING:
+    from gatehouse.upstream.inprocess import App
+
+logger = logger_of("gate.upstream")
+
+PRINCIPAL = PRINCIPAL_HEADER.lower()
+
+NO_CREDENTIAL = "gate-principal:"
+"""With the name behind it, what stands for the token in an AccessToken: libraries want one, compare it and
+make keys of it. It is the same for all values of a name, as the principal is, and opens nothing anywhere."""
+
+
+class WithCaller:
+    """ASGI middleware: the name that the gate tells is the request's authenticated user, or 403 without one.
+
+    The user has no scopes, because tokens of the gate have none: what a server guards by a scope stays shut.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = AuthContextMiddleware(app)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        name = name_in(scope)
+        if not name:
+            await turn_away(scope, send)
+            return
+        scope["user"] = AuthenticatedUser(token_of(name))
+        scope["auth"] = AuthCredentials([])
+        await self._app(scope, receive, send)
+
+
+def name_in(scope: Any) -> str:
+    """The name that the gate has put into a request; empty if it has not, or there is more than one."""
+    names = [value for name, value in scope["headers"] if name == PRINCIPAL]
+    return names[0].decode("latin-1") if len(names) == 1 else ""
+
+
+def token_of(name: str) -> AccessToken:
+    """The access token that stands for a principal; made anew, since whoever gets it may change it."""
+    return AccessToken(
+        token=NO_CREDENTIAL + name, client_id=name, subject=name, scopes=[], claims={"sub": name}
+    )
+
+
+def judge_auth(server: object, import_string: str) -> None:
+    """Say what a server's own `auth=` means behind the gate, before it serves.
+
+    Raises HostedServerError for one that can let nobody in. A provider with middleware of its own may look at
+    something else than the credential, and only gets a line of log.
+    """
+    auth = getattr(server, "auth", None)
+    if not isinstance(auth, AuthProvider):
+        return
+    kind = type(auth)
+    if kind.get_middleware is AuthProvider.get_middleware:
+        raise HostedServerError(
+            f"MCP_APP: the server {import_string} has auth= of its own ({kind.__name__}), which looks for a "
+            "credential that the gate has taken off, so it would answer every call with 401; leave it out "
+            "(server.auth = None) where the server runs behind the gate: get_access_token().client_id then is "
+            "the name of the token that the gate has let in",
+            started=False,
+        )
+    logger.warning(
+        "the server %s has auth= of its own (%s): it never sees a credential, since the gate takes it off, and "
+        "who calls is whom it says, not whom the gate has let in",
+        import_string,
+        kind.__name__,
+    )

@@ -1,0 +1,93 @@
+"""Whose a background task is: a tool that goes on after its answer, and is asked about by its id.
+
+FastMCP keeps the tasks of callers apart, and so may other libraries. The lock (`tool_lock`) does not rely on it: a
+token with lists may follow only what this ledger knows as its own, and nobody what it knows as another's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gatehouse.http.mcp import TASK_METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gatehouse.http.mcp import Kind
+
+MAX_TASKS_PER_NAME = 1000
+"""One more, and the name loses the one that it has begun first."""
+
+MAX_LENGTH = 2048
+"""In characters, of a task's id and of what it was begun with together: a caller chooses a resource's URI, which
+may have megabytes. A longer one is not kept, so that no name can fill the memory."""
+
+
+class Task(NamedTuple):
+    """Who began a task, and of what."""
+
+    name: str
+    kind: Kind
+    thing: str
+
+
+class Tasks:
+    """Which task belongs to which token, by its name. `lives` tells whether a name still has a token."""
+
+    def __init__(
+        self, lives: Callable[[str], bool], most_per_name: int = MAX_TASKS_PER_NAME
+    ) -> None:
+        self._lives = lives
+        self._most_per_name = most_per_name
+        self._tasks: dict[str, Task] = {}
+        self._of: dict[str, deque[str]] = {}
+
+    def get(self, task_id: object) -> Task | None:
+        """The task of that id; None if it is not known, or no id."""
+        return self._tasks.get(task_id) if isinstance(task_id, str) else None
+
+    def begun(self, task_id: str, task: Task) -> None:
+        """The server has begun a task. An id that is known stays with whoever had it first."""
+        if task_id in self._tasks or len(task_id) + len(task.thing) > MAX_LENGTH:
+            return
+        if task.name not in self._of:
+            self._forget_the_gone()
+            self._of[task.name] = deque()
+        own = self._of[task.name]
+        if len(own) >= self._most_per_name:
+            del self._tasks[own.popleft()]
+        own.append(task_id)
+        self._tasks[task_id] = task
+
+    def _forget_the_gone(self) -> None:
+        """Before a new name is kept: so there are never more of them than there were tokens at one time."""
+        for name in [name for name in self._of if not self._lives(name)]:
+            for task_id in self._of.pop(name):
+                del self._tasks[task_id]
+
+
+def ids_in(method: str, params: Mapping[str, Any]) -> Sequence[Any]:
+    """The ids of all tasks that a message names, of whatever type they are; None for one that it lacks."""
+    if method in TASK_METHODS:
+        return (params.get("taskId"),)
+    if method != "subscriptions/listen":
+        return ()
+    notifications = params.get("notifications")
+    ids = notifications.get("taskIds") if isinstance(notifications, dict) else None
+    if ids is None:
+        return ()
+    return ids if isinstance(ids, list) else (None,)
+
+
+def task_id_in(result: Any) -> str | None:
+    """The id of the task that an answer tells of: its `taskId`, or that of its `task`; None if it has none."""
+    for place in (result, _member(result, "task")):
+        for name in ("taskId", "task_id"):
+            if isinstance(found := _member(place, name), str):
+                return found
+    return None
+
+
+def _member(thing: Any, name: str) -> Any:
+    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)

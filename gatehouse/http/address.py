@@ -1,0 +1,71 @@
+"""Which address a client has: the socket's peer, or what the fronts in between say of it.
+
+Each front adds the address of its own peer at the end of X-Forwarded-For. So the last entry is the last
+front's word, the one before it that of the front before, and so on; what stands before the word of the
+first trusted front is what a client made up.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING
+
+from gatehouse.http.fields import values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Some fronts add the port: `192.0.2.1:50000`, `[2001:db8::1]:50000`.
+_ENTRY = re.compile(
+    r"\[(?P<six>[0-9a-f:.]+)\](?::[0-9]{1,5})?|(?P<four>[0-9.]+):[0-9]{1,5}|(?P<bare>[0-9a-f:.]+)",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted_hops: int) -> str:
+    """The client's address, where `trusted_hops` fronts stand between it and the socket's `peer`.
+
+    Takes the raw header fields (names in any case). If there are fewer entries than fronts, or the one
+    that counts is no IP address, it is the peer's: then all who come that way are one client.
+    """
+    if trusted_hops < 1:
+        return peer
+    entries = b",".join(values_of(headers, b"x-forwarded-for")).split(b",")
+    if len(entries) < trusted_hops:
+        return peer
+    entry = _ENTRY.fullmatch(entries[-trusted_hops].decode("latin-1").strip(" \t"))
+    address = _parsed(entry["six"] or entry["four"] or entry["bare"]) if entry else None
+    return peer if address is None else str(address)
+
+
+def address_group(address: str) -> str:
+    """The addresses that count as one client's: an IPv6 address's /64, else the address itself.
+
+    What is no address at all, as with a Unix socket, is returned as it is.
+    """
+    parsed = _parsed(address)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((int(parsed) >> 64 << 64, 64)))
+    return address if parsed is None else str(parsed)
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    """The address that the text is; an IPv4 one in IPv6 clothes is IPv4 (RFC 4291 section 2.5.5.2)."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(maxsize=64)  # it is asked of each request's Host
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`; a name other than localhost counts as no."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

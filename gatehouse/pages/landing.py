@@ -1,0 +1,64 @@
+"""The landing page: what stands here, whether it is ready, and how to connect."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from html import escape
+from pathlib import Path
+from string import Template
+
+from gatehouse.http.refusals import Reply
+from gatehouse.pages import snippets
+from gatehouse.pages.snippets import PLACEHOLDER
+
+# A Space shows its app in a frame on huggingface.co; nobody else may frame it. The page loads nothing.
+_POLICY = (
+    b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    b"frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+)
+_HEADERS = (
+    (b"Content-Type", b"text/html; charset=utf-8"),
+    (b"Cache-Control", b"no-store"),
+    (b"Content-Security-Policy", _POLICY),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"X-Content-Type-Options", b"nosniff"),
+)
+
+
+@cache
+def landing_page(endpoint: str, name: str, *, ready: bool, url_keys: bool = True) -> Reply:
+    """The page for the MCP endpoint at the URL `endpoint`; it holds no secret, only placeholders.
+
+    `url_keys` tells whether there is a token that may come in a URL.
+    """
+    template = Template(Path(__file__).with_name("landing.html").read_text(encoding="utf-8"))
+    key = slug(name)
+    page = template.substitute(
+        endpoint=escape(endpoint),
+        name=escape(name),
+        status="ready" if ready else "starting",
+        url_keys="" if url_keys else " hidden",
+        supergateway=_shown(snippets.supergateway(endpoint, PLACEHOLDER, key)),
+        claude_code=_command(snippets.claude_code(endpoint, PLACEHOLDER, key)),
+        mcp_remote=_shown(snippets.mcp_remote(endpoint, PLACEHOLDER, key)),
+        mcp_remote_command=_command(snippets.mcp_remote_command(endpoint, PLACEHOLDER)),
+        inspector=_command(snippets.inspector(endpoint, PLACEHOLDER)),
+        url_key=_shown(snippets.url_key(endpoint, PLACEHOLDER)),
+    )
+    return Reply(200, page.encode(), _HEADERS)
+
+
+def slug(name: str) -> str:
+    """`name` as a key for a client's configuration: lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "mcp"
+
+
+def _shown(snippet: str) -> str:
+    """A snippet as HTML, with its placeholder marked."""
+    return escape(snippet, quote=False).replace(PLACEHOLDER, f"<var>{PLACEHOLDER}</var>")
+
+
+def _command(snippet: str) -> str:
+    """The same for a command, which wraps on a narrow screen: never within an option and its word."""
+    return re.sub(r"--[a-z-]+(?: [a-z][a-z/-]*(?= |$))?", r"<b>\g<0></b>", _shown(snippet))

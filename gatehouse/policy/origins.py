@@ -1,0 +1,105 @@
+"""From where may a request come: `Host` against DNS rebinding, `Origin` against foreign web pages.
+
+A page anywhere can make a browser send requests to this machine. What it cannot do is lie about the
+page's own origin, nor, once its name has been pointed here, about the name (MCP 2026-07-28, transports,
+«Security Warning»). A program that is no browser sends no Origin, and passes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gatehouse.http import refusals
+from gatehouse.http.address import is_loopback
+from gatehouse.http.refusals import Reply
+
+if TYPE_CHECKING:
+    from gatehouse.http.fields import Headers
+    from gatehouse.settings import Settings
+
+# What MCP clients in a browser send and want to read (MCP, transports; every revision so far).
+_ALLOW_HEADERS = (
+    b"Authorization, X-API-Key, Content-Type, Accept, Last-Event-ID, MCP-Protocol-Version, "
+    b"Mcp-Session-Id, Mcp-Method, Mcp-Name"
+)
+_EXPOSE_HEADERS = b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"
+_PREFLIGHT_SECONDS = b"600"
+
+# An origin is a scheme, a host and perhaps a port (RFC 6454 section 6.2); what else a URL may hold, and
+# what parsers make of it, would only help somebody to look like a host that he is not.
+_AUTHORITY = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+CORS = b"access-control-"
+"""How the names of all fields of the CORS protocol begin."""
+
+
+class Origins:
+    """Which hosts and origins the settings let in."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._loopback = is_loopback(settings.host)
+        self._hosts = frozenset(settings.hosts_allowed)
+        self._origins = frozenset(settings.origins_allowed)
+
+    def refusal(self, host: bytes, origin: bytes | None) -> Reply | None:
+        """The reply to a request that comes by a wrong name or from a foreign page, else None."""
+        name = hostname(b"//" + host)
+        if self._hosts:
+            if name not in self._hosts:
+                return refusals.MISDIRECTED
+        elif self._loopback and not is_loopback(name):
+            return refusals.MISDIRECTED
+        if origin is None or self._allows(host, origin):
+            return None
+        return refusals.FOREIGN_ORIGIN
+
+    def _allows(self, host: bytes, origin: bytes) -> bool:
+        text = origin.decode("latin-1").lower()
+        if text in self._origins:
+            return True
+        scheme, _, authority = text.partition("://")
+        if scheme not in {"http", "https"} or not _AUTHORITY.fullmatch(authority):
+            return False
+        if self._loopback and is_loopback(hostname(b"//" + authority.encode("latin-1"))):
+            return True
+        port = {"http": ":80", "https": ":443"}[scheme]
+        here = host.decode("latin-1").lower()
+        return authority.removesuffix(port) == here.removesuffix(port)
+
+
+def hostname(url: bytes) -> str:
+    """The host of `//host:port`, in lower case and without brackets; empty if there is none."""
+    try:
+        return urlsplit(url.decode("latin-1")).hostname or ""
+    except ValueError:
+        return ""
+
+
+def cors_headers(origin: bytes) -> Headers:
+    """What lets a page of an allowed origin read an answer (Fetch Standard, «CORS protocol»)."""
+    return [
+        (b"Access-Control-Allow-Origin", origin),
+        (b"Access-Control-Expose-Headers", _EXPOSE_HEADERS),
+        (b"Vary", b"Origin"),
+    ]
+
+
+def preflight(requested: bytes) -> Reply:
+    """The answer to a browser that asks, without credentials, what an allowed origin may send.
+
+    `requested` are the field names it asks for: `Mcp-Param-*` fields have names that nobody knows
+    beforehand, so what is asked for with that beginning is allowed by name.
+    """
+    names = [name.strip() for name in requested.split(b",")]
+    parameters = [name for name in names if name.lower().startswith(b"mcp-param-")]
+    return Reply(
+        204,
+        b"",
+        (
+            (b"Access-Control-Allow-Methods", b"GET, POST, DELETE"),
+            (b"Access-Control-Allow-Headers", b", ".join([_ALLOW_HEADERS, *parameters])),
+            (b"Access-Control-Max-Age", _PREFLIGHT_SECONDS),
+        ),
+    )

@@ -1,0 +1,133 @@
+"""May they: what a principal is let through with, once it is known who it is.
+
+The questions, in their order: has it asked too often, is the session its own, may it call that. All of
+it is optional. A gate with one shared token and no rates has no permits at all, and asks nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from gatehouse.http import refusals
+from gatehouse.http.fields import values_of
+from gatehouse.http.paths import is_endpoint
+from gatehouse.identity.rate import parse_rate
+from gatehouse.policy.shared_state import BUSY, UNAVAILABLE
+from gatehouse.policy.tools import policy_refusal
+from gatehouse.scheduling.fair_threads import BusyError
+from gatehouse.settings import OFF
+from gatehouse.tokens.reader import RESERVED
+
+if TYPE_CHECKING:
+    from gatehouse.http.fields import Headers
+    from gatehouse.http.refusals import Reply
+    from gatehouse.identity.principal import Principal
+    from gatehouse.identity.rate import Rate
+    from gatehouse.policy.sessions import Sessions
+    from gatehouse.policy.throttles import Limits
+    from gatehouse.settings import Settings
+
+SESSION = b"mcp-session-id"
+
+NAMED_QUERY_RATE = "60/min, burst 20"
+"""What a named token may do by URL key where QUERY_RATE says nothing: a key in a URL is the easiest to lose."""
+
+BELOW_ENDPOINT = refusals.forbidden(
+    "Forbidden: this token is limited to some tools, and what lies below the MCP endpoint is none. Ask the "
+    "operator of this server for a token without lists.",
+    "grants",
+)
+
+
+class Permits:
+    """What is asked of each request, and learnt from its answer.
+
+    Without `sessions`, because there is but one token, they are not told apart.
+    """
+
+    def __init__(self, settings: Settings, limits: Limits, sessions: Sessions | None) -> None:
+        self._limits = limits
+        self._sessions = sessions
+        self._hosted = settings.hosts_upstream
+        self._rate = rate_of(settings.token_rate)
+        self._query_rate = rate_of(settings.query_rate)
+        self._named_query_rate = rate_of(settings.query_rate or NAMED_QUERY_RATE)
+
+    async def refusal(
+        self, principal: Principal, raw_path: bytes, headers: Headers
+    ) -> Reply | None:
+        """The reply to a request that may not be, or None for one that may."""
+        try:
+            if reply := await self._too_often(principal):
+                return reply
+        except BusyError:
+            return refusals.TOO_MANY_QUESTIONS
+        sessions = values_of(headers, SESSION)
+        if len(sessions) > 1:  # one would be judged, and perhaps another one served
+            return refusals.malformed(400)
+        if sessions and (reply := await self._not_own(principal, sessions[0])):
+            return reply
+        if principal.grants.restricted and not is_endpoint(raw_path):
+            return BELOW_ENDPOINT
+        return policy_refusal(headers, principal.grants, name=principal.name, hosted=self._hosted)
+
+    async def _too_often(self, principal: Principal) -> Reply | None:
+        rates = {principal.name: principal.rate or self._rate}
+        if principal.lane == "query":
+            shared = principal.name == RESERVED
+            rate = self._query_rate if shared else self._named_query_rate
+            rates[f"{principal.name} by query"] = rate
+        for key, rate in rates.items():
+            if not rate:
+                continue
+            seconds = await self._limits.retry_after(key, rate, principal.name)
+            if seconds is not None:
+                return refusals.too_many_requests(
+                    seconds,
+                    f"Too many requests with the token '{principal.name}': it may make {rate}"
+                    f"{' in a URL' if key != principal.name else ''}.",
+                    "rate",
+                )
+        return None
+
+    async def _not_own(self, principal: Principal, session: bytes) -> Reply | None:
+        if self._sessions is None:
+            return None
+        owner = await self._sessions.owner(session, principal.name)
+        if owner == principal.name:
+            return None
+        if owner is UNAVAILABLE:
+            return refusals.SESSIONS_UNKNOWN
+        return refusals.TOO_MANY_QUESTIONS if owner is BUSY else refusals.SESSION_NOT_FOUND
+
+    def session_in_use(self, headers: Headers) -> AbstractContextManager[None]:
+        """Around an exchange: its session, if it has one, does not count as idle."""
+        sessions = values_of(headers, SESSION)
+        if not sessions or self._sessions is None:
+            return nullcontext()
+        return self._sessions.use(sessions[0])
+
+    async def learn(
+        self, principal: Principal, method: str, sent: Headers, status: int, answered: Headers
+    ) -> bool:
+        """Keep the ledger in step with an answer's head; False if the answer is not this principal's.
+
+        A session is opened by the answer to a request that named none (MCP 2025-11-25, transports,
+        «Session Management»). It ends when the upstream says that it knows it no more, or has let it go.
+        """
+        if self._sessions is None:
+            return True
+        sessions = values_of(sent, SESSION)
+        opened = values_of(answered, SESSION)
+        if sessions:
+            if status == 404 or (method == "DELETE" and status < 300):
+                await self._sessions.ended(sessions[0], principal.name)
+        elif opened and status < 300:
+            return await self._sessions.opened(opened[0], principal.name)
+        return True
+
+
+def rate_of(text: str) -> Rate | None:
+    """A rate in a setting; none if it is empty, or "off"."""
+    return parse_rate(text) if text and text != OFF else None

@@ -1,0 +1,256 @@
+"""The ledger of sessions: which session of the upstream belongs to which token, by its name.
+
+The upstream knows sessions, but not tokens. Without the ledger, whoever learns a session's id could use
+it with a token of his own. What is not in it is answered as unknown, so losing an entry costs a client a
+new session, and never opens one to another.
+
+With shared state, several gates have one ledger. Each goes by its own entries first, and asks the others'
+only for a session that it does not know; while these cannot be asked, nobody can tell whether there is such
+a session, and that is the answer. There, a session rests from the last request that it was told
+of, so one that has but a single exchange open for longer than that is known only to its own gate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import trio
+
+from gatehouse.policy.owed import Write
+from gatehouse.policy.shared_state import NoAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from gatehouse.policy.shared_state import SharedState
+
+MOST_PER_NAME = 1000
+"""How many sessions a name may have."""
+
+IDLE_SECONDS = 86_400.0
+"""How long a session may rest."""
+
+LONGEST_ID = 512
+"""In bytes. Ids that servers make are a tenth of it."""
+
+SWEEP_SECONDS = 60.0
+"""How often, at most, all names are searched for sessions that have rested too long."""
+
+SHARE_AGAIN = 0.25
+"""After which part of the time it remembers a session the shared state is told of it again."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """What the ledger knows of one session. Times are Trio's, in seconds."""
+
+    name: str
+    touched: float = -math.inf
+    """When it was opened, or an exchange of it last began or ended."""
+    exchanges: int = 0
+    """How many are open."""
+    share_at: float = -math.inf
+    """When the shared state is told of it next."""
+
+
+@dataclass(slots=True)
+class Owned:
+    """The sessions of one name, the longest untouched first."""
+
+    idle: OrderedDict[bytes, Entry] = field(default_factory=OrderedDict)
+    busy: OrderedDict[bytes, Entry] = field(default_factory=OrderedDict)
+    """Those with an exchange open."""
+
+    def among(self, entry: Entry) -> OrderedDict[bytes, Entry]:
+        """Those among which the entry is."""
+        return self.busy if entry.exchanges else self.idle
+
+
+class Sessions:
+    """Who opened which session.
+
+    A name keeps the `most_per_name` sessions that it used last, each until it has rested for
+    `idle_seconds`. If it opens more, it loses one of its own: if it can be, one without open exchanges.
+    """
+
+    def __init__(
+        self,
+        shared: SharedState | None = None,
+        *,
+        most_per_name: int = MOST_PER_NAME,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self._shared = shared
+        self._most_per_name = most_per_name
+        self._idle_seconds = idle_seconds
+        self._entries: dict[bytes, Entry] = {}
+        self._names: dict[str, Owned] = {}
+        self._sweep_at = -math.inf
+        if shared is not None:
+            shared.known = self._told
+
+    @property
+    def known(self) -> int:
+        """The number of sessions that are known here."""
+        return len(self._entries)
+
+    async def owner(self, session: bytes, asker: str = "") -> str | NoAnswer | None:
+        """The name of the token that opened the session; None if nobody did, or it is over.
+
+        NoAnswer if that cannot be told now, because another gate may have opened it. `asker` is the name
+        whose question that is.
+
+        Asking does not keep a session alive here, or a stranger could; `use` does.
+        """
+        entry = self._entry(session)
+        if self._shared is None or not storable(session):
+            return entry.name if entry else None
+        if entry is None:
+            name = await self._shared.read(asker, shared_key(session))
+            if name is None or isinstance(name, NoAnswer):
+                return name
+            return name if await self._keep(session, Entry(name)) else None
+        if trio.current_time() >= entry.share_at and not await self._share(
+            self._shared, session, entry
+        ):
+            self._drop(session)
+            return None
+        return entry.name
+
+    async def opened(self, session: bytes, name: str) -> bool:
+        """The upstream has opened the session for the token of that name.
+
+        False if it belongs to another name, or its id is not one that is kept (1 to 512 bytes). Then
+        nothing has changed, and the client must not have it.
+        """
+        if not storable(session):
+            return False
+        known = self._entry(session)
+        if known is not None:
+            return known.name == name
+        entry = Entry(name)
+        if self._shared and not await self._share(self._shared, session, entry):
+            return False
+        return await self._keep(session, entry)
+
+    async def ended(self, session: bytes, name: str = "") -> None:
+        """The session is over: a DELETE succeeded, or the upstream does not know it."""
+        self._drop(session)
+        if self._shared and storable(session):
+            await self._shared.delete(name, shared_key(session))
+
+    @contextmanager
+    def use(self, session: bytes) -> Iterator[None]:
+        """While the block lasts, an exchange of the session is open, and it does not become idle."""
+        entry = self._entry(session)
+        if entry is None:
+            yield
+            return
+        self._touch(session, entry, +1)
+        try:
+            yield
+        finally:
+            self._touch(session, entry, -1)
+
+    def forget_names(self, kept: Collection[str]) -> None:
+        """Forget, here, the sessions of all other names: their tokens have been revoked.
+
+        The shared state forgets them in time; until then, they belong to names that no token has.
+        """
+        for name, owned in list(self._names.items()):
+            if name not in kept:
+                for session in (*owned.idle, *owned.busy):
+                    self._drop(session)
+
+    def _entry(self, session: bytes) -> Entry | None:
+        entry = self._entries.get(session)
+        if entry is not None and not entry.exchanges and entry.touched <= self._too_old():
+            self._drop(session)
+            return None
+        return entry
+
+    def _told(self) -> Iterator[Write]:
+        """What the shared state should know from here."""
+        for session, entry in list(self._entries.items()):
+            yield Write(shared_key(session), entry.name, self._idle_seconds)
+
+    def _too_old(self) -> float:
+        return trio.current_time() - self._idle_seconds
+
+    async def _share(self, shared: SharedState, session: bytes, entry: Entry) -> bool:
+        """Tell the others of the session, for a while to come; False if it is another name's there."""
+        name = await shared.claim(entry.name, shared_key(session), entry.name, self._idle_seconds)
+        if isinstance(name, NoAnswer):
+            return True  # the next request tries again
+        entry.share_at = trio.current_time() + self._idle_seconds * SHARE_AGAIN
+        return name == entry.name
+
+    async def _keep(self, session: bytes, entry: Entry) -> bool:
+        """Enter the session; False if another task has entered it meanwhile, for another name."""
+        known = self._entry(session)
+        if known is not None:
+            return known.name == entry.name
+        self._sweep()
+        lost = self._make_room(entry.name)
+        entry.touched = trio.current_time()
+        self._entries[session] = entry
+        self._names.setdefault(entry.name, Owned()).idle[session] = entry
+        if self._shared and lost is not None:
+            await self._shared.delete(entry.name, shared_key(lost))
+        return True
+
+    def _make_room(self, name: str) -> bytes | None:
+        """Forget the session that the name has not used for longest, if it has as many as it may."""
+        owned = self._names.get(name)
+        if owned is None or len(owned.idle) + len(owned.busy) < self._most_per_name:
+            return None
+        session = next(iter(owned.idle or owned.busy))
+        self._drop(session)
+        return session
+
+    def _sweep(self) -> None:
+        """Forget what has rested too long, since nobody may ever ask for it again."""
+        now = trio.current_time()
+        if now < self._sweep_at:
+            return
+        self._sweep_at = now + SWEEP_SECONDS
+        for owned in list(self._names.values()):
+            while owned.idle:
+                session, entry = next(iter(owned.idle.items()))
+                if entry.touched > self._too_old():
+                    break
+                self._drop(session)
+
+    def _touch(self, session: bytes, entry: Entry, change: int) -> None:
+        """An exchange begins (+1) or ends (-1); the session becomes the last used."""
+        if self._entries.get(session) is not entry:
+            return  # it has been forgotten meanwhile
+        owned = self._names[entry.name]
+        del owned.among(entry)[session]
+        entry.exchanges += change
+        entry.touched = trio.current_time()
+        owned.among(entry)[session] = entry
+
+    def _drop(self, session: bytes) -> None:
+        entry = self._entries.pop(session, None)
+        if entry is None:
+            return
+        owned = self._names[entry.name]
+        del owned.among(entry)[session]
+        if not owned.idle and not owned.busy:
+            del self._names[entry.name]
+
+
+def storable(session: bytes) -> bool:
+    """Whether the session's id is one that the ledger keeps."""
+    return 1 <= len(session) <= LONGEST_ID
+
+
+def shared_key(session: bytes) -> str:
+    """The session's key in the shared state, from which nobody can tell its id."""
+    return f"session:{sha256(session).hexdigest()}"

@@ -1,0 +1,162 @@
+"""What a restricted token may ask for: the rules, and the gate's own, early lock.
+
+There are two locks, because the gate reads no bodies. For a server that it hosts, `tool_lock` in that
+server has the last word, with the body in hand; the early lock merely answers sooner, and with the right
+status. For a server elsewhere it is the only one, and can trust MCP's header fields as far as that server
+compares them with the body: since MCP 2026-07-28 it must. That is why such a server has to speak it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from gatehouse.http import refusals
+from gatehouse.http.mcp import (
+    KINDS,
+    TASK_LIST,
+    TASK_METHODS,
+    UnclearCallError,
+    printable,
+    told_call,
+)
+
+if TYPE_CHECKING:
+    from gatehouse.http.fields import Headers
+    from gatehouse.http.mcp import Kind
+    from gatehouse.http.refusals import Reply
+    from gatehouse.identity.grants import Grants
+
+HARMLESS_METHODS = frozenset(
+    {
+        "initialize",
+        "logging/setLevel",
+        "ping",
+        "prompts/list",
+        "resources/list",
+        "resources/templates/list",
+        "server/discover",
+        "tools/list",
+        "notifications/cancelled",
+        "notifications/initialized",
+        "notifications/progress",
+        "notifications/roots/list_changed",
+    }
+)
+"""What every token may send. Of the lists, a hosted server shows what the token may call."""
+
+BODY_METHODS = frozenset(
+    {
+        "completion/complete",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "subscriptions/listen",
+    }
+)
+"""What these name stands in the body alone."""
+
+LOCKED_METHODS = BODY_METHODS | TASK_METHODS | {TASK_LIST}
+"""What only the lock in the hosted server can judge: it knows whose a task is."""
+
+_DOES = {
+    "prompts": "use the prompt",
+    "resources": "read the resource",
+    "tools": "call the tool",
+}
+
+_HASHED = re.compile("[0-9a-f]{12}_.", re.DOTALL)
+
+UNCLEAR = refusals.rpc_error(
+    400,
+    refusals.BAD_REQUEST,
+    "Bad request: MCP-Protocol-Version, Mcp-Method and Mcp-Name must each come once, and be readable "
+    "in one way only.",
+    reason="unclear-call",
+)
+NO_METHOD = refusals.rpc_error(
+    400,
+    refusals.BAD_REQUEST,
+    "Bad request: a request of MCP 2026-07-28 has the field Mcp-Method.",
+    reason="unclear-call",
+)
+
+
+def policy_refusal(headers: Headers, grants: Grants, *, name: str, hosted: bool) -> Reply | None:
+    """The reply to a request that these grants do not allow, as far as its header fields tell, or None.
+
+    `name` is the token's, and `hosted` tells whether `tool_lock` will look at what is let through here.
+    If it will not, what cannot be told is refused; only the lists pass unfiltered, since they are in a
+    body: there, a token sees the names of what it may not call.
+    """
+    if not grants.restricted:
+        return None
+    try:
+        call = told_call(headers)
+    except UnclearCallError:
+        return UNCLEAR
+    if call is None:
+        return None if hosted else refusals.forbidden(words_for_version(name), "mcp-version")
+    method = call.method
+    if method in HARMLESS_METHODS or (hosted and (method in LOCKED_METHODS or not method)):
+        return None
+    if kind := KINDS.get(method):
+        if granted(grants, kind, call.name):
+            return None
+        return refusals.forbidden(words_for(name, kind, call.name), "grants")
+    return refusals.forbidden(words_for_method(name, method), "grants") if method else NO_METHOD
+
+
+def granted(grants: Grants, kind: Kind, thing: str) -> bool:
+    """Whether the thing of that name, or URI, may be seen and called.
+
+    What a list names to the letter is. A glob has to mean what the server will look up: of a URI, servers
+    leave out query and fragment, or decode it, and `x://secret#/public` would pass as `x://*/public`. So
+    every such reading must be granted. And FastMCP finds the tools of apps also by a hash of the app's
+    name, as `0123456789ab_delete`: that is another tool than a glob of names means, unless it means all.
+    """
+    named = getattr(grants, kind) or ()
+    if not grants.restricted or thing in named:
+        return True
+    if kind == "resources":
+        return all(grants.allow(kind, uri) and not climbs(uri) for uri in readings(thing))
+    if kind == "tools" and _HASHED.match(thing):
+        return "*" in named
+    return grants.allow(kind, thing)
+
+
+def readings(uri: str) -> set[str]:
+    """A URI as servers may read it."""
+    bare = re.split("[?#]", uri, maxsplit=1)[0]
+    return {uri, unquote(uri), bare, unquote(bare)}
+
+
+def climbs(uri: str) -> bool:
+    """Whether the URI has a segment that is none but points elsewhere (RFC 3986 section 3.3)."""
+    return not {".", ".."}.isdisjoint(re.split(r"[/\\]", uri))
+
+
+def words_for(name: str, kind: Kind, thing: str) -> str:
+    """Why the token of that name is refused this thing, and what to do about it."""
+    return (
+        f"Forbidden: the token '{name}' may not {_DOES[kind]} '{printable(thing)}'. Ask the operator of "
+        f"this server to add it to the {kind} of the token."
+    )
+
+
+def words_for_method(name: str, method: str) -> str:
+    """Why the token of that name is refused this method, and what to do about it."""
+    return (
+        f"Forbidden: the token '{name}' is limited to what its lists name, and they cannot allow "
+        f"'{printable(method)}', or not in this form. Ask the operator of this server for a token without "
+        "lists."
+    )
+
+
+def words_for_version(name: str) -> str:
+    """Why the token of that name is refused whatever an older client asks."""
+    return (
+        f"Forbidden: the token '{name}' is limited to what its lists name, and only with MCP 2026-07-28 "
+        "can be told what a request calls. Use a newer client, or ask the operator of this server for a "
+        "token without lists."
+    )

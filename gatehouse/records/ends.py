@@ -1,0 +1,58 @@
+"""What ends below the application: requests refused unread, and connections that were ended.
+
+The application makes a record of each request that it sees. Of these it sees none, so they are counted
+here, and logged within a budget: nothing of what a client sent, only why, and from where.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from gatehouse.records.log_budget import LogBudget
+from gatehouse.records.loggers import logger_of
+
+logger = logger_of("gate.connections")
+
+SAYS = {
+    "given-up": "all places were taken: gave up a connection from %s, for a newcomer or beyond its share",
+    "turned-away": "all places are taken, and none can be given up: turned away a connection from %s",
+    "head-late": "ended a connection from %s, whose request's head did not come in time",
+    "write-late": "ended a connection from %s, which did not take its answer in time",
+    "garbled": "ended a connection from %s, which sent what is no HTTP behind a request",
+    "limit-lowered": "code in this process had lowered the limit of file descriptors: raised it again to %s",
+    "descriptors": "no file descriptor is left to accept a connection with (%s)",
+}
+"""Why a connection ended, as one word for figures, and the line for it."""
+
+RARE = {"given-up", "turned-away", "limit-lowered", "descriptors"}
+"""Of these, which come by thousands, one line a minute says how many."""
+
+
+class Ends:
+    """Counts them for the page of figures, and writes the lines."""
+
+    def __init__(self) -> None:
+        self.refusals: Counter[str] = Counter()
+        """Requests that were answered unread, by the reason."""
+        self.connections: Counter[str] = Counter()
+        """Connections that were ended, by the reason."""
+        self._log = LogBudget(logger)
+
+    def refused(self, status: int, reason: str, client: str) -> None:
+        """A request from that address got this answer, unread."""
+        self.refusals[reason] += 1
+        self._log.warning(
+            f"refused ({status})", "refused a request from %s: %s (%d)", client, reason, status
+        )
+
+    def ended(self, reason: str, client: str) -> None:
+        """A connection from that address was ended for that reason, one of SAYS."""
+        self.connections[reason] += 1
+        if reason in RARE:
+            self._log.warning(reason, SAYS[reason], client, lines=1)
+        else:
+            self._log.warning(reason, SAYS[reason], client)
+
+    def tell(self, *, at_once: bool = False) -> None:
+        """Say how many more there were; to be called now and then."""
+        self._log.tell(at_once=at_once)

@@ -1,0 +1,220 @@
+"""Logging: one handler for every library, and a second lock on secrets.
+
+The first lock is that nobody logs one: lines are built from parts that hold no header field and no
+query. The second is here: whatever a library, a traceback or a client's odd path brings, the formatter
+blanks every piece of a known secret before the line is written, and every token value of ours, known or
+not. What is logged cannot look like another line either: in text what follows a line break is indented, in JSON
+there is none. And no line is longer than MAX_LINE_BYTES.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from functools import lru_cache, partial
+from time import gmtime, strftime
+from typing import TYPE_CHECKING, Any
+
+from gatehouse.errors import told, type_name
+from gatehouse.records import loggers, outputs
+from gatehouse.records.record import Record
+from gatehouse.records.redact import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+MAX_LINE_BYTES = 2048
+"""The longest line, its line break included: what every reader of logs takes whole (syslog: RFC 5424, 6.1)."""
+
+MAX_ENTRY_LINES = 60
+"""So many lines has an entry at most. Of a longer traceback, the beginning and the end are kept."""
+
+FIRST_LINES = 15
+"""So many of them are its beginning."""
+
+MAX_LOOKED_AT = 65_536
+"""So many characters of an entry are looked through for secrets; what is left out is in no line either."""
+
+TALKATIVE = ("httpcore", "httpx", "hypercorn", "mcp", "sse_starlette", "uvicorn")
+"""Libraries that log what passes (header fields, sessions, events) below the level of a warning."""
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats an entry, its traceback included, as text for people, and then redacts all of it."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self._redact = redact
+
+    def format(self, entry: logging.LogRecord) -> str:
+        try:
+            return self.line(entry)
+        except Exception:  # noqa: BLE001 - logging itself would print the arguments, unredacted
+            entry.msg = f"could not format what {entry.pathname}:{entry.lineno} logs"
+            entry.args = entry.exc_info = entry.stack_info = None
+            return self.line(entry)
+
+    def line(self, entry: logging.LogRecord) -> str:
+        """The text to write for an entry."""
+        text = f"{_stamp(entry)} {entry.levelname} {entry.name}: {entry.getMessage()}"
+        if entry.exc_info:
+            text = f"{text}\n{self.formatException(entry.exc_info)}"
+        if entry.stack_info:
+            text = f"{text}\n{entry.stack_info}"
+        text = self._redact(_looked_at(text))
+        if text.isprintable():
+            return _cut(text)
+        lines = "".join(map(_harmless, text)).split("\n")
+        if len(lines) > MAX_ENTRY_LINES:
+            left_out = len(lines) - MAX_ENTRY_LINES
+            lines[FIRST_LINES : FIRST_LINES + left_out] = [f"  ... ({left_out} more lines)"]
+        return "\n".join(map(_cut, lines))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """The error, in bounded time."""
+        return told(ei[1]) if ei[1] is not None else "NoneType: None"
+
+
+def _harmless(character: str) -> str:
+    """A character that can neither begin a line nor move a terminal's cursor."""
+    if character == "\n":
+        return "\n  "
+    if character == "\t" or character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _cut(line: str) -> str:
+    """The line, or so much of its beginning as is allowed. It has been redacted before: no half is left."""
+    if 4 * len(line) < MAX_LINE_BYTES or len(data := line.encode()) < MAX_LINE_BYTES:
+        return line
+    kept = data[: MAX_LINE_BYTES - 40].decode("utf-8", "ignore")
+    return f"{kept}... ({len(line) - len(kept)} more characters)"
+
+
+def _looked_at(text: str) -> str:
+    """The text, or the beginning and the last whole lines of a very long one.
+
+    Cut in the middle of a secret, its rest might not be known for one; but none holds a line break.
+    """
+    if len(text) <= MAX_LOOKED_AT:
+        return text
+    half = MAX_LOOKED_AT // 2
+    end = text[-half:].partition("\n")[2]
+    return f"{text[:half]}\n... ({len(text) - half - len(end)} more characters)\n{end}"
+
+
+class JsonFormatter(RedactingFormatter):
+    """Formats an entry as one JSON object in one line of ASCII, and redacts each of its strings."""
+
+    def line(self, entry: logging.LogRecord) -> str:
+        fields: dict[str, str | int | float | None] = {
+            "time": _stamp(entry),
+            "level": entry.levelname,
+            "logger": entry.name,
+        }
+        if isinstance(entry.msg, Record):
+            fields |= entry.msg.fields()
+        else:
+            fields["message"] = _looked_at(entry.getMessage())
+            if entry.exc_info:
+                fields["error"] = _looked_at(self.formatException(entry.exc_info))
+        line = json.dumps(fields)
+        if self._redact.suspects(line):
+            for key, value in fields.items():
+                fields[key] = self._redact(value) if isinstance(value, str) else value
+            line = json.dumps(fields)
+        return line if len(line) < MAX_LINE_BYTES else _shortened(fields)
+
+
+def _shortened(fields: dict[str, str | int | float | None]) -> str:
+    """The line of JSON with the longest of its strings cut, again and again, until it is short enough."""
+    whole = {key: value for key, value in fields.items() if isinstance(value, str)}
+    kept = {key: min(len(value), MAX_LINE_BYTES) for key, value in whole.items()}
+    while True:
+        longest = max(whole, key=lambda key: len(json.dumps(fields[key])))
+        kept[longest] //= 2
+        value, left_out = whole[longest], len(whole[longest]) - kept[longest]
+        # A traceback says most at its end, anything else at its beginning.
+        end = 2 * kept[longest] // 3 if longest == "error" else 0
+        beginning = value[: kept[longest] - end]
+        fields[longest] = f"{beginning}... ({left_out} more characters)" + (
+            f" ...{value[-end:]}" if end else ""
+        )
+        if len(line := json.dumps(fields)) < MAX_LINE_BYTES:
+            return line
+
+
+def _stamp(entry: logging.LogRecord) -> str:
+    """When it was: in UTC, since a hosted server may change what time it is here (`time.tzset`)."""
+    return f"{_utc(int(entry.created))}.{int(entry.msecs):03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _utc(second: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+
+
+class Handler(logging.Handler):
+    """Hands each entry on as text, with its line break. `close` (`logging.shutdown`) does not end it."""
+
+    def __init__(self, formatter: RedactingFormatter, put: Callable[[str], object]) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._line = formatter.format
+        self._put = put
+
+    def handle(self, entry: logging.LogRecord) -> bool:
+        """As `logging`'s, but without a lock: nothing here needs one, and whoever holds it would keep the others."""
+        wanted = all(one(entry) if callable(one) else one.filter(entry) for one in self.filters)
+        if wanted:
+            self.emit(entry)
+        return wanted
+
+    def emit(self, entry: logging.LogRecord) -> None:
+        """Hand it on. Must not raise: whoever logs has other things to do."""
+        try:
+            self._put(f"{self._line(entry)}\n")
+        except Exception:  # noqa: BLE001 - nobody could be told
+            self.handleError(entry)
+
+    def handleError(self, entry: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Nothing: logging itself would print the arguments, unredacted."""
+
+
+def configure_logging(
+    secrets: Iterable[str], put: Callable[[str], object] | None = None, *, json: bool = False
+) -> None:
+    """Hand every logger's lines, with their line breaks, to `put`, through one redacting formatter.
+
+    Without `put`, they go to stderr, as does what is printed from now on: see `outputs`. With `json`, each is
+    a JSON object. Call it before FastMCP is imported: it would set up a handler of its own.
+    """
+    os.environ.setdefault("FASTMCP_LOG_ENABLED", "false")
+    formatter = (JsonFormatter if json else RedactingFormatter)(Redactor(secrets))
+    if put is None:
+        put = outputs.take_over(partial(_report, formatter))
+    # Two of them: what is done to the one that everybody finds, the gate's own lines do not notice.
+    loggers.root.handlers = [Handler(formatter, put)]
+    libraries = Handler(formatter, put)
+    libraries.addFilter(is_no_client_that_left)
+    logging.basicConfig(level=logging.INFO, handlers=[libraries], force=True)
+    logging.captureWarnings(capture=True)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    loggers.logger_of("hypercorn").setLevel(logging.WARNING)  # the gate's own, and as talkative
+
+
+def is_no_client_that_left(entry: logging.LogRecord) -> bool:
+    """Whether a library has something else to say than that a client left in the middle of its body.
+
+    The MCP SDK logs a traceback for each. The gate's own line tells of it, and no client may fill the log.
+    """
+    kind = entry.exc_info[0] if entry.exc_info else None
+    return kind is None or type_name(kind) != "ClientDisconnect"
+
+
+def _report(formatter: RedactingFormatter, what: str) -> str:
+    """The line for what the writer of the log has to say itself."""
+    return f"{formatter.format(loggers.Entry('gate.log', logging.WARNING, ('', 0), what, ()))}\n"

@@ -1,0 +1,189 @@
+"""Metrics for Prometheus: an observer that counts, and the page that says what it has counted.
+
+Counting is adding to plain numbers, since it happens for every request; the client library makes a page
+of them when one is asked for, and is imported only by a program that has metrics. Nobody can make the
+page large, or write on it: who calls what is told for so many names, and "other" stands for the rest.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from gatehouse.records.ends import Ends
+from gatehouse.records.redact import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from prometheus_client.metrics_core import Metric
+
+    from gatehouse.records.record import Record
+
+PREFIX = "mcp_gate_"
+
+MOST_NAMES = 100
+"""So many tokens are told apart, and so many tools."""
+
+LONGEST_NAME = 128
+OTHER = "other"
+
+METHODS = ("POST", "GET", "DELETE")
+"""Those that MCP uses."""
+
+BUCKETS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+)  # fmt: skip
+"""Upper ends in seconds: from a refusal in a millisecond to a tool that works for minutes."""
+
+
+class Metrics:
+    """An observer that counts, and the page with what it has counted.
+
+    The callables say how many there are right now: of requests that are being answered, of event streams
+    among them, of connections. `ends` has counted what there is no record of, `stalls` tells of times at which the
+    event loop stood still. `redact` blanks secrets; a name in which it finds one is not told. It knows the token
+    values that the gate's tool makes, if nothing else is given.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_flight: Callable[[], int],
+        open_streams: Callable[[], int],
+        connections: Callable[[], int],
+        ends: Ends | None = None,
+        stalls: Callable[[], Mapping[str, float]] = dict,
+        redact: Callable[[str], str] | None = None,
+    ) -> None:
+        from prometheus_client import CollectorRegistry, ProcessCollector
+
+        self._gauges = {
+            "requests_in_flight": ("Requests that are being answered.", in_flight),
+            "open_streams": ("Event streams that stand open.", open_streams),
+            "connections": ("Connections that clients hold.", connections),
+        }
+        self._ends = ends or Ends()
+        self._stalls = stalls
+        redact = redact or Redactor(())
+        self._tokens = _Names(redact)
+        self._tools = _Names(redact)
+        self._requests: Counter[tuple[str, ...]] = Counter()
+        self._refusals: Counter[tuple[str, ...]] = Counter()
+        self._calls: Counter[tuple[str, ...]] = Counter()
+        self._received = self._sent = 0
+        self._durations: defaultdict[str, _Histogram] = defaultdict(_Histogram)
+        self._first_bytes: defaultdict[str, _Histogram] = defaultdict(_Histogram)
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._registry.register(self)
+
+    def __call__(self, record: Record) -> None:
+        """Count one request."""
+        token = self._tokens[record.name]
+        status = f"{record.status // 100}xx"
+        self._requests[token, record.lane, status, record.outcome] += 1
+        self._received += record.bytes_in
+        self._sent += record.bytes_out
+        if record.reason:
+            self._refusals[record.reason,] += 1
+        if not record.name or record.outcome == "refused":
+            return  # how fast the gate says no would only hide how fast MCP is
+        method = record.method if record.method in METHODS else OTHER
+        self._durations[method].add(record.seconds)
+        if record.first_byte_seconds is not None:
+            self._first_bytes[method].add(record.first_byte_seconds)
+        if record.tool and record.status < 400:
+            self._calls[token, self._tools[record.tool]] += 1
+
+    def page(self) -> tuple[bytes, bytes]:
+        """The content type and the body of the page, in Prometheus' text format."""
+        from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+        return CONTENT_TYPE_PLAIN_0_0_4.encode("ascii"), generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """What the registry of the client library asks for."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        for name, (says, ask) in self._gauges.items():
+            yield GaugeMetricFamily(PREFIX + name, says, ask())
+        stalls = self._stalls().get("count", 0)
+        yield _counter("loop_stalls", "Times at which a tool held everybody up.", (), {(): stalls})
+        labels = ("token", "lane", "status", "outcome")
+        yield _counter("requests", "Requests that are over.", labels, self._requests)
+        says = "Requests that were refused or failed, by the reason."
+        refusals = self._refusals + _by_reason(self._ends.refusals)
+        yield _counter("refusals", says, ("reason",), refusals)
+        ends = _by_reason(self._ends.connections)
+        says = "Connections that were ended or turned away, by the reason."
+        yield _counter("connections_ended", says, ("reason",), ends)
+        says = "Tool calls that were let in and answered."
+        yield _counter("calls", says, ("token", "tool"), self._calls)
+        yield _counter("bytes_received", "Of requests' bodies.", (), {(): self._received})
+        yield _counter("bytes_sent", "Of answers' bodies.", (), {(): self._sent})
+        says = "From a request's head to the end of its answer, of requests that were let in."
+        yield _histogram("request_duration_seconds", says, self._durations)
+        says = "From a request's head to its answer's head, of requests that were let in."
+        yield _histogram("first_byte_seconds", says, self._first_bytes)
+
+
+class _Names(dict[str, str]):
+    """What each name is called on the page: the name itself, or OTHER for what comes too late or is odd."""
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        super().__init__({"": ""})
+        self._redact = redact
+
+    def __missing__(self, name: str) -> str:
+        told = (
+            len(self) <= MOST_NAMES
+            and len(name) <= LONGEST_NAME
+            and name.isprintable()  # nor half a surrogate pair, which no page could hold
+            and self._redact(name) == name
+        )
+        return self.setdefault(name, name) if told else OTHER
+
+
+class _Histogram:
+    """How many values fell into each bucket, the last one being for what is beyond all, and their sum."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.sum += seconds
+
+    def buckets(self) -> Iterator[tuple[str, float]]:
+        """The upper ends, and how many values are not above them."""
+        total = 0
+        for end, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
+            total += count
+            yield end, total
+
+
+def _by_reason(counts: Counter[str]) -> Counter[tuple[str, ...]]:
+    return Counter({(reason,): count for reason, count in counts.items()})
+
+
+def _counter(
+    name: str, says: str, labels: tuple[str, ...], counts: Mapping[tuple[str, ...], float]
+) -> Metric:
+    from prometheus_client.core import CounterMetricFamily
+
+    family = CounterMetricFamily(PREFIX + name, says, labels=labels)
+    for values, count in counts.items():
+        family.add_metric(values, count)
+    return family
+
+
+def _histogram(name: str, says: str, histograms: Mapping[str, _Histogram]) -> Metric:
+    from prometheus_client.core import HistogramMetricFamily
+
+    family = HistogramMetricFamily(PREFIX + name, says, labels=("method",))
+    for method, histogram in histograms.items():
+        family.add_metric((method,), list(histogram.buckets()), histogram.sum)
+    return family

@@ -1,0 +1,110 @@
+"""stdout and stderr of this program: whoever writes to them waits for nobody.
+
+The gate's log has a file descriptor of its own, so that closing `sys.stderr`, or even 2, does not end it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gatehouse.records.line_writer import LineWriter, Stream
+from gatehouse.records.log_budget import LogBudget
+from gatehouse.records.loggers import logger_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+END_SECONDS = 0.5
+"""What the log gets at the program's end to be written. If its reader has stalled, it is not for lack of time."""
+
+STDOUT, STDERR = 1, 2
+
+_writers: dict[int, LineWriter] = {}
+_streams: list[io.TextIOWrapper] = []
+_budget = LogBudget(logger_of("gate.log"))
+
+
+def take_over(report: Callable[[str], str]) -> Callable[[str], object]:
+    """Write stdout and stderr by threads from now on; what takes the lines for stderr.
+
+    `report` makes a line of the log of a sentence. `sys.stdout` and `sys.stderr` go the same way, since a tool that
+    prints would else wait for whoever has stopped reading.
+    """
+    if not _writers:
+        _writers[STDERR] = LineWriter(STDERR, partial(_lost, report))
+        _writers[STDOUT] = _writers[STDERR]
+        if not os.path.sameopenfile(STDOUT, STDERR):
+            _writers[STDOUT] = LineWriter(STDOUT, _lost_of_stdout)
+        sys.stdout, sys.stderr = _stream(STDOUT), _stream(STDERR)
+        atexit.register(_end)  # for a traceback, too, that ends the program
+    return _writers[STDERR].put
+
+
+def say(text: str) -> None:
+    """Print lines on stdout. Whoever reads it may have had enough of it, which is no reason to end."""
+    _print(STDOUT, text)
+
+
+def complain(text: str) -> None:
+    """Print lines on stderr, as they are: what keeps the program from running."""
+    _print(STDERR, text)
+
+
+def flush(seconds: float = END_SECONDS) -> bool:
+    """Wait until all that was logged and printed is written, so long at most; False if it is not.
+
+    May be called in any thread, again and again.
+    """
+    for stream in _streams:
+        with suppress(ValueError):  # a tool may have closed it
+            stream.flush()
+    end = time.monotonic() + seconds
+    written = [writer.flush(end - time.monotonic()) for writer in {*_writers.values()}]
+    return all(written)
+
+
+def _end() -> None:
+    """Write what is left, and leave streams that Python can flush: with those that a tool has spoilt, or put in their
+    place, the status might be 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BaseException):
+            stream.flush()
+    flush()
+    sys.stdout, sys.stderr = _stream(STDOUT), _stream(STDERR)
+
+
+def _print(descriptor: int, text: str) -> None:
+    if descriptor in _writers:
+        _writers[descriptor].put(f"{text}\n")
+        return
+    with suppress(OSError):
+        print(text, file=sys.stdout if descriptor == STDOUT else sys.stderr, flush=True)
+
+
+def _stream(descriptor: int) -> io.TextIOWrapper:
+    stream = io.TextIOWrapper(
+        Stream(_writers[descriptor], descriptor),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+    _streams.append(stream)
+    return stream
+
+
+def _lost(report: Callable[[str], str], lines: int, why: str) -> str:
+    return report(f"{lines} lines were lost, since {why}")
+
+
+def _lost_of_stdout(lines: int, why: str) -> str:
+    """Of stdout's lines the log tells, not stdout, which may be gone for good: once a minute."""
+    _budget.warning("stdout", "%d lines of stdout were lost, since %s", lines, why, lines=1)
+    return ""

@@ -1,0 +1,129 @@
+"""What is known of a request when it is over: one `Record`, which observers get.
+
+Nothing in a record is a secret: no query, no header field but the few that are named here. Some of it a
+client has chosen (method, path, rpc method, tool), so it may hold anything that a client can write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from gatehouse.records.loggers import logger_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+access = logger_of("gate.access")
+
+MAX_WORD = 400
+"""So much of a word that somebody else has chosen stands in a line for people: with three such words, what comes after
+them (the status, the token, the id) is still within the 2 KiB of a line."""
+
+REQUEST_ID = b"x-request-id"
+_ids = count(int.from_bytes(os.urandom(8), "big"))  # two programs, or two runs, hardly meet
+_WELL_FORMED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+class Record(NamedTuple):
+    """One request and what became of it. As text (`str`) it is the line for people, always one line."""
+
+    request_id: str
+    client: str
+    """Its address."""
+    name: str
+    """Of the token; empty if none came that is known."""
+    lane: str
+    """Where the token came: "header", "query", or empty."""
+    method: str
+    path: str
+    """Never with the query."""
+    rpc_method: str
+    tool: str
+    status: int
+    """499 if the client left before there was an answer: nginx's number for that."""
+    bytes_in: int
+    bytes_out: int
+    """Of the two bodies."""
+    first_byte_seconds: float | None
+    """From the request's head to the answer's head; None if there was none."""
+    seconds: float
+    outcome: str
+    """What became of it, in words: "done", "refused", "client left", ..."""
+    reason: str
+    """Why it was refused or failed: the `reason` of a `replies.Reply`, else empty."""
+
+    def __str__(self) -> str:
+        first = self.first_byte_seconds
+        first_byte = "" if first is None else f" (first byte {first * 1000:.1f})"
+        lane = f" by {self.lane}" if self.lane else ""
+        name = f", {_word(self.name)}{lane}" if self.name else ""
+        called = f", {_word(self.rpc_method)}" if self.rpc_method else ""
+        tool = f" {_word(self.tool)}" if self.tool else ""
+        client = f", from {self.client}" if self.outcome == "refused" else ""
+        reason = f": {self.reason}" if self.reason else ""
+        end = f" ({self.outcome}{reason})" if self.outcome != "done" else ""
+        return (
+            f"{_word(self.method)} {_word(self.path)} {self.status} {self.seconds * 1000:.1f} ms"
+            f"{first_byte}, {self.bytes_in} bytes in, {self.bytes_out} bytes out"
+            f"{name}{called}{tool}{client}, id {self.request_id}{end}"
+        )
+
+    def fields(self) -> dict[str, str | int | float | None]:
+        """The same for machines: what a line of JSON says of it. Times are in milliseconds."""
+        first = self.first_byte_seconds
+        return {
+            "request_id": self.request_id,
+            "client": self.client,
+            "token": self.name,
+            "lane": self.lane,
+            "method": self.method,
+            "path": self.path,
+            "rpc_method": self.rpc_method,
+            "tool": self.tool,
+            "status": self.status,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "first_byte_ms": None if first is None else round(first * 1000, 3),
+            "duration_ms": round(self.seconds * 1000, 3),
+            "outcome": self.outcome,
+            "reason": self.reason,
+        }
+
+
+class Observer(Protocol):
+    """Gets the record of every request when it is over. Must neither raise nor wait."""
+
+    def __call__(self, record: Record) -> None: ...
+
+
+def write(record: Record) -> None:
+    """An observer: the one line that a request leaves in the log."""
+    access.info(record)  # formatted by whoever writes it, as text or as JSON
+
+
+def _word(chosen: str) -> str:
+    """What somebody else has chosen, as one word of a line: as it is, or else quoted as JSON; cut if it is long.
+
+    With a space it could pass for the words that follow, with a control character for the next line.
+    """
+    word = chosen if chosen.isprintable() and " " not in chosen else json.dumps(chosen)
+    return word if len(word) <= MAX_WORD else f"{word[:MAX_WORD]}...({len(word) - MAX_WORD}-more)"
+
+
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The request's id: the one that it brings in X-Request-Id, if that is well formed, or a new one.
+
+    Takes the raw header fields (names in any case). Two fields count as none. A new id is 16 hex digits.
+    """
+    given = [
+        value
+        for name, value in headers
+        if len(name) == len(REQUEST_ID) and name.lower() == REQUEST_ID
+    ]
+    if len(given) == 1 and _WELL_FORMED.fullmatch(given[0]):
+        return given[0].decode("ascii")
+    return f"{next(_ids) % 2**64:016x}"

@@ -1,0 +1,121 @@
+"""When each value of a token was last used: the evidence that an old one can go.
+
+Kept in a small SQLite file, so that it outlives a restart. It decides nothing: where the file cannot be
+written, requests are served all the same, and the log says so once.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from gatehouse.records.loggers import logger_of
+from gatehouse.scheduling.own_threads import OwnThreads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gatehouse.tokens.keyring import Keyring
+
+logger = logger_of("gate.tokens")
+
+THREADS = OwnThreads("last use")
+
+BEGAN = b""
+"""In the place of a digest: when the record was begun. What it does not know of before was perhaps used."""
+
+WRITE_SECONDS = 5.0
+"""What a program that is killed may lose."""
+
+LAST_SECONDS = 0.5
+"""For the last write: the program is to be gone within a second, whatever the disk does."""
+
+_umask = os.umask(0o077)  # it cannot be read without being set
+os.umask(_umask)
+
+MODE = 0o644 & ~_umask
+"""Whom the umask of the start lets in, may read when tokens were used: by digest, no secret."""
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS last_use (digest BLOB PRIMARY KEY, used_at REAL NOT NULL) WITHOUT ROWID
+"""
+_NOTE = """
+INSERT INTO last_use VALUES (?, ?)
+ON CONFLICT (digest) DO UPDATE SET used_at = max(used_at, excluded.used_at)
+"""
+
+
+def read_last_use(path: Path) -> dict[bytes, float]:
+    """When values were last used, by their digest, and when the record was begun (BEGAN): Unix time.
+
+    Empty if that cannot be told.
+    """
+    if not path.is_file():  # connecting would make it
+        return {}
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return dict(database.execute("SELECT digest, used_at FROM last_use"))
+    except sqlite3.Error:
+        return {}
+
+
+def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
+    """Add what is newer than what the file has. Raises sqlite3.Error.
+
+    The file is opened each time, so that one that was taken away is made anew: with MODE, since a hosted server
+    may have set another umask.
+    """
+    with suppress(OSError):  # it is there already; or SQLite will say why it cannot be
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, MODE)
+        os.fchmod(descriptor, MODE)
+        os.close(descriptor)
+    with closing(sqlite3.connect(path, timeout=1)) as database, database:
+        database.execute(_TABLE)
+        database.execute("INSERT OR IGNORE INTO last_use VALUES (?, ?)", (BEGAN, time.time()))
+        database.executemany(_NOTE, used.items())
+
+
+async def keep_last_use(path: Path, keyring: Keyring) -> None:
+    """Write what the keyring has seen, again and again; never returns. Cancelled, it writes once more.
+
+    That last write takes LAST_SECONDS at most, and is left out if one is under way that may hang.
+    """
+    record = Record(path, keyring)
+    try:
+        while True:
+            await record.write()
+            await trio.sleep(WRITE_SECONDS)
+    finally:
+        if not THREADS.busy:
+            with trio.CancelScope(shield=True), trio.move_on_after(LAST_SECONDS):
+                await record.write()
+
+
+class Record:
+    """Writes what is new since the last time that went well."""
+
+    def __init__(self, path: Path, keyring: Keyring) -> None:
+        self._path = path
+        self._keyring = keyring
+        self._written: dict[bytes, float] | None = None
+        self._complained = False
+
+    async def write(self) -> None:
+        """Write once, in a thread; a fault is told once until it is over."""
+        used = dict(self._keyring.used)
+        news = dict(used.items() - (self._written or {}).items())
+        if not news and self._written is not None:
+            return  # at first even nothing is written: a fault shows, and the record begins
+        try:
+            await THREADS.run(write_last_use, self._path, news)
+            self._written, self._complained = used, False
+        except Exception as error:  # noqa: BLE001 - no disk, no thread: it decides nothing, so it ends nothing
+            if not self._complained:
+                logger.warning("STATE_DB: when tokens were last used cannot be kept (%s)", error)
+            self._complained = True

@@ -1,0 +1,198 @@
+"""Looks at the tokens file now and then, and puts what has changed in force.
+
+When a text that changes is whole, and what is in force of one that never stands still: see `settling`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
+
+import trio
+
+from gatehouse.records.log_budget import LogBudget
+from gatehouse.records.loggers import logger_of
+from gatehouse.scheduling.own_threads import OwnThreads
+from gatehouse.tokens.reader import TokensError, as_text, read_data
+from gatehouse.tokens.settling import UNREST_SECONDS, Settling, Sight, agreed, taken_apart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gatehouse.tokens.reader import Token
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+logger = logger_of("gate.tokens")
+
+THREADS = OwnThreads("tokens file")
+
+LOOK_SECONDS = 0.25
+"""How often, while nothing changes."""
+
+RESTLESS_SECONDS = 0.1
+"""How often, from a change on until it is whole: about so, lest we look in step with who writes."""
+
+SLOW_SECONDS = 5.0
+"""A look that takes longer is told: what is revoked meanwhile stays good."""
+
+
+async def watch_tokens(
+    path: Path,
+    tokens: tuple[Token, ...],
+    replace: Callable[[tuple[Token, ...]], None],
+    parse: Callable[[str], tuple[Token, ...]],
+    asked: trio.MemoryReceiveChannel[None],
+) -> None:
+    """Call `replace` with the tokens of the file whenever they are others than before; never returns.
+
+    `tokens` are those that were read at the start, and `parse` makes tokens of a text. A file that is faulty,
+    unreadable, gone or quite empty (as it is while some programs save it) changes nothing, and each of its
+    faults is logged once. Whoever sends to `asked` says that it is whole now: it is taken up at once, and its
+    faults are told again.
+    """
+    await Watcher(path, tokens, replace, parse).run(asked)
+
+
+class Watcher:
+    """Looks at one file, and keeps the tokens that are in force."""
+
+    def __init__(
+        self,
+        path: Path,
+        tokens: tuple[Token, ...],
+        replace: Callable[[tuple[Token, ...]], None],
+        parse: Callable[[str], tuple[Token, ...]],
+    ) -> None:
+        self._path = path
+        self._tokens = tokens
+        self._replace = replace
+        self._parse = parse
+        self._settling = Settling()
+        self._sight: Sight | None = None
+        self._told: tuple[str, ...] = ()
+        self._budget = LogBudget(logger)
+
+    async def run(self, asked: trio.MemoryReceiveChannel[None]) -> None:
+        """Look again and again; never returns."""
+        took = 0.0
+        while True:
+            # Reading a large file takes the interpreter: half of the time at the most.
+            was_asked = await self._rest(max(took, self._pause), asked)
+            began = trio.current_time()
+            sight = await self._patiently(look, self._path, self._parse, self._sight)
+            took = trio.current_time() - began
+            if sight is None:
+                continue
+            self._sight = sight
+            # From when it was read on, though it may have taken long to understand.
+            if self._settling.see(sight, began) or was_asked:
+                self._settling.rest(sight)
+                self._take(sight, again=was_asked)
+            else:
+                await self._bear_unrest(sight, began)
+
+    @property
+    def _pause(self) -> float:
+        restless = self._settling.restless_since <= trio.current_time()
+        return RESTLESS_SECONDS * random.uniform(0.5, 1.5) if restless else LOOK_SECONDS  # noqa: S311
+
+    @staticmethod
+    async def _rest(seconds: float, asked: trio.MemoryReceiveChannel[None]) -> bool:
+        """Wait so long, or until a look is asked for: then True."""
+        with trio.move_on_after(seconds):
+            await asked.receive()
+            return True
+        return False
+
+    def _take(self, sight: Sight, *, again: bool) -> None:
+        """Put a whole text in force, or say why that cannot be, `again` even if that has been said."""
+        if sight.parts is None:
+            if again or sight.faults != self._told:
+                for fault in sight.faults:
+                    logger.error("the tokens in force stay as they are: %s", fault)
+            self._told = sight.faults
+        else:
+            self._told = ()
+            self._put(sight.tokens)
+
+    def _put(self, tokens: tuple[Token, ...]) -> None:
+        if tokens != self._tokens:
+            self._tokens = tokens
+            self._replace(tokens)
+            names = ", ".join(token.name for token in tokens) or "none"
+            logger.info("the tokens file has changed; in force are: %s", names)
+
+    async def _bear_unrest(self, sight: Sight, now: float) -> None:
+        """Put in force what can be of a file that does not stand still."""
+        texts, trusted = self._settling.texts(now)
+        if texts:
+            self._budget.warning(
+                "unrest",
+                "the tokens file has changed for %g seconds without rest; until it stands still, "
+                "what all its texts agree on is in force",
+                UNREST_SECONDS,
+                lines=1,
+            )
+            found = await self._patiently(agreed, self._tokens, texts, trusted)
+            if found is not None:
+                self._put(found)
+        elif now - self._settling.restless_since >= UNREST_SECONDS:
+            self._budget.error(
+                "unusable",
+                "the tokens in force stay as they are: the file has changed for %g seconds without rest, "
+                "and is not whole: %s",
+                UNREST_SECONDS,
+                *(sight.faults[:1] or ("it is still being written",)),
+                lines=1,
+            )
+
+    async def _patiently(self, function: Callable[[*Ts], T], *args: *Ts) -> T | None:
+        """What the function returns, in a thread that may be left behind: the disk may be one that hangs.
+
+        None if there was no thread to be had; that and slowness are told.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tell_if_slow)
+            try:
+                return await THREADS.run(function, *args)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may go well
+                self._budget.error(
+                    "no look",
+                    "the tokens file cannot be looked at, so the tokens in force stay as they are: %s",
+                    type(error).__name__,
+                    lines=1,
+                )
+                return None
+            finally:
+                nursery.cancel_scope.cancel()
+
+    async def _tell_if_slow(self) -> None:
+        await trio.sleep(SLOW_SECONDS)
+        self._budget.error(
+            "slow",
+            "looking at the tokens file takes longer than %g seconds; the tokens in force stay as they are",
+            SLOW_SECONDS,
+            lines=1,
+        )
+
+
+def look(path: Path, parse: Callable[[str], tuple[Token, ...]], last: Sight | None) -> Sight:
+    """What is in the file now. A text that `last` has is not parsed again."""
+    try:
+        data, stamp = read_data(path)
+    except TokensError as error:
+        return Sight(b"", (), faults=tuple(error.faults))
+    if last is not None and last.stamp and data == last.data:
+        return last if stamp == last.stamp else replace(last, stamp=stamp)
+    try:
+        text = as_text(path, data)
+        if not text.strip():
+            raise TokensError([f"{path}: is empty; to end all tokens, revoke each"])
+        tokens = parse(text)
+    except TokensError as error:
+        return Sight(data, stamp, faults=tuple(error.faults))
+    return Sight(data, stamp, tokens, parts=taken_apart(tokens))

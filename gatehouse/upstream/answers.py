@@ -1,0 +1,195 @@
+"""An upstream's answer, read in bounded steps: one HTTP/1.1 connection of httpcore's, with budgets.
+
+h11 hands out one event at a time, and httpcore passes each on by itself. For an answer in one-byte chunks,
+a head of ten thousand fields or interim answers without end, that is seconds of work for a few bytes, and
+no checkpoint in between. Here
+
+- chunks that have come together are one piece, and nobody waits for more than is there;
+- h11 gets its input in bites of a few lines, and who has worked for SLICE_SECONDS lets others have a turn;
+- a flood of small pieces, fields or interim answers ends the connection (`FloodError`).
+
+All of that stands in `_receive_event`, from which httpcore takes everything that it receives. The name is
+private, so it is touched when this module is imported: without it, nothing starts.
+"""
+
+from __future__ import annotations
+
+import re
+
+import h11
+import httpcore
+import trio
+
+from gatehouse.scheduling.turns import SLICE_SECONDS, Turns
+
+MAX_HEAD_BYTES = 64 * 1024
+"""How large a head or a trailer may be, give or take what is read at a time. Servers accept 8 to 64 KiB."""
+
+MAX_LINES = 256
+"""How many lines a head or a trailer may have, and a bite more. Most clients accept 100; h11 and those that
+look at the fields after it take 1 ms for these."""
+
+BITE_LINES = 64
+"""So many lines h11 gets at a time: 32 chunks, which cost it 0.4 ms."""
+
+MAX_PIECE_BYTES = 64 * 1024
+"""How large a piece may become by joining. Larger ones cost no less for each byte."""
+
+MAX_SMALL_PIECES = 4096
+"""A flood has more small pieces than this, beyond what its bytes and the time justify. They cost 50 ms."""
+
+PIECES_PER_SECOND = 1000
+"""So many pieces are no flood, however small: who writes letter by letter needs no more."""
+
+SMALL_BYTES = 8
+"""A piece of this size is justified by its bytes. No event with data is shorter, one of MCP far longer."""
+
+FRAMING_BYTES = 64
+"""So many bytes of framing (sizes of chunks, their extensions, heads) count as a piece, too, beyond as many as there are
+of data: h11 reads each of them, and nobody gets any."""
+
+INTERIM_PIECES = 32
+"""An interim answer (1xx) counts as so many pieces, since h11 takes that much longer for one with fields."""
+
+_BITE = re.compile(rb"(?:[^\n]*+\n){%d}" % BITE_LINES)
+
+
+class FloodError(httpcore.RemoteProtocolError):
+    """An answer consists of small pieces, fields or interim answers beyond all measure."""
+
+
+class Connection(httpcore.AsyncHTTP11Connection):
+    """A connection to `origin` over `wire`. All that have the same `turns` share one slice of the loop."""
+
+    MAX_INCOMPLETE_EVENT_SIZE = MAX_HEAD_BYTES
+
+    def __init__(
+        self,
+        origin: httpcore.Origin,
+        wire: httpcore.AsyncNetworkStream,
+        turns: Turns,
+        keepalive_expiry: float,
+    ) -> None:
+        super().__init__(origin, wire, keepalive_expiry)
+        self._http = self._h11_state
+        self._wire = wire
+        self._turns = turns
+        self._slice_end = 0.0
+        self._ahead, self._at = b"", 0  # what has been read, and up to where h11 has got it
+        self._lines_ahead = 0
+        self._lines = 0  # that h11 has got since its last event
+        self._kept: h11.Event | type[h11.NEED_DATA | h11.PAUSED] | None = None
+        self._response: h11.Response | None = None
+        self._small_pieces, self._counted_at = 0.0, 0.0
+        self._framing = 0  # bytes that h11 has got, less two for each that it has handed out
+        self._flooded = False
+
+    @property
+    def unread(self) -> bytes:
+        """What has come in and nobody has asked for yet."""
+        return self._http.trailing_data[0] + self._ahead[self._at :]
+
+    async def _receive_event(self, timeout: float | None = None) -> h11.Event | type[h11.PAUSED]:
+        """The next event of the answer; of its body, all that is there. Raises httpcore's errors."""
+        if self._flooded:
+            raise FloodError
+        event, self._kept = self._kept or self._next_event(), None
+        while event is h11.NEED_DATA:
+            self._count_framing()
+            await self._feed(timeout)
+            event = self._next_event()
+        if isinstance(event, h11.Data):
+            return self._joined(event)
+        if isinstance(event, h11.InformationalResponse):
+            self._count(INTERIM_PIECES)
+        elif isinstance(event, h11.Response):
+            self._response = event
+        return event  # type: ignore[return-value] # mypy does not see what the loop has ruled out
+
+    def _joined(self, first: h11.Data) -> h11.Data:
+        """The piece, and those behind it that are there already: as many as fit, and as the slice allows."""
+        pieces, size = [first.data], len(first.data)
+        while size < MAX_PIECE_BYTES:
+            try:
+                event = self._next_event()
+            except httpcore.RemoteProtocolError:
+                break  # raised again when there is nothing left to pass on
+            if isinstance(event, h11.Data):
+                pieces.append(event.data)
+                size += len(event.data)
+            elif event is h11.NEED_DATA and self._at < len(self._ahead) and not self._slice_is_over:
+                self._bite()
+            else:
+                self._kept = event
+                break
+        self._framing -= 2 * size
+        if size < len(pieces) * SMALL_BYTES:
+            self._count(len(pieces) - size / SMALL_BYTES)
+        return h11.Data(data=b"".join(pieces)) if len(pieces) > 1 else first
+
+    def _next_event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
+        try:
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            raise httpcore.RemoteProtocolError(str(error)) from error
+        if event is not h11.NEED_DATA:
+            self._lines = 0
+        elif self._lines > MAX_LINES:
+            raise FloodError
+        return event
+
+    async def _feed(self, timeout: float | None) -> None:
+        """Give h11 the next bite: of what is there, after the others' turn if the slice is over."""
+        if self._at == len(self._ahead):
+            data = await self._wire.read(self.READ_NUM_BYTES, timeout)
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise httpcore.RemoteProtocolError("the connection ended without an answer")
+            self._slice_end = trio.current_time() + SLICE_SECONDS
+            self._ahead, self._at, self._lines_ahead = data, 0, data.count(b"\n")
+        elif self._slice_is_over:
+            await self._turns.wait()
+            self._slice_end = trio.current_time() + SLICE_SECONDS
+        self._bite()
+
+    def _bite(self) -> None:
+        start, end = self._at, len(self._ahead)
+        lines = self._lines_ahead
+        if lines > BITE_LINES and not self._measured and (bite := _BITE.match(self._ahead, start)):
+            end, lines = bite.end(), BITE_LINES
+        self._http.receive_data(self._ahead[start:end])
+        self._at = end
+        self._framing += end - start
+        self._lines += lines
+        self._lines_ahead -= lines
+
+    @property
+    def _measured(self) -> bool:
+        """Whether this is a body without framing in it, of which h11 makes one piece however long."""
+        return (
+            self._http.their_state is h11.SEND_BODY
+            and self._response is not None
+            and all(name != b"transfer-encoding" for name, _ in self._response.headers)
+        )
+
+    @property
+    def _slice_is_over(self) -> bool:
+        return trio.current_time() > self._slice_end
+
+    def _count_framing(self) -> None:
+        """Count what h11 has got and kept for itself, now that it has handed out all that it can."""
+        if self._framing > FRAMING_BYTES:
+            self._count(self._framing / FRAMING_BYTES)
+            if self._flooded:
+                raise FloodError
+        self._framing = 0
+
+    def _count(self, pieces: float) -> None:
+        """Count so many small pieces, which leak away as fast as they are allowed to come."""
+        now = trio.current_time()
+        leaked = (now - self._counted_at) * PIECES_PER_SECOND
+        self._small_pieces = max(0.0, self._small_pieces - leaked) + pieces
+        self._counted_at = now
+        self._flooded = self._small_pieces > MAX_SMALL_PIECES
+
+
+_OVERRIDDEN = httpcore.AsyncHTTP11Connection._receive_event  # noqa: SLF001

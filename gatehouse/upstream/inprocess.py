@@ -1,0 +1,349 @@
+"""The hosted server without a port: its ASGI app is called directly, with the promises of a connection.
+
+An httpx transport hands a request to the app and takes its answer back, chunk by chunk, so that the gate
+cannot tell it from one over the network (httpx's own ASGITransport collects whole answers). Whoever is
+faster waits: 64 KiB are on their way at a time, or one larger chunk. A client that leaves is
+`http.disconnect` to the app, which may go on, as it may under uvicorn; what it still sends goes nowhere. What is
+no whole answer breaks off: the app's failure is never the end of a body.
+
+The app runs as Trio tasks (`TrioCalls`), or as asyncio tasks in the loop that trio-asyncio keeps in the
+same thread (`AsyncioCalls`). So the two sides of a `Handover` may wait in different ways; to set an event
+of either kind is an ordinary call.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Protocol, cast
+from urllib.parse import unquote
+
+import httpx
+import trio
+
+from gatehouse.errors import without_text
+from gatehouse.http.refusals import http_date
+from gatehouse.records.loggers import logger_of
+from gatehouse.upstream.network import BODILESS
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+
+    App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
+
+logger = logger_of("gate.upstream")
+
+MAX_HELD = 64 * 1024
+"""With so many bytes on their way to the other side, the next piece waits until they are taken."""
+
+MAX_PIECES = 512
+"""So does it with so many pieces: an app that sends single bytes gives the word away after some 2 ms."""
+
+
+class AnswerCutError(Exception):
+    """The app has failed with its answer under way, so the connection has to end without an end of it."""
+
+
+class Event(Protocol):
+    """What trio.Event and asyncio.Event have in common."""
+
+    def set(self) -> object: ...
+
+    def wait(self) -> Awaitable[object]: ...
+
+
+class Handover:
+    """Passes pieces from one task to another, until either side closes it.
+
+    Pieces that are there together are taken as one, and what is there is taken at once: nothing waits for
+    more to come.
+    """
+
+    def __init__(self, giver: Callable[[], Event], taker: Callable[[], Event]) -> None:
+        self._new_taken, self._new_given = giver, taker
+        self._taken: Event | None = None  # the giver waits
+        self._given: Event | None = None  # the taker waits
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self.closed = False
+
+    async def give(self, piece: bytes) -> None:
+        """Hand over a piece once there is room for it; into nothing if nobody takes any more."""
+        while not self.closed and (self._size >= MAX_HELD or len(self._pieces) >= MAX_PIECES):
+            self._taken = self._new_taken()
+            await self._taken.wait()
+        if not self.closed:
+            self._pieces.append(piece)
+            self._size += len(piece)
+            if self._given is not None:
+                self._given.set()
+
+    async def take(self) -> bytes | None:
+        """All that is there, or None if there is nothing left and the handover is closed."""
+        while not self._pieces and not self.closed:
+            self._given = self._new_given()
+            await self._given.wait()
+        if not self._pieces:
+            return None
+        taken, self._pieces, self._size = self.held, [], 0
+        if self._taken is not None:
+            self._taken.set()
+        return taken
+
+    @property
+    def held(self) -> bytes:
+        """What has been given and not been taken yet."""
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+    def close(self) -> None:
+        """No more chunks will be given, or none taken."""
+        self.closed = True
+        for event in (self._taken, self._given):
+            if event is not None:
+                event.set()
+
+
+class Calls(ABC):
+    """Stands where `Transports` stands, and where the hosted server's port would: it calls the app."""
+
+    keep_alive = True
+
+    def __init__(self, authority: str) -> None:
+        self.authority = authority
+        """What the app finds in the Host field, as it would over the network."""
+        self.app: App | None = None
+
+    @abstractmethod
+    async def serve(self, app: App, started: Callable[[], None]) -> None:
+        """Let `app` be called until `stop` is; tells `started` when it can be."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Let `serve` return: the app's tasks are cancelled, those behind a call included."""
+
+    @abstractmethod
+    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start a task of the app's."""
+
+    @abstractmethod
+    def event(self) -> Event:
+        """An event for the app's side to wait on."""
+
+    async def upstream_accepts(self) -> bool:
+        """Whether the app can be called."""
+        return self.app is not None
+
+    async def take(self) -> Call:
+        """A transport for one exchange."""
+        return Call(self)
+
+    async def sweep(self) -> None:  # noqa: B027
+        """There is nothing kept."""
+
+    async def aclose(self) -> None:  # noqa: B027
+        """There is nothing to close."""
+
+
+class TrioCalls(Calls):
+    """Runs the app natively on Trio, which FastMCP can: for servers that use nothing of asyncio."""
+
+    def __init__(self, authority: str) -> None:
+        super().__init__(authority)
+        self._stopped = trio.Event()
+
+    async def serve(self, app: App, started: Callable[[], None]) -> None:
+        self._context = contextvars.copy_context()
+        async with trio.open_nursery() as self._nursery:
+            self.app = app
+            started()
+            try:
+                await self._stopped.wait()
+            finally:
+                self.app = None
+            self._nursery.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        # In the server's context, not in that of the gate's exchange.
+        self._context.copy().run(self._nursery.start_soon, run)
+
+    def event(self) -> trio.Event:
+        return trio.Event()
+
+
+class AsyncioCalls(Calls):
+    """Runs the app in an asyncio loop: `serve` is a coroutine of that loop's."""
+
+    async def serve(self, app: App, started: Callable[[], None]) -> None:
+        import asyncio
+
+        self._new_event = asyncio.Event
+        self._stopped = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()  # what trio-asyncio knows its own tasks by
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no hold on them
+        self.app = app
+        started()
+        try:
+            await self._stopped.wait()
+        finally:
+            self.app = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._loop.create_task(run(), context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def event(self) -> asyncio.Event:
+        return self._new_event()
+
+
+class Call(httpx.AsyncBaseTransport):
+    """One exchange with the app: a transport that is used once.
+
+    Raises httpx's exceptions: ConnectError if there is no app, TransportError if its answer breaks off.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._request = Handover(trio.Event, calls.event)
+        self._response = Handover(calls.event, trio.Event)
+        self._started = trio.Event()
+        self._head: tuple[int, list[tuple[bytes, bytes]]] | None = None
+        self._bodiless = False
+        self._request_whole = False
+        self._response_whole = False
+        self._left = False
+        self._leaving: Event | None = None  # the app waits for it
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Start the app, feed it the body, and wait for the head of its answer."""
+        app = self._calls.app
+        if app is None:
+            raise httpx.ConnectError("the server is not up")
+        scope = scope_of(request)
+        self._bodiless = request.method == "HEAD"
+        self._calls.start(lambda: self._run(app, scope))
+        async for chunk in cast("httpx.AsyncByteStream", request.stream):
+            await self._request.give(chunk)
+            if self._request.closed:  # the app is over, and has read enough
+                break
+        else:
+            self._request_whole = True
+            self._request.close()
+        await self._started.wait()
+        if self._head is None:
+            raise httpx.TransportError("the app ended without an answer")
+        status, headers = self._head
+        return httpx.Response(status, headers=headers, stream=AnswerBody(self))
+
+    @property
+    def unread(self) -> bytes:
+        """What the app has sent of the body, and nobody has taken yet."""
+        return self._response.held
+
+    async def next_chunk(self) -> bytes | None:
+        """The next chunk of the answer, or None at its end."""
+        chunk = await self._response.take()
+        if chunk is None and not self._response_whole:
+            raise httpx.TransportError("the app ended in the middle of its answer")
+        return chunk
+
+    async def release(self, *, whole: bool) -> None:  # noqa: ARG002 - nothing is kept
+        """Leave: the app learns of it, and what it still sends goes nowhere."""
+        self._left = True
+        self._request.close()
+        self._response.close()
+        if self._leaving is not None:
+            self._leaving.set()
+
+    # The app's side, in the app's own runtime.
+
+    async def _run(self, app: App, scope: dict[str, Any]) -> None:
+        try:
+            await app(scope, self._receive, self._send)
+        except Exception as error:  # noqa: BLE001 - what fails is this exchange, not the server
+            if not isinstance(error, AnswerCutError):  # which has been told
+                logger.error("the server failed on %s: %s", scope["method"], without_text(error))
+        finally:
+            self._started.set()
+            self._request.close()
+            self._response.close()
+
+    async def _receive(self) -> dict[str, Any]:
+        chunk = await self._request.take()
+        if chunk is not None:
+            return {"type": "http.request", "body": chunk, "more_body": True}
+        if self._request_whole:
+            self._request_whole = False  # told once; what is told next is that the client has left
+            return {"type": "http.request", "body": b"", "more_body": False}
+        while not self._left:
+            self._leaving = self._leaving or self._calls.event()
+            await self._leaving.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start" and self._head is None:
+            headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
+            if not any(name.lower() == b"date" for name, _ in headers):
+                headers.append((b"date", http_date()))  # as uvicorn does: RFC 9110 section 6.6.1
+            self._head = (message["status"], headers)
+            self._bodiless = self._bodiless or message["status"] in BODILESS
+            self._started.set()
+        elif message["type"] == "http.response.body" and self._head and not self._response_whole:
+            body = bytes(message.get("body", b""))
+            if body and not self._bodiless:
+                await self._response.give(body)
+            if not message.get("more_body", False):
+                self._response_whole = True
+                self._response.close()
+        else:
+            raise RuntimeError(f"{message['type']} comes at the wrong time")
+
+
+class AnswerBody(httpx.AsyncByteStream):
+    """The chunks of the app's answer as it sends them."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._call.next_chunk()
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+
+def scope_of(request: httpx.Request) -> dict[str, Any]:
+    """The ASGI scope for a request that the gate has made: ASGI specification, «HTTP connection scope»."""
+    path, _, query = request.extensions["target"].partition(b"?")
+    headers = [(name.lower(), value) for name, value in request.headers.raw]
+    fields = dict(headers)
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": fields[b"x-forwarded-proto"].decode("ascii"),
+        "path": unquote(path.decode("ascii")),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": headers,
+        "client": (fields[b"x-forwarded-for"].decode("ascii"), 0),
+        "server": (request.url.host, request.url.port),
+        "state": {},
+        "extensions": {},
+    }

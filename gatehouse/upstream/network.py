@@ -1,0 +1,361 @@
+"""The connections to the upstream: an httpx transport for each one, kept on a free list.
+
+Not one shared httpx client, for reasons found by experiment with httpx 0.28.1: its pool loses a slot
+at each cancelled request until none is left, hands bytes that a server sent too much to the next
+request, and costs more for every stream that is open. And not the client's helpers: they would keep
+cookies across callers, obey proxy variables and add header fields of their own.
+
+So each transport here is one HTTP/1.1 connection (httpcore's), carries one exchange at a time, and is
+thrown away after anything but a clean end.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+import httpcore
+import httpx
+import trio
+
+from gatehouse.scheduling.turns import Turns
+from gatehouse.upstream import answers
+from gatehouse.upstream.addresses import Addresses, connect
+from gatehouse.upstream.answers import Connection
+from gatehouse.upstream.looks import Look
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+IDLE_SECONDS = 15.0
+"""How long a kept connection may rest. The hosted upstream keeps it far longer (`hosting`), so that
+we close first: a server that closes just as a POST comes in would lose it."""
+
+MAX_KEPT = 256
+"""How many connections may rest at a time. More would be needed only by as many calls at a time."""
+
+SWEEP_SECONDS = 1.0
+"""How often it is looked for kept connections that have rested too long, or that the upstream has ended."""
+
+LOOK_SECONDS = 1.0
+"""How long it is remembered whether the upstream accepts connections."""
+
+FIRST_READ, LARGEST_READ = 64 * 1024, 256 * 1024
+"""How much of an answer is read at a time: more once there is more, since each piece costs the same."""
+
+BODILESS = frozenset({204, 304})
+"""An answer with such a status has no body (RFC 9110 section 6.4.1), nor has one to HEAD."""
+
+LARGE = 1024 * 1024
+"""From this length on, a response's body is worth a connection of its own."""
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """One connection to the upstream, opened at the first request.
+
+    Raises httpx's exceptions: ConnectError and ConnectTimeout if there is no connection to be had,
+    another TransportError for everything that goes wrong later.
+    """
+
+    def __init__(self, home: Transports) -> None:
+        origin = home.origin
+        self._home = home
+        # The target that counts is the one in a request's extensions.
+        self._url = httpcore.URL(
+            scheme=origin.scheme, host=origin.host, port=origin.port, target=b"/"
+        )
+        self._connection: Connection | None = None
+        self._body: ResponseBody | None = None
+        self._bodiless = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request; the target comes from `extensions`, as raw bytes."""
+        outbound = httpcore.Request(
+            request.method,
+            self._url,
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        try:
+            if self._connection is None:
+                self._wire = await self._home.connect()
+                self._connection = self._home.connection(self._wire)
+            self._wire.hold_head()
+            response = await self._connection.handle_async_request(outbound)
+        except HTTPCORE_ERRORS as error:
+            raise in_httpx_terms(error) from error
+        headers = response.headers
+        self._bodiless = request.method == "HEAD" or response.status in BODILESS
+        if (length := large_length(request.method, response.status, headers)) is not None:
+            large = LargeBody(self._wire, self.unread, length)
+            return httpx.Response(response.status, headers=headers, stream=large)
+        self._body = ResponseBody(cast("httpx.AsyncByteStream", response.stream))
+        return httpx.Response(response.status, headers=headers, stream=self._body)
+
+    @property
+    def unread(self) -> bytes:
+        """What has come in and nobody has asked for yet.
+
+        After an exchange it would become the answer to the next one: httpcore looks for unread bytes
+        in the socket, but not for those that h11 has already taken from it.
+        """
+        return b"" if self._connection is None else self._connection.unread
+
+    @property
+    def clean(self) -> bool:
+        """Whether the last exchange is over, and nothing is left of it.
+
+        An answer without a body is whole at once, while the server may still be at it, and would keep the
+        next request on this connection waiting. (`HEAD` for a path whose `GET` is an event stream.)
+        """
+        connection = self._connection
+        idle = connection is not None and connection.is_idle()
+        return idle and not self.unread and not self._bodiless
+
+    @property
+    def expired(self) -> bool:
+        """Whether a clean connection has rested too long, or the upstream has ended it."""
+        return self._connection is None or self._connection.has_expired()
+
+    async def release(self, *, whole: bool) -> None:
+        """The exchange is over: keep the connection if it came to its whole, clean end, or close it."""
+        if whole:
+            await self._home.give_back(self)
+        else:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection, whatever is going on in it; not to be cancelled."""
+        with trio.CancelScope(shield=True):
+            if self._connection is not None:
+                await self._connection.aclose()
+            if self._body is not None:
+                await self._body.run_out()
+
+
+class ResponseBody(httpx.AsyncByteStream):
+    """The chunks of a response as they arrive, undecoded."""
+
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+        self._chunks = aiter(stream)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._chunks)
+        except HTTPCORE_ERRORS as error:
+            raise in_httpx_terms(error) from error
+
+    async def aclose(self) -> None:
+        """End the exchange; after the last chunk, the connection is then free for another one."""
+        await self._stream.aclose()
+
+    async def run_out(self) -> None:
+        """End httpcore's generators from the inside, the connection being closed already.
+
+        Left suspended half-way they would be closed by the garbage collector, some time, with a
+        ResourceWarning for each (trio's documentation, «Notes on async generators»).
+        """
+        with suppress(*HTTPCORE_ERRORS):
+            async for _ in self._chunks:
+                pass
+
+
+class LargeBody(httpx.AsyncByteStream):
+    """The chunks of a response that has a length, and a large one: straight from the socket.
+
+    h11 would copy each three times to count it, which is a third of what passing it on costs. It never
+    learns that the body has ended, so that the connection is not kept for another exchange.
+    """
+
+    def __init__(self, wire: Wire, begun: bytes, length: int) -> None:
+        self._wire = wire
+        self._begun = begun
+        self._left = length
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        try:
+            chunk = self._begun or await self._wire.read(FIRST_READ)
+        except httpcore.ReadError as error:
+            raise in_httpx_terms(error) from error
+        if not chunk:
+            raise httpx.RemoteProtocolError("the body ended before its length")
+        self._begun = b""
+        chunk = chunk[: self._left]
+        self._left -= len(chunk)
+        return chunk
+
+
+def large_length(method: str, status: int, headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """The length of a response's body if it is to be read as a LargeBody, else None.
+
+    h11 has seen to it that there is one length at most, and that it is a number (RFC 9112 section 6.3).
+    """
+    fields = {name.lower(): value for name, value in headers}
+    if method == "HEAD" or status in BODILESS or b"transfer-encoding" in fields:
+        return None
+    length = int(fields.get(b"content-length", b"0"))
+    return length if length >= LARGE else None
+
+
+class Wire(httpcore.AsyncNetworkStream):
+    """A TCP connection for httpcore, which writes a request's head and body one after the other.
+
+    Here the head waits for what follows it, so that a small request leaves in one packet and costs one
+    system call. There are no timeouts in it: who waits too long is decided further up.
+    """
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._held = b""
+        self._hold = False
+        self._most = FIRST_READ
+
+    def hold_head(self) -> None:
+        """A request begins: keep what is written next until something else is written, or read."""
+        self._hold = True
+        self._most = FIRST_READ
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        if self._hold:
+            self._hold = False
+            self._held = buffer
+            return
+        data, self._held = self._held + buffer, b""
+        if data:
+            try:
+                await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise httpcore.WriteError(str(error)) from error
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+        if self._held:
+            await self.write(b"")
+        try:
+            data = await self._stream.receive_some(self._most)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise httpcore.ReadError(str(error)) from error
+        if len(data) == self._most < LARGEST_READ:
+            self._most *= 2
+        return data
+
+    async def aclose(self) -> None:
+        await trio.aclose_forcefully(self._stream)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Only what httpcore asks for: whether an idle connection has something to read, or its end."""
+        return self._stream.socket.is_readable() if info == "is_readable" else None
+
+
+HTTPCORE_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
+
+
+SAYS = {
+    httpcore.ReadError: "the connection broke",
+    httpcore.WriteError: "the connection broke",
+    httpcore.RemoteProtocolError: "what came is no HTTP, or ended too early",
+}
+
+
+class FloodError(httpx.TransportError):
+    """The upstream sends a flood of small pieces, fields or interim answers."""
+
+
+def in_httpx_terms(error: Exception) -> httpx.TransportError:
+    """httpcore's exception as httpx's, so that nobody beyond this border needs to know both. Its text is ours."""
+    kind = {
+        httpcore.ConnectTimeout: httpx.ConnectTimeout,
+        httpcore.ConnectError: httpx.ConnectError,
+        answers.FloodError: FloodError,
+    }
+    text = SAYS.get(type(error), type(error).__name__)
+    return kind.get(type(error), httpx.TransportError)(text)
+
+
+class Transports:
+    """The free list of transports to the upstream at `host:port`.
+
+    With `keep_alive` a connection is used again after a clean exchange; without, each exchange has
+    a connection of its own, which is right for an upstream whose own time limits we do not know.
+    """
+
+    def __init__(self, host: str, port: int, *, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        """`host:port` as it stands in a Host field (RFC 9110 section 7.2)."""
+        self.origin = httpcore.Origin(b"http", host.encode("ascii"), port)
+        self._addresses = Addresses(host, port)
+        self._free: deque[Transport] = deque()
+        self._turns = Turns()
+        self._accepting = Look(self._accepts, failed=False)
+        _ = self.connection(
+            httpcore.AsyncMockStream([])
+        ).unread  # fails now if httpcore has changed
+
+    async def upstream_accepts(self) -> bool:
+        """Whether a connection to the upstream can be opened: now, or a moment ago."""
+        return await self._accepting.fresh(LOOK_SECONDS)
+
+    async def _accepts(self) -> bool:
+        wire = await self.connect()
+        await wire.aclose()
+        return True
+
+    async def connect(self) -> Wire:
+        """Open a connection. Raises httpcore's ConnectError or ConnectTimeout."""
+        try:
+            return Wire(await connect(self._addresses))
+        except trio.TooSlowError as error:
+            raise httpcore.ConnectTimeout from error
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+
+    def connection(self, wire: httpcore.AsyncNetworkStream) -> Connection:
+        """What speaks HTTP over an open connection."""
+        return Connection(self.origin, wire, self._turns, IDLE_SECONDS)
+
+    async def take(self) -> Transport:
+        """A transport for one exchange; the caller releases it."""
+        while self._free:
+            transport = self._free.pop()
+            if not transport.expired:
+                return transport
+            await transport.aclose()
+        return Transport(self)
+
+    async def give_back(self, transport: Transport) -> None:
+        """Keep a transport whose exchange came to a clean end, or close it if it has served its time.
+
+        The newest is used first, so the oldest, at the far end, are closed once nobody needs them.
+        """
+        if not (self.keep_alive and transport.clean):
+            await transport.aclose()
+            return
+        self._free.append(transport)
+        if len(self._free) > MAX_KEPT:
+            await self._free.popleft().aclose()
+
+    async def sweep(self) -> None:
+        """Close what has rested too long, and what the upstream has ended: for ever, every SWEEP_SECONDS."""
+        while True:
+            await trio.sleep(SWEEP_SECONDS)
+            over = [transport for transport in self._free if transport.expired]
+            for transport in over:
+                self._free.remove(transport)
+            for transport in over:
+                await transport.aclose()
+
+    async def aclose(self) -> None:
+        """Close all that is kept."""
+        while self._free:
+            await self._free.pop().aclose()
