@@ -20,6 +20,7 @@ from gate import Gate
 from gatehouse.downstream.listeners import bind
 from gatehouse.downstream.serve import GateConfig, serve
 from gatehouse.policy.sessions import Sessions
+from gatehouse.policy.shared_state import SharedState
 from gatehouse.policy.throttles import Limits
 from gatehouse.records import loggers
 from gatehouse.settings import Settings
@@ -28,13 +29,15 @@ from gatehouse.upstream.inprocess import AsyncioCalls, Calls, TrioCalls
 from run import hypercorn_config, permits_for
 from tests import bridge
 from tests.program import TOKEN
+from tests.redis_server import RedisServer, need_redis
 from tests.wire import Head, Peer, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-    from gatehouse.policy.shared_state import SharedState
     from gatehouse.tokens.reader import Token
+
+    Share = Callable[..., SharedState]
 
 BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
 
@@ -222,3 +225,30 @@ def access_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """Every line of every library, from the lowest level on."""
     caplog.set_level(logging.DEBUG)
     return caplog
+
+
+SOON = 0.15
+"""After how many seconds the tests' gates ask a Redis again that was away."""
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis to break."""
+    need_redis()
+    server = RedisServer(tmp_path)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def share() -> Iterator[Share]:
+    """Makes the shared state of one more gate."""
+    made: list[SharedState] = []
+
+    def share(url: str, retry_seconds: float = SOON) -> SharedState:
+        made.append(SharedState(url, retry_seconds=retry_seconds))
+        return made[-1]
+
+    yield share
+    for shared in made:
+        shared.close()

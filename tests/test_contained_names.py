@@ -14,49 +14,19 @@ import trio.testing
 
 from gatehouse.identity.rate import parse_rate
 from gatehouse.policy.sessions import Sessions
-from gatehouse.policy.shared_state import BUSY, UNAVAILABLE, NoAnswer, SharedState
+from gatehouse.policy.shared_state import BUSY, UNAVAILABLE, NoAnswer
 from gatehouse.policy.throttles import Limits
 from gatehouse.scheduling import fair_threads
 from gatehouse.scheduling.fair_threads import BusyError, FairThreads
 from gatehouse.tokens.reader import Token, TokenValue, digest_of, make_value
-from tests.conftest import open_house
-from tests.redis_server import RedisServer, need_redis
+from tests.conftest import SOON, open_house
+from tests.redis_server import RedisServer
 from tests.wire import answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.conftest import House
-
-    Share = Callable[..., SharedState]
+    from tests.conftest import House, Share
 
 RATE = parse_rate("1000/s")
-SOON = 0.2
-"""After how many seconds the tests' gates try again."""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A server to break."""
-    need_redis()
-    server = RedisServer(tmp_path)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def share() -> Iterator[Share]:
-    """Makes the shared state of one more gate."""
-    made: list[SharedState] = []
-
-    def share(url: str, retry_seconds: float = SOON) -> SharedState:
-        made.append(SharedState(url, retry_seconds=retry_seconds))
-        return made[-1]
-
-    yield share
-    for shared in made:
-        shared.close()
 
 
 @pytest.fixture
@@ -97,12 +67,12 @@ async def slow(port: int, seconds: float, *, task_status: trio.TaskStatus[int]) 
 
 @pytest.mark.parametrize("delay", [0.0, 0.05])
 async def test_a_thousand_questions_of_one_name_hold_up_no_other_and_are_no_failure_of_redis(
-    server: RedisServer, share: Share, log: pytest.LogCaptureFixture, delay: float
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture, delay: float
 ) -> None:
     answers: list[str | NoAnswer | None] = []
     async with trio.open_nursery() as nursery:
-        port = await nursery.start(slow, server.port, delay)
-        shared = share(server.url.replace(str(server.port), str(port)))
+        port = await nursery.start(slow, redis_server.port, delay)
+        shared = share(redis_server.url.replace(str(redis_server.port), str(port)))
 
         async def ask(number: int) -> None:
             answers.append(await shared.read("alice", f"{number}"))
@@ -125,10 +95,10 @@ async def test_a_thousand_questions_of_one_name_hold_up_no_other_and_are_no_fail
 
 
 async def test_a_full_line_lets_nobody_past_the_rate_that_gates_share(
-    server: RedisServer, share: Share, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisServer, share: Share, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fair_threads, "MAX_IN_LINE", 5)
-    limits = Limits(share(server.url))
+    limits = Limits(share(redis_server.url))
     counts = {"in": 0, "busy": 0}
 
     async def ask() -> None:
@@ -195,10 +165,10 @@ async def opened(house: House, session: bytes) -> None:
 
 @pytest.mark.parametrize("loses_its_keys", [False, True])
 async def test_while_redis_is_away_a_session_of_another_gate_is_503_and_then_200(
-    server: RedisServer, share: Share, *, loses_its_keys: bool
+    redis_server: RedisServer, share: Share, *, loses_its_keys: bool
 ) -> None:
     async with AsyncExitStack() as stack:
-        shared = [share(server.url) for _ in range(2)]
+        shared = [share(redis_server.url) for _ in range(2)]
         ours, theirs = [
             await stack.enter_async_context(open_house(tokens=TOKENS, shared=one)) for one in shared
         ]
@@ -208,17 +178,17 @@ async def test_while_redis_is_away_a_session_of_another_gate_is_503_and_then_200
         await opened(ours, b"before")
         assert await ask(theirs, b"unknown") == (404, None)
         if loses_its_keys:
-            server.kill()
+            redis_server.kill()
         else:
-            server.send(signal.SIGSTOP)
+            redis_server.send(signal.SIGSTOP)
         assert await ask(theirs, b"before") == (503, b"5")
         assert await ask(ours, b"before") == (200, None)
         await opened(ours, b"during")
         assert await ask(theirs, b"during") == (503, b"5")
         if loses_its_keys:
-            server.start()
+            redis_server.start()
         else:
-            server.send(signal.SIGCONT)
+            redis_server.send(signal.SIGCONT)
         for session, status in [(b"before", 200), (b"during", 200), (b"unknown", 404)]:
             with trio.fail_after(4):
                 while (found := await ask(theirs, session)) == (503, b"5"):
@@ -228,20 +198,20 @@ async def test_while_redis_is_away_a_session_of_another_gate_is_503_and_then_200
 
 
 async def test_a_session_that_ended_while_redis_was_away_stays_over(
-    server: RedisServer, share: Share
+    redis_server: RedisServer, share: Share
 ) -> None:
-    shared = share(server.url)
-    sessions, others = Sessions(shared, most_per_name=2), Sessions(share(server.url))
+    shared = share(redis_server.url)
+    sessions, others = Sessions(shared, most_per_name=2), Sessions(share(redis_server.url))
     for session in (b"one", b"two"):
         assert await sessions.opened(session, "alice")
-    server.send(signal.SIGSTOP)
+    redis_server.send(signal.SIGSTOP)
     await sessions.ended(b"one", "alice")
     assert await sessions.owner(b"one") is None
     assert await sessions.owner(b"never") is UNAVAILABLE
     for session in (b"three", b"four"):
         assert await sessions.opened(session, "alice")
     assert await sessions.owner(b"two") is None, "it had to make room"
-    server.send(signal.SIGCONT)
+    redis_server.send(signal.SIGCONT)
     await trio.sleep(SOON)
     await shared.catch_up()
     for session, owner in [(b"one", None), (b"two", None), (b"three", "alice"), (b"four", "alice")]:
@@ -250,16 +220,16 @@ async def test_a_session_that_ended_while_redis_was_away_stays_over(
 
 
 async def test_a_redis_that_was_emptied_is_told_again_and_until_then_nobody_knows(
-    server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
-    ours, theirs = share(server.url, 0.75), share(server.url, 0.75)
+    ours, theirs = share(redis_server.url, 0.75), share(redis_server.url, 0.75)
     sessions, others = Sessions(ours), Sessions(theirs)
     for shared in (ours, theirs):
         await shared.catch_up()
     for number in range(250):
         assert await sessions.opened(b"%d" % number, "alice")
     assert await others.owner(b"unknown") is None
-    with server.client() as client:
+    with redis_server.client() as client:
         client.flushall()
     assert await others.owner(b"7") is UNAVAILABLE
     assert await others.owner(b"unknown") is UNAVAILABLE

@@ -24,21 +24,19 @@ from gatehouse.policy.shared_state import (
     shared_address,
 )
 from gatehouse.policy.throttles import Limits
+from tests.conftest import SOON
 from tests.program import free_port
 from tests.redis_server import PASSWORD, RedisServer, need_redis
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Iterator
 
     import redis
     from trio.testing import MockClock
 
-    Share = Callable[..., SharedState]
+    from tests.conftest import Share
 
 RATE = parse_rate("60/min, burst 10")
-SOON = 0.1
-"""After how many seconds the tests' gates try again."""
 
 
 @pytest.fixture(scope="module")
@@ -49,29 +47,6 @@ def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(folder, "--unixsocket", str(folder / "socket"))
     yield server
     server.kill()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A server to break."""
-    need_redis()
-    server = RedisServer(tmp_path)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def share() -> Iterator[Share]:
-    """Makes the shared state of one more gate."""
-    made: list[SharedState] = []
-
-    def share(url: str, retry_seconds: float = SOON) -> SharedState:
-        made.append(SharedState(url, retry_seconds=retry_seconds))
-        return made[-1]
-
-    yield share
-    for shared in made:
-        shared.close()
 
 
 @pytest.fixture
@@ -113,24 +88,26 @@ async def test_a_new_rate_is_a_new_budget_for_all_gates(steady: RedisServer, sha
 
 
 async def test_a_killed_redis_leaves_each_gate_with_its_own_limits_and_one_warning(
-    server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
-    limits = Limits(share(server.url))
+    limits = Limits(share(redis_server.url))
     assert await let_in(limits, "alice", 4) == 4
-    server.kill()
+    redis_server.kill()
     assert await let_in(limits, "alice") == 6
     assert await let_in(limits, "bob") == 10
     (line,) = lines(log)
-    assert line.startswith(f"shared state at redis://127.0.0.1:{server.port}/0 is unavailable (")
+    assert line.startswith(
+        f"shared state at redis://127.0.0.1:{redis_server.port}/0 is unavailable ("
+    )
     assert "ConnectionRefusedError" in line
 
 
 async def test_a_hanging_redis_is_waited_for_once_not_once_for_each_request(
-    server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
-    limits = Limits(share(server.url, retry_seconds=5))
+    limits = Limits(share(redis_server.url, retry_seconds=5))
     assert await let_in(limits, "alice", 1) == 1
-    server.send(signal.SIGSTOP)
+    redis_server.send(signal.SIGSTOP)
     answers: list[float | None] = []
 
     async def request(key: str) -> None:
@@ -147,17 +124,17 @@ async def test_a_hanging_redis_is_waited_for_once_not_once_for_each_request(
     for name in range(200):
         await limits.retry_after(f"{name}", RATE)
     assert trio.current_time() - began < SOCKET_SECONDS
-    server.send(signal.SIGCONT)
+    redis_server.send(signal.SIGCONT)
     assert len(lines(log)) == 1
 
 
 async def test_once_it_is_back_budgets_are_shared_again_and_one_line_says_so(
-    server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
-    shared = share(server.url)
-    ours, theirs = Limits(shared), Limits(share(server.url, retry_seconds=60))
+    shared = share(redis_server.url)
+    ours, theirs = Limits(shared), Limits(share(redis_server.url, retry_seconds=60))
     assert await let_in(ours, "alice", 1) == 1
-    server.send(signal.SIGSTOP)
+    redis_server.send(signal.SIGSTOP)
     assert await let_in(ours, "alice", 1) == 1
     for _ in range(3):  # tried again, in vain, without another line, and no call waits for that
         await trio.sleep(SOON * 1.5)
@@ -165,26 +142,26 @@ async def test_once_it_is_back_budgets_are_shared_again_and_one_line_says_so(
         assert await let_in(ours, "alice", 1) == 1
         assert trio.current_time() - began < SOCKET_SECONDS / 2
         await shared.catch_up()
-    server.send(signal.SIGCONT)
+    redis_server.send(signal.SIGCONT)
     await trio.sleep(SOON * 1.5)
     await shared.catch_up()
     assert await let_in(ours, "bob", 4) == 4
     assert await let_in(theirs, "bob") == 6
     assert len(lines(log)) == 2
-    assert lines(log)[1] == f"shared state at redis://127.0.0.1:{server.port}/0 is back"
+    assert lines(log)[1] == f"shared state at redis://127.0.0.1:{redis_server.port}/0 is back"
 
 
 async def test_a_redis_that_answers_but_takes_nothing_is_not_back(
-    server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
-    shared = share(server.url)
+    shared = share(redis_server.url)
     limits = Limits(shared)
     for broken, mended in [
         ("REPLICAOF 127.0.0.1 9", "REPLICAOF NO ONE"),
         ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
     ]:
         log.clear()
-        with server.client() as client:
+        with redis_server.client() as client:
             client.execute_command(*broken.split())  # type: ignore[no-untyped-call]
             for _ in range(3):
                 assert await let_in(limits, "alice", 1) == 1
@@ -199,12 +176,12 @@ async def test_a_redis_that_answers_but_takes_nothing_is_not_back(
 
 
 async def test_a_restart_of_redis_in_quiet_times_is_not_even_noticed(
-    server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
-    limits = Limits(share(server.url))
+    limits = Limits(share(redis_server.url))
     assert await let_in(limits, "alice", 1) == 1
-    server.kill()
-    server.start()
+    redis_server.kill()
+    redis_server.start()
     assert await let_in(limits, "alice", 1) == 1
     assert lines(log) == []
 
@@ -221,16 +198,16 @@ async def test_a_budget_from_a_clock_that_was_set_back_does_not_lock_a_key_out(
     assert await let_in(Limits(shared), "clock") == 10
 
 
-async def test_a_cancelled_caller_does_not_wait(server: RedisServer, share: Share) -> None:
-    limits = Limits(share(server.url))
+async def test_a_cancelled_caller_does_not_wait(redis_server: RedisServer, share: Share) -> None:
+    limits = Limits(share(redis_server.url))
     assert await let_in(limits, "alice", 1) == 1
-    server.send(signal.SIGSTOP)
+    redis_server.send(signal.SIGSTOP)
     began = trio.current_time()
     with trio.move_on_after(0.05) as patience:
         await limits.retry_after("alice", RATE)
     assert patience.cancelled_caught
     assert trio.current_time() - began < SOCKET_SECONDS
-    server.send(signal.SIGCONT)
+    redis_server.send(signal.SIGCONT)
 
 
 def test_one_failure_stops_all_and_then_only_the_gate_itself_tries_again(
@@ -445,10 +422,10 @@ async def test_no_gate_binds_a_session_to_a_second_name(steady: RedisServer, sha
     assert await theirs.opened(b"contested", "alice")
 
 
-async def test_the_id_of_a_session_is_not_stored(server: RedisServer, share: Share) -> None:
-    sessions = Sessions(share(server.url))
+async def test_the_id_of_a_session_is_not_stored(redis_server: RedisServer, share: Share) -> None:
+    sessions = Sessions(share(redis_server.url))
     await sessions.opened(b"such an id", "alice")
-    with server.client() as client:
+    with redis_server.client() as client:
         (key,) = client.scan_iter()
         assert key.startswith(b"mcp-gate:session:")
         assert client.get(key) == b"alice"
@@ -457,12 +434,12 @@ async def test_the_id_of_a_session_is_not_stored(server: RedisServer, share: Sha
 
 
 async def test_with_redis_down_sessions_that_a_gate_knows_go_on_and_nobody_knows_of_others(
-    server: RedisServer, share: Share
+    redis_server: RedisServer, share: Share
 ) -> None:
-    shared = [share(server.url) for _ in range(2)]
+    shared = [share(redis_server.url) for _ in range(2)]
     ours, theirs = [Sessions(one) for one in shared]
     assert await ours.opened(b"before", "alice")
-    server.kill()
+    redis_server.kill()
     assert await ours.owner(b"before") == "alice"
     assert await theirs.owner(b"before") is UNAVAILABLE
     assert await ours.opened(b"during", "alice")
@@ -470,7 +447,7 @@ async def test_with_redis_down_sessions_that_a_gate_knows_go_on_and_nobody_knows
     assert await ours.owner(b"during") == "alice"
     await ours.ended(b"before")
     assert await ours.owner(b"before") is None
-    server.start()
+    redis_server.start()
     await trio.sleep(SOON * 1.5)
     for one in shared:
         await one.catch_up()
@@ -479,14 +456,14 @@ async def test_with_redis_down_sessions_that_a_gate_knows_go_on_and_nobody_knows
 
 
 async def test_two_gates_that_bound_a_session_apart_settle_on_the_first_to_share_it(
-    server: RedisServer, share: Share
+    redis_server: RedisServer, share: Share
 ) -> None:
-    shared = [share(server.url) for _ in range(2)]
+    shared = [share(redis_server.url) for _ in range(2)]
     ours, theirs = [Sessions(one) for one in shared]
-    server.kill()
+    redis_server.kill()
     assert await ours.opened(b"contested", "alice")
     assert await theirs.opened(b"contested", "mallory")
-    server.start()
+    redis_server.start()
     await trio.sleep(SOON * 1.5)
     for one in shared:
         await one.catch_up()
@@ -496,10 +473,10 @@ async def test_two_gates_that_bound_a_session_apart_settle_on_the_first_to_share
 
 
 async def test_of_two_names_at_once_one_gets_the_session_even_while_redis_hangs(
-    server: RedisServer, share: Share
+    redis_server: RedisServer, share: Share
 ) -> None:
-    sessions = Sessions(share(server.url))
-    server.send(signal.SIGSTOP)
+    sessions = Sessions(share(redis_server.url))
+    redis_server.send(signal.SIGSTOP)
     names: list[str] = []
 
     async def open_it(name: str) -> None:
@@ -510,7 +487,7 @@ async def test_of_two_names_at_once_one_gets_the_session_even_while_redis_hangs(
         nursery.start_soon(open_it, "alice")
         nursery.start_soon(open_it, "mallory")
     assert [await sessions.owner(b"contested")] == names
-    server.send(signal.SIGCONT)
+    redis_server.send(signal.SIGCONT)
 
 
 def seconds_left(client: redis.Redis, key: bytes) -> int:
@@ -541,25 +518,25 @@ async def test_redis_is_told_again_now_and_then_of_a_session_in_use(
 
 
 async def test_a_session_that_had_to_make_room_is_forgotten_by_all(
-    server: RedisServer, share: Share
+    redis_server: RedisServer, share: Share
 ) -> None:
-    sessions = Sessions(share(server.url), most_per_name=2)
+    sessions = Sessions(share(redis_server.url), most_per_name=2)
     for number in range(20):
         assert await sessions.opened(b"%d" % number, "alice")
-    with server.client() as client:
+    with redis_server.client() as client:
         assert client.dbsize() == 2
     assert await sessions.owner(b"17") is None
     assert await sessions.owner(b"18") == "alice"
 
 
 async def test_nobody_waits_for_redis_to_use_a_session_that_is_known(
-    server: RedisServer, share: Share
+    redis_server: RedisServer, share: Share
 ) -> None:
-    sessions = Sessions(share(server.url, retry_seconds=RETRY_SECONDS))
+    sessions = Sessions(share(redis_server.url, retry_seconds=RETRY_SECONDS))
     await sessions.opened(b"known", "alice")
-    server.send(signal.SIGSTOP)
+    redis_server.send(signal.SIGSTOP)
     began = trio.current_time()
     for _ in range(100):
         assert await sessions.owner(b"known") == "alice"
     assert trio.current_time() - began < SOCKET_SECONDS
-    server.send(signal.SIGCONT)
+    redis_server.send(signal.SIGCONT)
