@@ -1,4 +1,4 @@
-"""What a token may call: glob patterns of names, for each kind of thing that an MCP server offers."""
+"""Grants: what a token may call, as globs of names for each kind of thing that an MCP server offers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 class Grants:
     """The names that a token may see and call, as globs (`list_*`; `fnmatch` has the rules).
 
-    Without any list, everything. With one, only what the lists name: a kind that has no list then is
-    refused altogether, because a token for two tools is not meant to read all resources.
+    Without any list, everything is granted. With one, only the names in the lists are: a kind
+    without a list is refused altogether, because a token for two tools is not meant to read all
+    resources.
     """
 
     tools: tuple[str, ...] | None = None
@@ -25,11 +26,11 @@ class Grants:
 
     @property
     def restricted(self) -> bool:
-        """Whether there is anything that is not allowed."""
+        """True if anything is refused."""
         return not (self.tools is None and self.resources is None and self.prompts is None)
 
     def allow(self, kind: Kind, name: str) -> bool:
-        """Whether the thing of that kind and name may be seen and called."""
+        """True if the thing of that kind and name may be seen and called."""
         if not self.restricted:
             return True
         return any(fnmatchcase(name, glob) for glob in getattr(self, kind) or ())

@@ -1,4 +1,4 @@
-"""Who a request comes from, and what finds that out."""
+"""The principal that a request comes from, and the verifier that finds it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a request comes from, by which lane and value, and what that allows.
+    """The token that a request comes with: its name, its lane, its digest, and what it allows.
 
     `name` is safe to log; it is no part of a token.
     """
@@ -36,10 +36,10 @@ class Verifier(Protocol):
 
     @property
     def takes_url_keys(self) -> bool:
-        """Whether there is a token that may come in a URL."""
+        """True if some token may come in a URL."""
 
     def why_not(self, credentials: Iterable[Credential]) -> tuple[str, str]:
-        """Of credentials that are no good, for the record: whose they are, if anybody's, and why."""
+        """For the record of refused credentials: the name they belong to, if any, and why they fail."""
 
     def in_force(self, principal: Principal) -> bool:
-        """Whether what let this principal in still would."""
+        """True if the token that let this principal in is still good."""

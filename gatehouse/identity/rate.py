@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from throttled.rate_limiter import GCRARateLimiter
 
 MOST = 1_000_000
-"""The largest number in a rate. What is above it is a slip, or no limit at all."""
+"""The largest number in a rate. A larger one is a slip, or no limit at all."""
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 _UNITS = {
@@ -41,15 +41,15 @@ PREFIX = "mcp-gate"
 """How the keys of everything that the gate stores begin."""
 
 LEAST_SECONDS = 0.001
-"""Where rounding would make a wait nothing, it is this long."""
+"""The shortest wait that is told: rounding must not make it zero."""
 
 MOST_RATES = 256
-"""How many rates have their limiter kept ready; one more is made again each time."""
+"""How many rates keep their limiter. Any more have theirs made anew for each request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many requests in so many seconds, evenly, and `burst` of them at once after a pause."""
+    """`count` requests in `seconds`, evenly, and `burst` of them at once after a pause."""
 
     count: int
     seconds: int
@@ -92,8 +92,8 @@ def _number(digits: str) -> int:
 class Counts:
     """Counts requests against rates in one store. A key has a budget of its own under each rate.
 
-    So a key whose rate has changed begins anew, with the new rate. `open_store` makes the store when
-    the first request is counted; what it raises, then or later, is raised by `take`.
+    A key whose rate has changed therefore begins anew. `open_store` makes the store when the first
+    request is counted; `take` raises the store's errors, then and later.
     """
 
     def __init__(self, open_store: Callable[[], BaseStore]) -> None:
@@ -101,13 +101,13 @@ class Counts:
         self._limiter = lru_cache(MOST_RATES)(lambda rate: _limiter(rate, store()))
 
     def take(self, key: str, rate: Rate) -> float | None:
-        """Take one request of the key's budget: None if there was one, else the seconds until then."""
+        """Take one request from the key's budget: None if one was left, else the seconds until one is."""
         result = self._limiter(rate).limit(key)
         return max(result.state.retry_after, LEAST_SECONDS) if result.limited else None
 
 
 def counts_in_memory(most_keys: int) -> Counts:
-    """Counts in this process, of `most_keys` keys: one more takes the place of the longest unused."""
+    """Counts of `most_keys` keys in this process: one more replaces the one unused for longest."""
 
     def open_store() -> BaseStore:
         from throttled import MemoryStore

@@ -1,7 +1,7 @@
 """Where the upstream is: the addresses of its name, and a connection to the first that takes one.
 
-A name is looked up by one task at a time, in a thread that nobody else waits for, and what was found is
-used again, so that a slow resolver costs calls nothing, and a broken one as little as can be.
+One task at a time looks the name up, in a thread that nobody else waits for, and the addresses are used
+again. A slow resolver thus costs calls nothing, and a broken one as little as possible.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     Address = tuple[int, Any]  # the family, and what `connect` takes
 
 CONNECT_SECONDS = 2.0
-"""How long the upstream may take to accept a connection. On loopback it is at once or never."""
+"""How long the upstream may take to accept a connection. On loopback it accepts at once or never."""
 
 LOOK_UP_SECONDS = 5.0
-"""How long the name may take to be found, for who has to wait for it: a resolver's first time limit."""
+"""How long a call waits for the name to be looked up: a resolver's first time limit."""
 
 FRESH_SECONDS = 2.0
-"""How long the addresses of a name are taken for granted. When they are older, they are used and looked up again
-meanwhile, for the next call."""
+"""How long the addresses of a name are fresh. Older ones are still used, and looked up again meanwhile for the
+next call."""
 
 OLD_SECONDS = 30.0
-"""From this age on, addresses are used only if no newer ones can be had: who had them may have moved away, and
-somebody else in. No longer than usual DNS records are good for."""
+"""From this age on, addresses are used only if no newer ones can be had: another host may have them by now. No
+longer than usual DNS records are good for."""
 
 AGAIN_SECONDS = 0.25
-"""So soon a name is looked up again if no connection can be had to what was found."""
+"""How old addresses must be before the name is looked up again because none of them takes a connection."""
 
 NEXT_SECONDS = 0.25
 """How long one address is tried alone before the next is tried too (RFC 8305 section 5)."""
 
 VANISHED_SECONDS = 120
-"""When a silent upstream that no longer acknowledges anything counts as gone. Longer than on the client's side,
-because an upstream that is busy may leave a request unread for a while."""
+"""How long an upstream may acknowledge nothing before it counts as gone. Longer than on the client's side,
+because a busy upstream may leave a request unread for a while."""
 
 
 class Addresses:
-    """The addresses of `host`, which is a name, or itself the only address."""
+    """The addresses of `host`, which is a name or an address."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
@@ -58,7 +58,7 @@ class Addresses:
             self._numeric = True
 
     async def get(self) -> list[Address]:
-        """All there are, the best first. Raises OSError if none are known."""
+        """All known addresses, the best first. Raises OSError if there are none."""
         if not self._numeric:
             await self._renew()
         if not self._found:
@@ -66,13 +66,13 @@ class Addresses:
         return self._found
 
     async def other_than(self, tried: list[Address]) -> list[Address]:
-        """Those that a new look finds beside those that were tried in vain."""
+        """The addresses that a new look finds, without those that were `tried`."""
         if not self._numeric and self._look.age > AGAIN_SECONDS:
             await self._wait_for(self._look.begin())
         return [address for address in self._found if address not in tried]
 
     async def _renew(self) -> None:
-        """Have the name looked up, and wait for that only where what is known is too old."""
+        """Have the name looked up; wait for that only if the known addresses are too old."""
         age = self._look.age
         if age <= FRESH_SECONDS:
             return
@@ -81,7 +81,7 @@ class Addresses:
             await self._wait_for(over)
 
     async def _wait_for(self, over: trio.Event) -> None:
-        """Wait for the end of a look; not for one that somebody has waited for in vain."""
+        """Wait for the end of a look, unless another call has already given it up."""
         if over is self._given_up:
             return
         with trio.move_on_after(LOOK_UP_SECONDS):
@@ -90,7 +90,7 @@ class Addresses:
             self._given_up = over
 
     async def _look_up(self) -> None:
-        """Find the addresses of the name. If that fails, those that are known stay."""
+        """Find the addresses of the name. If that fails, the known ones stay."""
         self._found = await trio.to_thread.run_sync(
             self._ask, abandon_on_cancel=True, limiter=self._limiter
         )
@@ -112,7 +112,7 @@ def alternating(addresses: list[Address]) -> list[Address]:
 async def connect(addresses: Addresses) -> trio.SocketStream:
     """A connection to one of the addresses. Raises OSError, or trio.TooSlowError if none answers in time.
 
-    Those of a name are looked up once more if they fail: it may have moved a moment ago.
+    If all addresses of a name fail, the name is looked up once more: it may have just moved.
     """
     known = await addresses.get()
     try:

@@ -5,7 +5,7 @@ a head of ten thousand fields or interim answers without end, that is seconds of
 no checkpoint in between. Here
 
 - chunks that have come together are one piece, and nobody waits for more than is there;
-- h11 gets its input in bites of a few lines, and who has worked for SLICE_SECONDS lets others have a turn;
+- h11 gets its input in bites of a few lines, and a task that has worked for SLICE_SECONDS lets others have a turn;
 - a flood of small pieces, fields or interim answers ends the connection (`FloodError`).
 
 All of that stands in `_receive_event`, from which httpcore takes everything that it receives. The name is
@@ -23,14 +23,14 @@ import trio
 from gatehouse.scheduling.turns import SLICE_SECONDS, Turns
 
 MAX_HEAD_BYTES = 64 * 1024
-"""How large a head or a trailer may be, give or take what is read at a time. Servers accept 8 to 64 KiB."""
+"""How large a head or a trailer may be, give or take one read. Servers accept 8 to 64 KiB."""
 
 MAX_LINES = 256
-"""How many lines a head or a trailer may have, and a bite more. Most clients accept 100; h11 and those that
-look at the fields after it take 1 ms for these."""
+"""How many lines a head or a trailer may have, give or take a bite. Most clients accept 100; h11 and the
+code that then looks at the fields take 1 ms for these."""
 
 BITE_LINES = 64
-"""So many lines h11 gets at a time: 32 chunks, which cost it 0.4 ms."""
+"""How many lines h11 gets at a time: 32 chunks, which take it 0.4 ms."""
 
 MAX_PIECE_BYTES = 64 * 1024
 """How large a piece may become by joining. Larger ones cost no less for each byte."""
@@ -39,27 +39,27 @@ MAX_SMALL_PIECES = 4096
 """A flood has more small pieces than this, beyond what its bytes and the time justify. They cost 50 ms."""
 
 PIECES_PER_SECOND = 1000
-"""So many pieces are no flood, however small: who writes letter by letter needs no more."""
+"""How many pieces a second are no flood, however small: a server that writes letter by letter needs no more."""
 
 SMALL_BYTES = 8
 """A piece of this size is justified by its bytes. No event with data is shorter, one of MCP far longer."""
 
 FRAMING_BYTES = 64
-"""So many bytes of framing (sizes of chunks, their extensions, heads) count as a piece, too, beyond as many as there are
-of data: h11 reads each of them, and nobody gets any."""
+"""How many bytes of framing (sizes of chunks, their extensions, heads) count as one more piece, once there is more
+framing than data: h11 reads each byte, and nobody gets any."""
 
 INTERIM_PIECES = 32
-"""An interim answer (1xx) counts as so many pieces, since h11 takes that much longer for one with fields."""
+"""How many pieces an interim answer (1xx) counts as: h11 takes that much longer for one with fields."""
 
 _BITE = re.compile(rb"(?:[^\n]*+\n){%d}" % BITE_LINES)
 
 
 class FloodError(httpcore.RemoteProtocolError):
-    """An answer consists of small pieces, fields or interim answers beyond all measure."""
+    """An answer has far too many small pieces, fields or interim answers."""
 
 
 class Connection(httpcore.AsyncHTTP11Connection):
-    """A connection to `origin` over `wire`. All that have the same `turns` share one slice of the loop."""
+    """A connection to `origin` over `wire`. All connections with the same `turns` share one slice of the loop."""
 
     MAX_INCOMPLETE_EVENT_SIZE = MAX_HEAD_BYTES
 
@@ -86,11 +86,11 @@ class Connection(httpcore.AsyncHTTP11Connection):
 
     @property
     def unread(self) -> bytes:
-        """What has come in and nobody has asked for yet."""
+        """The bytes that have arrived and that no reader has taken yet."""
         return self._http.trailing_data[0] + self._ahead[self._at :]
 
     async def _receive_event(self, timeout: float | None = None) -> h11.Event | type[h11.PAUSED]:
-        """The next event of the answer; of its body, all that is there. Raises httpcore's errors."""
+        """The next event of the answer; for its body, all that has arrived. Raises httpcore's errors."""
         if self._flooded:
             raise FloodError
         event, self._kept = self._kept or self._next_event(), None
@@ -107,7 +107,7 @@ class Connection(httpcore.AsyncHTTP11Connection):
         return event  # type: ignore[return-value] # mypy does not see what the loop has ruled out
 
     def _joined(self, first: h11.Data) -> h11.Data:
-        """The piece, and those behind it that are there already: as many as fit, and as the slice allows."""
+        """The piece, joined with those that have already arrived: as many as fit, and as the slice allows."""
         pieces, size = [first.data], len(first.data)
         while size < MAX_PIECE_BYTES:
             try:
@@ -139,7 +139,7 @@ class Connection(httpcore.AsyncHTTP11Connection):
         return event
 
     async def _feed(self, timeout: float | None) -> None:
-        """Give h11 the next bite: of what is there, after the others' turn if the slice is over."""
+        """Give h11 the next bite of the input; if the slice is over, let others have a turn first."""
         if self._at == len(self._ahead):
             data = await self._wire.read(self.READ_NUM_BYTES, timeout)
             if not data and self._http.their_state is h11.SEND_RESPONSE:
@@ -164,7 +164,7 @@ class Connection(httpcore.AsyncHTTP11Connection):
 
     @property
     def _measured(self) -> bool:
-        """Whether this is a body without framing in it, of which h11 makes one piece however long."""
+        """True if the body has no framing in it, so that h11 makes it one piece however long."""
         return (
             self._http.their_state is h11.SEND_BODY
             and self._response is not None
@@ -176,7 +176,7 @@ class Connection(httpcore.AsyncHTTP11Connection):
         return trio.current_time() > self._slice_end
 
     def _count_framing(self) -> None:
-        """Count what h11 has got and kept for itself, now that it has handed out all that it can."""
+        """Count the bytes that h11 has taken as framing, now that it has handed out all data."""
         if self._framing > FRAMING_BYTES:
             self._count(self._framing / FRAMING_BYTES)
             if self._flooded:
@@ -184,7 +184,7 @@ class Connection(httpcore.AsyncHTTP11Connection):
         self._framing = 0
 
     def _count(self, pieces: float) -> None:
-        """Count so many small pieces, which leak away as fast as they are allowed to come."""
+        """Count so many small pieces; the count falls by PIECES_PER_SECOND."""
         now = trio.current_time()
         leaked = (now - self._counted_at) * PIECES_PER_SECOND
         self._small_pieces = max(0.0, self._small_pieces - leaked) + pieces

@@ -1,14 +1,14 @@
 """The hosted server without a port: its ASGI app is called directly, with the promises of a connection.
 
-An httpx transport hands a request to the app and takes its answer back, chunk by chunk, so that the gate
-cannot tell it from one over the network (httpx's own ASGITransport collects whole answers). Whoever is
-faster waits: 64 KiB are on their way at a time, or one larger chunk. A client that leaves is
-`http.disconnect` to the app, which may go on, as it may under uvicorn; what it still sends goes nowhere. What is
-no whole answer breaks off: the app's failure is never the end of a body.
+An httpx transport hands a request to the app and takes its answer back, chunk by chunk, so that the gate cannot
+tell it from one over the network (httpx's own ASGITransport collects whole answers). The faster side waits: 64
+KiB are on their way at a time, or one larger chunk. A client that leaves is `http.disconnect` to the app, which
+may go on, as it may under uvicorn; the rest of its answer goes nowhere. An incomplete answer breaks off: the
+app's failure never looks like the end of a body.
 
 The app runs as Trio tasks (`TrioCalls`), or as asyncio tasks in the loop that trio-asyncio keeps in the
-same thread (`AsyncioCalls`). So the two sides of a `Handover` may wait in different ways; to set an event
-of either kind is an ordinary call.
+same thread (`AsyncioCalls`). The two sides of a `Handover` may therefore wait in different ways; setting
+an event of either kind is an ordinary call.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 logger = logger_of("gate.upstream")
 
 MAX_HELD = 64 * 1024
-"""With so many bytes on their way to the other side, the next piece waits until they are taken."""
+"""How many bytes may be on their way to the other side; with more, the next piece waits until they are taken."""
 
 MAX_PIECES = 512
-"""So does it with so many pieces: an app that sends single bytes gives the word away after some 2 ms."""
+"""The same for pieces: an app that sends single bytes lets others go on after some 2 ms."""
 
 
 class AnswerCutError(Exception):
-    """The app has failed with its answer under way, so the connection has to end without an end of it."""
+    """The app has failed in the middle of its answer, so the connection breaks off without an end of the body."""
 
 
 class Event(Protocol):
-    """What trio.Event and asyncio.Event have in common."""
+    """An event of Trio or asyncio."""
 
     def set(self) -> object: ...
 
@@ -56,8 +56,7 @@ class Event(Protocol):
 class Handover:
     """Passes pieces from one task to another, until either side closes it.
 
-    Pieces that are there together are taken as one, and what is there is taken at once: nothing waits for
-    more to come.
+    The taker gets all waiting pieces as one, at once: nothing waits for more to come.
     """
 
     def __init__(self, giver: Callable[[], Event], taker: Callable[[], Event]) -> None:
@@ -69,7 +68,7 @@ class Handover:
         self.closed = False
 
     async def give(self, piece: bytes) -> None:
-        """Hand over a piece once there is room for it; into nothing if nobody takes any more."""
+        """Hand over a piece once there is room for it; drop it if the handover is closed."""
         while not self.closed and (self._size >= MAX_HELD or len(self._pieces) >= MAX_PIECES):
             self._taken = self._new_taken()
             await self._taken.wait()
@@ -80,7 +79,7 @@ class Handover:
                 self._given.set()
 
     async def take(self) -> bytes | None:
-        """All that is there, or None if there is nothing left and the handover is closed."""
+        """All waiting pieces, or None if none is left and the handover is closed."""
         while not self._pieces and not self.closed:
             self._given = self._new_given()
             await self._given.wait()
@@ -93,7 +92,7 @@ class Handover:
 
     @property
     def held(self) -> bytes:
-        """What has been given and not been taken yet."""
+        """The bytes that have been given and not taken yet."""
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
     def close(self) -> None:
@@ -105,22 +104,22 @@ class Handover:
 
 
 class Calls(ABC):
-    """Stands where `Transports` stands, and where the hosted server's port would: it calls the app."""
+    """Takes the place of `Transports` and of the hosted server's port: it calls the app."""
 
     keep_alive = True
 
     def __init__(self, authority: str) -> None:
         self.authority = authority
-        """What the app finds in the Host field, as it would over the network."""
+        """The value of the Host field that the app gets, as it would over the network."""
         self.app: App | None = None
 
     @abstractmethod
     async def serve(self, app: App, started: Callable[[], None]) -> None:
-        """Let `app` be called until `stop` is; tells `started` when it can be."""
+        """Accept calls of `app` until `stop`; call `started` once they are accepted."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Let `serve` return: the app's tasks are cancelled, those behind a call included."""
+        """Let `serve` return, and cancel the app's tasks, those that outlast their call included."""
 
     @abstractmethod
     def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -131,7 +130,7 @@ class Calls(ABC):
         """An event for the app's side to wait on."""
 
     async def upstream_accepts(self) -> bool:
-        """Whether the app can be called."""
+        """True if the app can be called."""
         return self.app is not None
 
     async def take(self) -> Call:
@@ -139,10 +138,10 @@ class Calls(ABC):
         return Call(self)
 
     async def sweep(self) -> None:  # noqa: B027
-        """There is nothing kept."""
+        """Do nothing: no connection is kept."""
 
     async def aclose(self) -> None:  # noqa: B027
-        """There is nothing to close."""
+        """Do nothing: no connection is open."""
 
 
 class TrioCalls(Calls):
@@ -248,7 +247,7 @@ class Call(httpx.AsyncBaseTransport):
 
     @property
     def unread(self) -> bytes:
-        """What the app has sent of the body, and nobody has taken yet."""
+        """The bytes of the body that the app has sent and nobody has taken yet."""
         return self._response.held
 
     async def next_chunk(self) -> bytes | None:
@@ -259,7 +258,7 @@ class Call(httpx.AsyncBaseTransport):
         return chunk
 
     async def release(self, *, whole: bool) -> None:  # noqa: ARG002 - nothing is kept
-        """Leave: the app learns of it, and what it still sends goes nowhere."""
+        """Leave: the app is told, and the rest of its answer goes nowhere."""
         self._left = True
         self._request.close()
         self._response.close()

@@ -1,4 +1,4 @@
-"""One look for all who ask: a question that many may put at a time, and that costs the same for one or all."""
+"""One look shared by all who ask at the same time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class Look(Generic[T]):
-    """Looks by calling `look`, at most once at a time, and remembers what it said.
+    """Calls `look`, at most once at a time, and remembers its answer.
 
-    The call has a task of its own: no asker that leaves takes the answer from the others, and none that
-    gives up starts a second call. If it raises, `failed` is what was seen.
+    The call has a task of its own: an asker that leaves neither takes the answer from the others nor
+    starts a second call. If the call raises, `failed` is the answer.
     """
 
     def __init__(self, look: Callable[[], Awaitable[T]], failed: T) -> None:
@@ -28,17 +28,17 @@ class Look(Generic[T]):
 
     @property
     def age(self) -> float:
-        """How many seconds ago the answer came that is remembered; infinite if there is none."""
+        """The age of the remembered answer in seconds; infinite if there is none."""
         return trio.current_time() - self._seen_at
 
     async def fresh(self, seconds: float) -> T:
-        """What was seen at most so many seconds ago, or else what the next look sees."""
+        """The remembered answer if it is at most so many seconds old, else the next one."""
         if self.age > seconds:
             await self.begin().wait()
         return self._seen
 
     def begin(self) -> trio.Event:
-        """Look, unless somebody does. The event is set when what was seen can be asked for."""
+        """Start a look, unless one is running. The event is set once its answer is there."""
         if self._over is None:
             self._over = trio.Event()
             trio.lowlevel.spawn_system_task(self._run, self._over)

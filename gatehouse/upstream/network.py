@@ -1,11 +1,11 @@
 """The connections to the upstream: an httpx transport for each one, kept on a free list.
 
-Not one shared httpx client, for reasons found by experiment with httpx 0.28.1: its pool loses a slot
-at each cancelled request until none is left, hands bytes that a server sent too much to the next
-request, and costs more for every stream that is open. And not the client's helpers: they would keep
-cookies across callers, obey proxy variables and add header fields of their own.
+One shared httpx client will not do, as experiments with httpx 0.28.1 have shown: its pool loses a
+slot at each cancelled request until none is left, hands surplus bytes of one answer to the next
+request, and costs more for every open stream. The client's helpers will not do either: they would
+keep cookies across callers, obey proxy variables and add header fields of their own.
 
-So each transport here is one HTTP/1.1 connection (httpcore's), carries one exchange at a time, and is
+Each transport here is one HTTP/1.1 connection (httpcore's), carries one exchange at a time, and is
 thrown away after anything but a clean end.
 """
 
@@ -33,13 +33,13 @@ IDLE_SECONDS = 15.0
 we close first: a server that closes just as a POST comes in would lose it."""
 
 MAX_KEPT = 256
-"""How many connections may rest at a time. More would be needed only by as many calls at a time."""
+"""How many connections may rest at a time. Only as many calls at once would need more."""
 
 SWEEP_SECONDS = 1.0
-"""How often it is looked for kept connections that have rested too long, or that the upstream has ended."""
+"""How often kept connections are checked: whether they have rested too long, or the upstream has ended them."""
 
 LOOK_SECONDS = 1.0
-"""How long it is remembered whether the upstream accepts connections."""
+"""How long the gate remembers whether the upstream accepts connections."""
 
 FIRST_READ, LARGEST_READ = 64 * 1024, 256 * 1024
 """How much of an answer is read at a time: more once there is more, since each piece costs the same."""
@@ -54,8 +54,8 @@ LARGE = 1024 * 1024
 class Transport(httpx.AsyncBaseTransport):
     """One connection to the upstream, opened at the first request.
 
-    Raises httpx's exceptions: ConnectError and ConnectTimeout if there is no connection to be had,
-    another TransportError for everything that goes wrong later.
+    Raises httpx's exceptions: ConnectError and ConnectTimeout if no connection can be had, another
+    TransportError for all later failures.
     """
 
     def __init__(self, home: Transports) -> None:
@@ -96,19 +96,19 @@ class Transport(httpx.AsyncBaseTransport):
 
     @property
     def unread(self) -> bytes:
-        """What has come in and nobody has asked for yet.
-
-        After an exchange it would become the answer to the next one: httpcore looks for unread bytes
-        in the socket, but not for those that h11 has already taken from it.
+        """The bytes that have arrived and that no reader has taken yet. After an exchange they would
+        become the answer to the next one: httpcore looks for unread bytes in the socket, but not for
+        those that h11 has already taken.
         """
         return b"" if self._connection is None else self._connection.unread
 
     @property
     def clean(self) -> bool:
-        """Whether the last exchange is over, and nothing is left of it.
+        """True if the last exchange is over, and nothing is left of it.
 
-        An answer without a body is whole at once, while the server may still be at it, and would keep the
-        next request on this connection waiting. (`HEAD` for a path whose `GET` is an event stream.)
+        An answer without a body is whole at once, while the server may still be working on it, and the
+        next request on this connection would have to wait. (`HEAD` for a path whose `GET` is an event
+        stream.)
         """
         connection = self._connection
         idle = connection is not None and connection.is_idle()
@@ -116,18 +116,18 @@ class Transport(httpx.AsyncBaseTransport):
 
     @property
     def expired(self) -> bool:
-        """Whether a clean connection has rested too long, or the upstream has ended it."""
+        """True if a clean connection has rested too long, or the upstream has ended it."""
         return self._connection is None or self._connection.has_expired()
 
     async def release(self, *, whole: bool) -> None:
-        """The exchange is over: keep the connection if it came to its whole, clean end, or close it."""
+        """End the exchange: keep the connection if the end is whole and clean, else close it."""
         if whole:
             await self._home.give_back(self)
         else:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection, whatever is going on in it; not to be cancelled."""
+        """Close the connection, whatever it is doing; cannot be cancelled."""
         with trio.CancelScope(shield=True):
             if self._connection is not None:
                 await self._connection.aclose()
@@ -158,8 +158,8 @@ class ResponseBody(httpx.AsyncByteStream):
     async def run_out(self) -> None:
         """End httpcore's generators from the inside, the connection being closed already.
 
-        Left suspended half-way they would be closed by the garbage collector, some time, with a
-        ResourceWarning for each (trio's documentation, «Notes on async generators»).
+        The garbage collector would close suspended ones some time later, with a ResourceWarning for
+        each (trio's documentation, «Notes on async generators»).
         """
         with suppress(*HTTPCORE_ERRORS):
             async for _ in self._chunks:
@@ -167,10 +167,9 @@ class ResponseBody(httpx.AsyncByteStream):
 
 
 class LargeBody(httpx.AsyncByteStream):
-    """The chunks of a response that has a length, and a large one: straight from the socket.
-
-    h11 would copy each three times to count it, which is a third of what passing it on costs. It never
-    learns that the body has ended, so that the connection is not kept for another exchange.
+    """The chunks of a response with a large length, straight from the socket. h11 would copy each
+    chunk three times to count it, a third of the cost of passing it on. h11 never learns that the body
+    has ended, so the connection is not kept for another exchange.
     """
 
     def __init__(self, wire: Wire, begun: bytes, length: int) -> None:
@@ -211,8 +210,8 @@ def large_length(method: str, status: int, headers: Iterable[tuple[bytes, bytes]
 class Wire(httpcore.AsyncNetworkStream):
     """A TCP connection for httpcore, which writes a request's head and body one after the other.
 
-    Here the head waits for what follows it, so that a small request leaves in one packet and costs one
-    system call. There are no timeouts in it: who waits too long is decided further up.
+    Here the head waits for what follows it, so that a small request leaves in one packet and costs
+    one system call. It has no timeouts: its callers decide how long to wait.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
@@ -222,7 +221,7 @@ class Wire(httpcore.AsyncNetworkStream):
         self._most = FIRST_READ
 
     def hold_head(self) -> None:
-        """A request begins: keep what is written next until something else is written, or read."""
+        """A request begins: hold the next write until something else is written, or read."""
         self._hold = True
         self._most = FIRST_READ
 
@@ -253,7 +252,7 @@ class Wire(httpcore.AsyncNetworkStream):
         await trio.aclose_forcefully(self._stream)
 
     def get_extra_info(self, info: str) -> Any:
-        """Only what httpcore asks for: whether an idle connection has something to read, or its end."""
+        """Only what httpcore asks for: whether an idle connection has bytes to read, or has ended."""
         return self._stream.socket.is_readable() if info == "is_readable" else None
 
 
@@ -272,7 +271,7 @@ class FloodError(httpx.TransportError):
 
 
 def in_httpx_terms(error: Exception) -> httpx.TransportError:
-    """httpcore's exception as httpx's, so that nobody beyond this border needs to know both. Its text is ours."""
+    """httpcore's exception as httpx's, so that other modules need not know both. The text is ours."""
     kind = {
         httpcore.ConnectTimeout: httpx.ConnectTimeout,
         httpcore.ConnectError: httpx.ConnectError,
@@ -285,8 +284,8 @@ def in_httpx_terms(error: Exception) -> httpx.TransportError:
 class Transports:
     """The free list of transports to the upstream at `host:port`.
 
-    With `keep_alive` a connection is used again after a clean exchange; without, each exchange has
-    a connection of its own, which is right for an upstream whose own time limits we do not know.
+    With `keep_alive` a connection is used again after a clean exchange. Without, each exchange has
+    a connection of its own: right for an upstream whose time limits we do not know.
     """
 
     def __init__(self, host: str, port: int, *, keep_alive: bool) -> None:
@@ -303,7 +302,7 @@ class Transports:
         ).unread  # fails now if httpcore has changed
 
     async def upstream_accepts(self) -> bool:
-        """Whether a connection to the upstream can be opened: now, or a moment ago."""
+        """True if a connection to the upstream can be opened: now, or a moment ago."""
         return await self._accepting.fresh(LOOK_SECONDS)
 
     async def _accepts(self) -> bool:
@@ -321,7 +320,7 @@ class Transports:
             raise httpcore.ConnectError(str(error)) from error
 
     def connection(self, wire: httpcore.AsyncNetworkStream) -> Connection:
-        """What speaks HTTP over an open connection."""
+        """The HTTP connection over an open wire."""
         return Connection(self.origin, wire, self._turns, IDLE_SECONDS)
 
     async def take(self) -> Transport:
@@ -334,7 +333,7 @@ class Transports:
         return Transport(self)
 
     async def give_back(self, transport: Transport) -> None:
-        """Keep a transport whose exchange came to a clean end, or close it if it has served its time.
+        """Keep a transport whose exchange came to a clean end, or close it if it has expired.
 
         The newest is used first, so the oldest, at the far end, are closed once nobody needs them.
         """
@@ -346,7 +345,8 @@ class Transports:
             await self._free.popleft().aclose()
 
     async def sweep(self) -> None:
-        """Close what has rested too long, and what the upstream has ended: for ever, every SWEEP_SECONDS."""
+        """Every SWEEP_SECONDS, for ever, close the connections that have rested too long or that the
+        upstream has ended."""
         while True:
             await trio.sleep(SWEEP_SECONDS)
             over = [transport for transport in self._free if transport.expired]
@@ -356,6 +356,6 @@ class Transports:
                 await transport.aclose()
 
     async def aclose(self) -> None:
-        """Close all that is kept."""
+        """Close all kept connections."""
         while self._free:
             await self._free.pop().aclose()
