@@ -1,30 +1,30 @@
-"""An error as text for the log, in bounded time: somebody else's code may raise thousands at once, or megabytes."""
+"""Errors as text for the log, in bounded time: foreign code may raise thousands at once, or megabytes."""
 
 from __future__ import annotations
 
 import traceback
 
 MAX_FRAMES = 40
-"""So many frames of an error are looked at, the last ones: making a line of each takes 30 µs."""
+"""How many frames of an error are told, the last ones: a line for each takes 30 µs."""
 
 MAX_ERRORS = 16
-"""So many errors, causes and members of groups among them, are told as Python does. For thousands that takes seconds."""
+"""How many errors, with causes and members of groups, are told as Python does. Thousands would take seconds."""
 
 MAX_TEXT = 65_536
-"""And so many characters does each of them say at most."""
+"""How many characters the text of each of them may have."""
 
 SHORT_ERRORS, SHORT_FRAMES, SHORT_LINES, SHORT_TEXT = 4, 5, 3, 4096
-"""If there is more, so many errors are told, the last and what led to it, each with the end of its traceback and so
-many lines and characters of what it says: as much as an entry of the log may hold."""
+"""Of anything larger, this many errors are told, the last and its causes, each with the last frames of its
+traceback and the first lines and characters of its text: as much as an entry of the log may hold."""
 
-# Python's own attributes: a class may have others of the same name, which raise something when they are looked at.
+# Python's own attributes: a class may have others of the same name, which raise when they are read.
 type_name = type.__dict__["__name__"].__get__
 exceptions_in = BaseExceptionGroup.__dict__["exceptions"].__get__
 traceback_of = BaseException.__dict__["__traceback__"].__get__
 
 
 def told(error: BaseException) -> str:
-    """The error as Python tells it; in short, if that would be too much, and its class alone if that is all there is."""
+    """The error as Python tells it; in short if that is too long, and only its class if nothing else works."""
     try:
         if _is_large(error):
             return _in_short(error)
@@ -36,7 +36,7 @@ def told(error: BaseException) -> str:
 def without_text(error: BaseException) -> str:
     """An error as its type and the lines of code it came through, without its message.
 
-    The message could repeat what a client sent; the rest is what finding a fault takes.
+    The message could repeat what a client sent; the rest is enough to find a fault.
     """
     while isinstance(error, BaseExceptionGroup) and len(held := exceptions_in(error)) == 1:
         error = held[0]
@@ -45,7 +45,7 @@ def without_text(error: BaseException) -> str:
 
 
 def _is_large(error: BaseException) -> bool:
-    """Whether it comes with more than MAX_ERRORS errors, or one of them with more than MAX_TEXT."""
+    """True if there are more than MAX_ERRORS errors in it, or one of them has more than MAX_TEXT."""
     waiting, seen = [error], 0
     while waiting:
         one = waiting.pop()
@@ -79,14 +79,14 @@ def _briefly(error: BaseException) -> str:
 
 
 def _cause_of(error: BaseException) -> BaseException | None:
-    """Which error Python would tell before this one. One that `from None` hides stays hidden."""
+    """The error that Python would tell before this one. One that `from None` hides stays hidden."""
     if error.__cause__ is not None:
         return error.__cause__
     return None if error.__suppress_context__ else error.__context__
 
 
 def _text_of(error: BaseException) -> str:
-    """What an error says, its notes included."""
+    """The text of an error, its notes included."""
     try:
         return "\n".join([str(error), *map(str, getattr(error, "__notes__", None) or ())])
     except BaseException:  # noqa: BLE001 - whatever somebody else's code raises, as Python itself does here

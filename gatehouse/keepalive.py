@@ -1,4 +1,4 @@
-"""How a peer that has vanished without a word is noticed: by the kernel, on either side of the gate."""
+"""The kernel notices a peer that has vanished without a word, on either side of the gate."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import trio
 
 KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES = 60, 20, 3
-"""When the kernel asks a silent peer whether it is still there, how often again, and when it gives up: whoever
-vanished without a word is found out within two minutes. By default it would take more than two hours."""
+"""When the kernel first probes a silent peer, how often again, and after how many probes it gives up: a
+vanished peer is found out within two minutes. By default that would take more than two hours."""
 
 KEEPALIVE = {
     "TCP_KEEPIDLE": KEEPALIVE_IDLE_SECONDS,
@@ -23,8 +23,8 @@ USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # on Linux
 
 
 def notice_vanished(end: socket.socket | trio.socket.SocketType, seconds: int) -> None:
-    """Let the kernel end a connection whose peer has vanished without a word: one that acknowledges nothing
-    for so many seconds, or answers no probe while nothing is sent.
+    """Let the kernel end a connection whose peer has vanished without a word: a peer that acknowledges
+    nothing for so many seconds, or answers no probe while nothing is sent.
     """
     end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in OPTIONS:

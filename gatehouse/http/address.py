@@ -1,8 +1,8 @@
-"""Which address a client has: the socket's peer, or what the fronts in between say of it.
+"""The client's address: the socket's peer, or the address that the fronts in between report.
 
-Each front adds the address of its own peer at the end of X-Forwarded-For. So the last entry is the last
-front's word, the one before it that of the front before, and so on; what stands before the word of the
-first trusted front is what a client made up.
+Each front appends the address of its own peer to X-Forwarded-For. The last entry therefore comes from
+the last front, the one before it from the front before, and so on; a client may have made up all
+entries before that of the first trusted front.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted_ho
     """The client's address, where `trusted_hops` fronts stand between it and the socket's `peer`.
 
     Takes the raw header fields (names in any case). If there are fewer entries than fronts, or the one
-    that counts is no IP address, it is the peer's: then all who come that way are one client.
+    that counts is no IP address, the address is the peer's: then all who come that way are one client.
     """
     if trusted_hops < 1:
         return peer
@@ -43,7 +43,7 @@ def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted_ho
 def address_group(address: str) -> str:
     """The addresses that count as one client's: an IPv6 address's /64, else the address itself.
 
-    What is no address at all, as with a Unix socket, is returned as it is.
+    Text that is no address, as with a Unix socket, is returned as it is.
     """
     parsed = _parsed(address)
     if isinstance(parsed, IPv6Address):
@@ -52,7 +52,7 @@ def address_group(address: str) -> str:
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """The address that the text is; an IPv4 one in IPv6 clothes is IPv4 (RFC 4291 section 2.5.5.2)."""
+    """The address that the text is; an IPv4-mapped IPv6 address is IPv4 (RFC 4291 section 2.5.5.2)."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -60,9 +60,9 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-@lru_cache(maxsize=64)  # it is asked of each request's Host
+@lru_cache(maxsize=64)  # called for each request's Host
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`; a name other than localhost counts as no."""
+    """True if only this machine can reach `host`; False for any name other than localhost."""
     if host.lower() == "localhost":
         return True
     try:

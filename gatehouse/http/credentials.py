@@ -1,4 +1,4 @@
-"""Who is this: find the credentials in a request, and turn them into a principal.
+"""Find the credentials in a request.
 
 Three places may hold the token, because clients and fronts leave no common one: `Authorization:
 Bearer` (RFC 6750 section 2.1), `X-API-Key` (where a front owns `Authorization`), and the query
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Lane = Literal["header", "query"]
-"""Where a token may come in: in a header field (`Authorization`, `X-API-Key`), or in the URL."""
+"""Where a token may be: in a header field (`Authorization`, `X-API-Key`), or in the URL."""
 
 LANES: frozenset[Lane] = frozenset(get_args(Lane))
 
@@ -33,7 +33,7 @@ class AmbiguousCredentialsError(Exception):
 
 
 class Credential(NamedTuple):
-    """Something that may be a token's value, and by which lane it came."""
+    """A possible token value, and the lane by which it came."""
 
     lane: Lane
     value: bytes

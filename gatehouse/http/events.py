@@ -1,10 +1,10 @@
-"""Borders in an event stream: where something may be written between two whole events.
+"""Borders in an event stream: the places between two whole events, where the gate may write.
 
 Server-sent events are separated by a blank line, that is by two line ends in a row, and a line ends in
-CRLF, LF or CR (HTML Standard, 9.2.5). A CR at the very end of what has arrived may be half of a CRLF, so
-it is taken for a border only when its LF has come: a stream that ends its lines in CR alone, which nobody
-writes, has no border here and is left alone. Nor does anybody begin a stream with a byte order mark, which
-would count no more behind a comment.
+CRLF, LF or CR (HTML Standard, 9.2.5). A CR at the very end of the bytes so far may be half of a CRLF, so
+it makes a border only once its LF has come: a stream that ends its lines in CR alone, which nobody writes,
+has no border here and is left alone. A byte order mark would not count behind a comment, but nobody begins
+a stream with one either.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _BLANK_LINES = (b"\n\n", b"\n\r\n", b"\r\r\n")
 
 
 class EventBorders:
-    """Follows a stream chunk by chunk, however it is cut, and knows whether it stands at a border."""
+    """Follows a stream chunk by chunk, however it is cut, and knows whether the stream is at a border."""
 
     def __init__(self) -> None:
         self._tail = b"\n\n"  # the beginning of a stream is a border
 
     @property
     def at_border(self) -> bool:
-        """Whether all that has been fed so far consists of whole events."""
+        """True if the stream so far consists of whole events."""
         return self._tail.endswith(_BLANK_LINES)
 
     def feed(self, chunk: bytes) -> None:
@@ -31,7 +31,7 @@ class EventBorders:
         self._tail = (self._tail + chunk[-3:])[-3:]
 
     def upto_border(self, chunk: bytes) -> int | None:
-        """Where the last border inside the next chunk is, or None; the chunk is not taken in."""
+        """The index of the last border inside the next chunk, or None; the chunk is not taken in."""
         text = self._tail + chunk
         ends = [text.rfind(blank) + len(blank) for blank in _BLANK_LINES if blank in text]
         last = max(ends, default=0) - len(self._tail)

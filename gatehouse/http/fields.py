@@ -1,9 +1,9 @@
 """Which header fields pass, in both directions.
 
 Header fields are a list of (name, value) pairs of bytes, with their order, their duplicates and the
-spelling of their names kept: everything end-to-end passes unchanged. What concerns one hop only is
-dropped (RFC 9110 section 7.6.1), and so is what a client could use to pose as somebody else. Fields
-of our own are added last, so that nothing a client sends can remove them.
+spelling of their names kept: everything end-to-end passes unchanged. Hop-by-hop fields are dropped
+(RFC 9110 section 7.6.1), and so are those by which a client could pose as somebody else. Fields of
+our own are added last, so that nothing a client sends can remove them.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ SECRET_HEADER = b"X-Gate-Secret"
 """Tells the hosted upstream that a request comes from the gate (see `hosting`)."""
 
 PRINCIPAL_HEADER = b"X-Gate-Principal"
-"""Tells the upstream the name of the token that a request came with: one that we host always, one that runs
-elsewhere where tokens have names."""
+"""Tells the upstream the name of the request's token: always an upstream that we host, another one only if
+tokens have names."""
 
 # Replaced by ours, or void once forwarded.
 _OURS = frozenset({SECRET_HEADER.lower(), PRINCIPAL_HEADER.lower()})
@@ -94,7 +94,7 @@ def response_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 
 def nominated(spelled: Iterable[tuple[bytes, bytes, bytes]]) -> frozenset[bytes]:
-    """The names that the Connection fields name as hop-by-hop, of all such fields together.
+    """The field names that all Connection fields together name as hop-by-hop.
 
     Takes triples: the name as spelled, the name in lower case, the value.
     """
@@ -120,14 +120,14 @@ def values_of(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[byt
 
 
 def sound(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether no value holds a control character other than a tab (RFC 9110 section 5.5)."""
+    """True if no value holds a control character other than a tab (RFC 9110 section 5.5)."""
     return not any(CONTROL.search(value) for _, value in headers)
 
 
 def is_event_stream(headers: Headers) -> bool:
-    """Whether these are the fields of an event stream into which a comment can be written.
+    """True for the fields of an event stream into which a comment can be written.
 
-    One with a length or an encoding is for its maker alone to write.
+    Into one with a length or an encoding, only its maker can write.
     """
     kind = value_of(headers, b"content-type") or b""
     if kind.partition(b";")[0].strip().lower() != b"text/event-stream":
@@ -137,7 +137,7 @@ def is_event_stream(headers: Headers) -> bool:
 
 
 def announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a request with these fields announces a body (RFC 9112 section 6.3)."""
+    """True if a request with these fields announces a body (RFC 9112 section 6.3)."""
     for name, value in headers:
         name = name.lower()
         if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):

@@ -1,8 +1,8 @@
-"""Is this request well formed: what h11 lets through, but no two programs need read the same way.
+"""Is this request well formed: refuse requests that h11 lets through, but that two programs may read in two ways.
 
-h11 refuses much itself (two lengths, a bare CR, a space before the colon, ...). What is left is refused
-here, before anything else is decided, and the connection is closed where its framing is in doubt
-(RFC 9112 section 6.1). Nothing is repaired: a repaired request is one that the client did not send.
+h11 refuses much itself (two lengths, a bare CR, a space before the colon, ...). The rest is refused
+here, before anything else is decided, and the connection is closed if its framing is in doubt (RFC 9112
+section 6.1). Nothing is repaired: a repaired request is one that the client did not send.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{
 
 
 def malformation(scope: HTTPScope, settings: Settings) -> Reply | None:
-    """The reply to a request that is not to be read any further, or None if it is well formed."""
+    """The reply that refuses a malformed request, or None if it is well formed."""
     if scope["http_version"] not in {"1.0", "1.1"}:
         return refusals.HTTP_VERSION_NOT_SUPPORTED
     if scope["method"] not in METHODS:

@@ -1,8 +1,8 @@
-"""Which call a request makes, as far as MCP's header fields tell.
+"""The call that a request makes, as far as MCP's header fields tell.
 
-Since MCP 2026-07-28 a request repeats its method, and the name of what it is for, in header fields, and
-the server refuses it if they differ from the body (SEP-2243). In older versions nobody compares them, so
-that there they tell nothing.
+Since MCP 2026-07-28 a request repeats its method, and the name of the thing it is for, in header fields,
+and the server refuses it if they differ from the body (SEP-2243). In older versions nobody compares
+them, so they tell nothing.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ if TYPE_CHECKING:
     from gatehouse.http.fields import Headers
 
 Kind = Literal["tools", "resources", "prompts"]
-"""Of the things that an MCP server offers."""
+"""The kinds of things that an MCP server offers."""
 
 VERSION, METHOD, NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
 MIRRORED = frozenset({VERSION, METHOD, NAME})
 _LOOKED_AT = MIRRORED | {b"connection"}
 
 TELLING_VERSION = b"2026-07-28"
-"""The MCP version in which the fields are compared with the body. There is one so far."""
+"""The MCP version whose servers compare the fields with the body. There is one so far."""
 
 KINDS: dict[str, Kind] = {
     "prompts/get": "prompts",
     "resources/read": "resources",
     "tools/call": "tools",
 }
-"""Of what kind the thing is that Mcp-Name names, by the methods that have it. A resource's name is its URI."""
+"""The kind of thing that Mcp-Name names, by method. A resource's name is its URI."""
 
 TASK_METHODS = frozenset({"tasks/cancel", "tasks/get", "tasks/result", "tasks/update"})
-"""What names a task. `tasks/cancel` and `tasks/get` are in every version that has tasks, the others in one each."""
+"""The methods that name a task. `tasks/cancel` and `tasks/get` are in every version that has tasks, the others in
+one each."""
 
 TASK_LIST = "tasks/list"
 """MCP 2025-11-25 has it: all tasks of the caller."""
@@ -56,15 +57,15 @@ class ToldCall:
 
     method: str
     name: str
-    """Of what is called; empty where the method names nothing."""
+    """The name of the called thing; empty if the method names nothing."""
 
 
 def told_call(headers: Headers) -> ToldCall | None:
     """The call that the fields tell of, or None if their MCP version lets them tell nothing.
 
-    What is missing is empty. Raises UnclearCallError for a field that comes twice, one that the Connection
-    field names (it would not reach the upstream, which then takes the request for one of an older
-    version), and a value that SEP-2243 does not allow: whoever is lenient may read something else in it.
+    A missing field is empty. Raises UnclearCallError for a field that comes twice, a field that the
+    Connection field names (it would not reach the upstream, which would take the request for one of an
+    older version), and a value that SEP-2243 does not allow: a lenient server may read another one in it.
     """
     spelled = [
         (name, lower, value) for name, value in headers if (lower := name.lower()) in _LOOKED_AT
@@ -87,7 +88,7 @@ def named_call(headers: Headers) -> tuple[str, str]:
         call = None
     if call is None:
         return "", ""
-    # The URI of a resource is no name; it may hold what is in no log's interest.
+    # The URI of a resource is no name; it may hold private text, which no log needs.
     return printable(call.method), "" if call.method == "resources/read" else printable(call.name)
 
 

@@ -1,8 +1,8 @@
 """Where does a request go: decided on the raw bytes of the path, by exact match.
 
-Nothing is normalised. What two programs could read in two ways (dot segments, `//`, an encoded slash,
-an encoded letter, a parameter behind `;`) has no route at all, so that the path which was judged is
-the path which is forwarded (RFC 3986 section 6 lists the ways to differ).
+Nothing is normalised. A path that two programs could read in two ways (dot segments, `//`, an encoded
+slash, an encoded letter, a parameter behind `;`) has no route at all, so that the judged path is the
+forwarded path (RFC 3986 section 6 lists the ways to differ).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _OWN = {
 def route_of(raw_path: bytes) -> Route:
     """The route of a raw path, as it stood on the request line, without the query.
 
-    OAuth discovery (`/.well-known/` anywhere, `/register`, ...) is nowhere on purpose: the gate runs
-    no OAuth, and a client that is told so by a clean 404 goes on with its own token.
+    OAuth discovery (`/.well-known/` anywhere, `/register`, ...) has no route on purpose: the gate
+    runs no OAuth, and a client that gets a clean 404 goes on with its own token.
     """
     if is_endpoint(raw_path):
         return Route.MCP
@@ -54,15 +54,15 @@ def route_of(raw_path: bytes) -> Route:
 
 
 def is_endpoint(raw_path: bytes) -> bool:
-    """Whether this is the MCP endpoint itself, and nothing below it."""
+    """True for the MCP endpoint itself, False for anything below it."""
     return raw_path in (ENDPOINT, b"/mcp/")
 
 
 def upstream_path(raw_path: bytes, endpoint: bytes) -> bytes:
-    """The path to ask the upstream for, whose own endpoint is `endpoint`.
+    """The path to request from an upstream whose endpoint is `endpoint`.
 
     Both `/mcp` and `/mcp/` become exactly `endpoint`: a server that knows one spelling answers the
-    other with a redirect, and clients lose their token or their way over it.
+    other with a redirect, at which clients lose their token or their way.
     """
     below = raw_path[len(ENDPOINT) :]
     return endpoint if below in (b"", b"/") else endpoint.rstrip(b"/") + below

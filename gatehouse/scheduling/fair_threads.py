@@ -1,4 +1,4 @@
-"""Threads for questions to something that all names share: none of them takes it from the others.
+"""Threads for questions to something that all names share: no name can keep it from the others.
 
 A name has few threads at a time and a line of its own, so its thousand questions wait for each other, and
 another's question waits for a few of them at the most. Time in line is nobody's failure: the clock for the
@@ -19,13 +19,13 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 MAX_THREADS = 8
-"""How many calls are made at a time. More would only take turns in the interpreter."""
+"""How many threads run at a time. More would only take turns in the interpreter."""
 
 MAX_THREADS_PER_NAME = 2
-"""How many of them one name may hold: a thread that is left behind counts until it is done."""
+"""How many threads one name may hold: a thread that is left behind counts until it is done."""
 
 MAX_IN_LINE = 1000
-"""How many questions of a name may be there at a time; one more is turned away at once."""
+"""How many questions of a name may wait or run at a time; one more is turned away at once."""
 
 LINE_SECONDS = 2.0
 """How long a question may wait for its thread."""
@@ -41,14 +41,14 @@ def _places() -> trio.CapacityLimiter:
 
 @dataclass(slots=True, eq=False)
 class _Line:
-    """The questions of one name. It is kept while there is one."""
+    """The questions of one name, kept while there is any."""
 
     places: trio.CapacityLimiter = field(default_factory=_places)
     length: int = 0
 
 
 class FairThreads:
-    """At most MAX_THREADS at a time, and for one name MAX_THREADS_PER_NAME, first come, first served.
+    """At most MAX_THREADS run at a time, MAX_THREADS_PER_NAME for one name, first come, first served.
 
     A caller that is cancelled leaves its thread behind, which goes on holding its place.
     """
@@ -58,10 +58,10 @@ class FairThreads:
         self.lines: dict[str, _Line] = {}
 
     async def run(self, name: str, seconds: float, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """The function's result, in a thread, if it takes no longer than that.
+        """Run the function in a thread for at most so many seconds, and return its result.
 
-        Raises BusyError if it cannot begin within LINE_SECONDS, trio.TooSlowError if it is not done then,
-        and whatever the function raises.
+        Raises BusyError if the function cannot begin within LINE_SECONDS, trio.TooSlowError if it takes
+        longer than `seconds`, and the function's own errors.
         """
         turn = _Turn(self, name)
         try:
@@ -82,7 +82,7 @@ class FairThreads:
 
 
 class _Turn:
-    """One question in line, and then with a thread; what Trio asks of a limiter, so the thread ends the turn.
+    """One question in line, and then with a thread. To Trio it is a limiter, so that the thread ends the turn.
 
     Raises BusyError if the line is full.
     """
@@ -95,7 +95,7 @@ class _Turn:
         self._line.length += 1
         self._held: list[trio.CapacityLimiter] = []
         self.handed_over = False
-        """Whether a thread has it, which ends it then."""
+        """True once a thread has the turn; the thread then ends it."""
 
     async def wait(self) -> None:
         """Return when a thread may begin."""
@@ -104,7 +104,7 @@ class _Turn:
             self._held.append(limiter)
 
     def over(self) -> None:
-        """Let the next one have the thread."""
+        """Give the thread to the next question."""
         for limiter in self._held:
             limiter.release_on_behalf_of(self)
         self._line.length -= 1

@@ -1,8 +1,9 @@
 """Threads for the gate's own work that blocks: files, SQLite, imports, names.
 
-Trio's default limit of threads is the tools' too: a synchronous tool, or one that calls `asyncio.to_thread`,
-holds one of its places for as long as it likes. Here each purpose has a limit of its own, so that nothing
-of the gate's ever waits for a tool, and a disk that hangs keeps nobody waiting but who asks that disk.
+Trio's default limit of threads is the tools' too: a synchronous tool, or one that calls
+`asyncio.to_thread`, holds one of its places for as long as it likes. Here each purpose has a limit of its
+own, so that the gate never waits for a tool, and a disk that hangs holds up only the tasks that use that
+disk.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ Ts = TypeVarTuple("Ts")
 class OwnThreads:
     """At most `most` threads at a time for one purpose; more calls wait their turn.
 
-    A caller that is cancelled leaves its thread behind, as it must if a disk hangs. That one goes on
-    holding its place until it is done, so however long something hangs, no more than `most` pile up.
+    A caller that is cancelled leaves its thread behind, as it must if a disk hangs. The thread holds
+    its place until it is done, so no more than `most` threads pile up however long something hangs.
     """
 
     def __init__(self, purpose: str, most: int = 1) -> None:
         self._most = most
-        # Each run of Trio has its own: a thread that was left behind gives its place back to no later run.
+        # Each run of Trio has its own limiter: a thread left behind gives its place back to no later run.
         self._limiter = trio.lowlevel.RunVar[trio.CapacityLimiter](f"threads: {purpose}")
 
     @property
     def busy(self) -> int:
-        """How many threads are at work, those included that were left behind."""
+        """How many threads are at work, including those left behind."""
         return self._places().borrowed_tokens
 
     async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """What the function returns, or raises, in a thread."""
+        """Call the function in a thread; return or raise what it does."""
         return await trio.to_thread.run_sync(
             function, *args, abandon_on_cancel=True, limiter=self._places()
         )

@@ -1,7 +1,7 @@
-"""Turns: how work that takes long leaves the loop to others.
+"""Turns: long work leaves the loop to others.
 
-Whoever has worked for SLICE_SECONDS since its last checkpoint waits for its turn before it goes on. A bare
-checkpoint would let each of them go on in each pass of the loop, so that all others would wait for them all.
+A task that has worked for SLICE_SECONDS since its last checkpoint waits for its turn before it goes on. With a
+bare checkpoint, all such tasks would go on in each pass of the loop, and the others would wait for them all.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from collections import OrderedDict
 import trio
 
 SLICE_SECONDS = 0.001
-"""How long one task may work before others have a turn. With what cannot be interrupted, a step of the loop
-stays below 2 ms."""
+"""How long one task may work before others have a turn. Together with work that cannot be interrupted, a
+step of the loop stays below 2 ms."""
 
 REST = 4
-"""So many times as long as a turn in a share the loop is left to everybody else: the share is a fifth."""
+"""After a turn in a share, everybody else has the loop for this many times as long: the share is a fifth."""
 
 BURST_SECONDS = 0.02
-"""So far ahead of its share may be who uses it, and then rests until it is even: to sleep after each turn would
-cost as much as the turn."""
+"""How far ahead of their share its users may get before they sleep until they are even: sleeping after each
+turn would cost as much as the turn."""
 
 SWITCH_SECONDS = 0.0003
-"""A thread that computes keeps the interpreter for so long while another one wants it. With Python's own 5 ms the
-loop waits that long after each system call, once for each tool that computes in a thread: calls took 80 to 120 ms
-beside four of them, and 25 since; to switch more often costs them nothing that can be measured."""
+"""How long a thread that computes keeps the interpreter while another one wants it. With Python's own 5 ms the
+loop waits that long after each system call, once for each tool that computes in a thread: beside four such tools
+calls took 80 to 120 ms, and take 25 now. The tools lose nothing measurable by switching more often."""
 
 
 def let_threads_in() -> None:
-    """Make those threads that compute, the loop's or a tool's, give way to each other soon."""
+    """Make threads that compute, the loop's or a tool's, give way to each other soon."""
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
 class Turns:
-    """Whoever works for long queues here, and one of them goes on in each pass of the loop."""
+    """A queue of tasks with long work: one of them goes on in each pass of the loop."""
 
     def __init__(self) -> None:
         self._queue = trio.Lock()
@@ -47,12 +47,12 @@ class Turns:
 
 
 class Crowd(trio.abc.Instrument):
-    """Many may be woken by one pass of the loop: here all together have a slice of it, and those beyond that
-    go on one in each pass.
+    """Tasks of which one pass of the loop may wake many: together they have a slice of the pass, and the
+    rest go on one in each pass.
 
-    Whoever comes alone waits for nothing. Every second turn goes to the newest newcomer, who need not wait for
-    all of a flood that came before; the others to who has waited longest, those first who are no newcomers.
-    It is an instrument of the loop, to know when a pass begins.
+    A task that comes alone waits for nothing. Every second turn goes to the newest newcomer, who need not wait
+    for a whole flood that came before; the other turns go to the task that has waited longest, newcomers last.
+    A crowd is an instrument of the loop, to know when a pass begins.
     """
 
     def __init__(self) -> None:
@@ -101,9 +101,9 @@ class Crowd(trio.abc.Instrument):
 
 
 class LoopShare:
-    """A share of the loop, for all together that want more of it than an ordinary call does.
+    """A share of the loop that all work beyond an ordinary call has together.
 
-    Who comes first goes first, and each has as many turns as any other.
+    First come, first served; each task has as many turns as any other.
     """
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class LoopShare:
         self._free_at = 0.0
 
     async def turn(self, seconds: float = SLICE_SECONDS) -> None:
-        """Wait for a turn; what follows, up to the next checkpoint, may take that long."""
+        """Wait for a turn. The work up to the next checkpoint may take that long."""
         if self._queue.locked() or self._spent():
             async with self._queue:
                 if self._spent():

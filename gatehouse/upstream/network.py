@@ -96,9 +96,10 @@ class Transport(httpx.AsyncBaseTransport):
 
     @property
     def unread(self) -> bytes:
-        """The bytes that have arrived and that no reader has taken yet. After an exchange they would
-        become the answer to the next one: httpcore looks for unread bytes in the socket, but not for
-        those that h11 has already taken.
+        """The bytes that have arrived and that no reader has taken yet.
+
+        After an exchange they would become the answer to the next one: httpcore looks for unread bytes
+        in the socket, but not for those that h11 has already taken.
         """
         return b"" if self._connection is None else self._connection.unread
 
