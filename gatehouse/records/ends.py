@@ -1,7 +1,7 @@
-"""What ends below the application: requests refused unread, and connections that were ended.
+"""Counts and logs ends below the application: requests refused unread, and connections that were ended.
 
-The application makes a record of each request that it sees. Of these it sees none, so they are counted
-here, and logged within a budget: nothing of what a client sent, only why, and from where.
+The application makes a record of each request that it sees. It sees none of these, so they are counted
+here, and logged within a budget: only the reason and the address, nothing that a client sent.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ SAYS = {
     "limit-lowered": "code in this process had lowered the limit of file descriptors: raised it again to %s",
     "descriptors": "no file descriptor is left to accept a connection with (%s)",
 }
-"""Why a connection ended, as one word for figures, and the line for it."""
+"""The reasons for which a connection is ended, as one word for figures, each with its line."""
 
 RARE = {"given-up", "turned-away", "limit-lowered", "descriptors"}
-"""Of these, which come by thousands, one line a minute says how many."""
+"""These come by thousands: one line a minute says how many."""
 
 
 class Ends:
-    """Counts them for the page of figures, and writes the lines."""
+    """Counts the ends for the page of figures, and writes their lines."""
 
     def __init__(self) -> None:
         self.refusals: Counter[str] = Counter()

@@ -1,8 +1,9 @@
-"""Writes lines to a file descriptor, in a thread of its own: whoever has something to say never waits.
+"""Writes lines to a file descriptor in a thread of its own, so that the callers never wait.
 
-Whoever reads the log may stop (a log driver, a pager, a terminal after Ctrl+S), go away, or have no room
-left. Then the pipe is full, and a write would hold up the one thread that answers everybody. So lines go
-into a queue with a bound; what does not fit is counted, and told once there is room again.
+The log's reader may stop (a log driver, a pager, a terminal after Ctrl+S), go away, or have no room
+left. Then the pipe is full, and a write would hold up the one thread that answers everybody. Lines
+therefore go into a bounded queue; lines that do not fit are counted, and a line tells their number once
+there is room again.
 """
 
 from __future__ import annotations
@@ -21,34 +22,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_WAITING_BYTES = 1024 * 1024
-"""What may wait to be written. At 250 bytes a line, some 4,000 requests that nobody reads of."""
+"""How many bytes may wait to be written: at 250 bytes a line, some 4,000 requests."""
 
 MAX_WAITING_LINES = 10_000
-"""And in so many pieces, however short: each takes some 100 bytes more of memory than its text."""
+"""How many pieces may wait, however short: each takes some 100 bytes of memory more than its text."""
 
 BATCH_SECONDS = 0.05
-"""So long the thread collects before it writes: each time it wakes up, the others wait for the interpreter."""
+"""How long the thread collects before it writes: each time it wakes up, the other threads wait for the interpreter."""
 
 RETRY_SECONDS = 1.0
-"""How often it is tried to tell of lost lines while nothing else is to be written."""
+"""How often the writer tries to tell of lost lines while it has nothing else to write."""
 
 SLOW = "the reader did not keep up"
 
 
 class Piece(NamedTuple):
-    """What is written in one go."""
+    """Bytes that are written in one go."""
 
     data: bytes
     lines: int
-    """For so many lines it stands, if it is lost."""
+    """How many lines it counts for if it is lost."""
     whole: bool
-    """Whether it begins a line."""
+    """True if it begins a line."""
 
 
 class LineWriter:
-    """The way to the file that is open at `descriptor`. It has a descriptor of its own, so that the other may be closed.
+    """Writes to the file that is open at `descriptor`, through a descriptor of its own, so that the other may be
+    closed.
 
-    `report` makes the line that tells how many lines were lost, and why; an empty one if it tells that elsewhere.
+    `report` makes the line that tells how many lines were lost, and why; an empty line if it tells that elsewhere.
     """
 
     def __init__(self, descriptor: int, report: Callable[[int, str], str]) -> None:
@@ -65,12 +67,12 @@ class LineWriter:
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def put(self, text: str) -> None:
-        """Have this line written, or several that belong together, each with its line break."""
+        """Write this line, or several that belong together, each with its line break."""
         data = text.encode("utf-8", "backslashreplace")
         self._put(Piece(data, _lines_in(data), whole=True))
 
     def put_raw(self, data: bytes) -> None:
-        """Have this written as it is. A line of `put` never stands on the same line as what went before."""
+        """Write these bytes as they are. A line of `put` still begins a new line after them."""
         self._put(Piece(data, _lines_in(data), whole=False))
 
     def _put(self, piece: Piece) -> None:
@@ -92,7 +94,7 @@ class LineWriter:
         self._lines -= len(pieces)
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all that was put before is written, or given up; False if it takes longer than that."""
+        """Wait until all pieces so far are written or given up; False if that takes longer than `seconds`."""
         if not self._alive:
             return True
         written = threading.Event()
@@ -100,14 +102,14 @@ class LineWriter:
         return written.wait(max(0.0, seconds))
 
     def _forked(self) -> None:
-        """In a child that was forked there is no thread: it writes for itself, and waits if it must."""
+        """A forked child has no thread: it writes by itself, and waits if it must."""
         self._alive = False
         self._lock = threading.RLock()
 
     def _run(self) -> None:
         if hasattr(signal, "SIGTTOU"):
-            # A terminal with `stty tostop` stops a program that writes in the background, but none that
-            # does not want to know of it.
+            # A terminal with `stty tostop` stops a program that writes in the background, unless the
+            # signal is blocked.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         while True:
             try:
@@ -117,7 +119,7 @@ class LineWriter:
                 time.sleep(RETRY_SECONDS)
 
     def _collect(self) -> tuple[list[Piece], list[threading.Event]]:
-        """Wait for something to write; all that there is a moment later, and who waits for that."""
+        """Wait for something to write; a moment later, take all of it, and the events of those who wait for that."""
         pieces: list[Piece] = []
         waiting: list[threading.Event] = []
         try:
@@ -131,7 +133,7 @@ class LineWriter:
             return pieces, waiting
 
     def _write_batch(self, pieces: list[Piece], waiting: list[threading.Event]) -> None:
-        """Write it all in one go, and tell of what was lost before or meanwhile."""
+        """Write the pieces in one go, and tell of lines that were lost before or meanwhile."""
         before = [self._told(self._unwritten, self._trouble)] if self._unwritten else []
         self._unwritten = 0
         self._deliver([*before, *pieces])
@@ -146,11 +148,11 @@ class LineWriter:
             self._queue.put(event) if refused else event.set()
 
     def _told(self, lost: int, why: str) -> Piece:
-        """The line that tells of lost ones. If it is lost, too, they are still to be told of."""
+        """The line that tells of lost lines. If it is lost, too, the next one tells of them."""
         return Piece(self._report(lost, why).encode(), lost, whole=True)
 
     def _deliver(self, pieces: list[Piece]) -> None:
-        """Write the pieces, and count the lines of those that cannot be."""
+        """Write the pieces, and count the lines of those that cannot be written."""
         batch = bytearray()
         ends = []
         in_a_line = self._in_a_line
@@ -165,7 +167,7 @@ class LineWriter:
         )
 
     def _write(self, data: bytes | bytearray) -> int:
-        """Write, however long it takes; how many bytes could be written."""
+        """Write, however long it takes; return how many bytes could be written."""
         done = 0
         while done < len(data):
             try:
@@ -185,8 +187,8 @@ class LineWriter:
     def _keep_descriptor(self) -> None:
         """See to it that the descriptor is still the file's, or raise OSError.
 
-        Code that closes all descriptors it finds closes this one, too, and the next file or connection that is
-        opened gets its number: a line of log there would be the ruin of it.
+        Code that closes all descriptors it finds closes this one, too, and the next file or connection to be
+        opened gets its number: a line of log would ruin that one.
         """
         if _file_at(self._descriptor) != self._file:
             if _file_at(self._source) != self._file:
@@ -195,9 +197,9 @@ class LineWriter:
 
 
 class Stream(io.BufferedIOBase):
-    """What `print` and the like write to, in the place of a file descriptor: it goes through the writer.
+    """The stream of `print` and the like in place of a file descriptor: it goes through the writer.
 
-    Without `io.BufferedWriter` before it: that has a lock, which a child that was forked would wait for in vain.
+    No `io.BufferedWriter` stands before it: a forked child would wait in vain for that one's lock.
     """
 
     def __init__(self, writer: LineWriter, descriptor: int) -> None:
@@ -206,7 +208,7 @@ class Stream(io.BufferedIOBase):
 
     @property
     def name(self) -> str:
-        """As Python calls its own."""
+        """The name that Python gives its own stream."""
         return {1: "<stdout>", 2: "<stderr>"}.get(self._descriptor, f"<{self._descriptor}>")
 
     def writable(self) -> bool:
@@ -214,11 +216,11 @@ class Stream(io.BufferedIOBase):
         return True
 
     def fileno(self) -> int:
-        """For who needs a real one: a program that a tool starts, `faulthandler`."""
+        """The real descriptor, for programs that a tool starts, and for `faulthandler`."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Whether somebody sits before it."""
+        """True if it is a terminal."""
         return os.isatty(self._descriptor)
 
     def write(self, data: Any, /) -> int:
@@ -229,7 +231,7 @@ class Stream(io.BufferedIOBase):
 
 
 def _file_at(descriptor: int) -> tuple[int, int] | None:
-    """Which file is open there, if any."""
+    """The file that is open at the descriptor, if any."""
     try:
         stat = os.fstat(descriptor)
     except OSError:

@@ -1,10 +1,10 @@
 """Logging: one handler for every library, and a second lock on secrets.
 
-The first lock is that nobody logs one: lines are built from parts that hold no header field and no
-query. The second is here: whatever a library, a traceback or a client's odd path brings, the formatter
-blanks every piece of a known secret before the line is written, and every token value of ours, known or
-not. What is logged cannot look like another line either: in text what follows a line break is indented, in JSON
-there is none. And no line is longer than MAX_LINE_BYTES.
+The first lock is that nobody logs a secret: lines are built from parts that hold no header field and no query.
+The second is here: whatever a library, a traceback or a client's odd path brings, the formatter blanks every
+piece of a known secret before the line is written, and every token value of ours, known or not. No entry can
+pass for two either: text after a line break is indented, and JSON has no line breaks. No line is longer than
+MAX_LINE_BYTES.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 MAX_LINE_BYTES = 2048
-"""The longest line, its line break included: what every reader of logs takes whole (syslog: RFC 5424, 6.1)."""
+"""The longest line, with its line break: every reader of logs takes this much whole (syslog: RFC 5424, 6.1)."""
 
 MAX_ENTRY_LINES = 60
-"""So many lines has an entry at most. Of a longer traceback, the beginning and the end are kept."""
+"""How many lines an entry may have. A longer traceback keeps its beginning and its end."""
 
 FIRST_LINES = 15
-"""So many of them are its beginning."""
+"""How many of them are its beginning."""
 
 MAX_LOOKED_AT = 65_536
-"""So many characters of an entry are looked through for secrets; what is left out is in no line either."""
+"""How many characters of an entry are searched for secrets; the rest is not written either."""
 
 TALKATIVE = ("httpcore", "httpx", "hypercorn", "mcp", "sse_starlette", "uvicorn")
-"""Libraries that log what passes (header fields, sessions, events) below the level of a warning."""
+"""Libraries that log passing traffic (header fields, sessions, events) below the level of a warning."""
 
 
 class RedactingFormatter(logging.Formatter):
@@ -86,7 +86,7 @@ def _harmless(character: str) -> str:
 
 
 def _cut(line: str) -> str:
-    """The line, or so much of its beginning as is allowed. It has been redacted before: no half is left."""
+    """The line, or as much of its beginning as is allowed. It is redacted already, so no half of a secret is left."""
     if 4 * len(line) < MAX_LINE_BYTES or len(data := line.encode()) < MAX_LINE_BYTES:
         return line
     kept = data[: MAX_LINE_BYTES - 40].decode("utf-8", "ignore")
@@ -96,7 +96,7 @@ def _cut(line: str) -> str:
 def _looked_at(text: str) -> str:
     """The text, or the beginning and the last whole lines of a very long one.
 
-    Cut in the middle of a secret, its rest might not be known for one; but none holds a line break.
+    A cut in the middle of a secret could leave an unknown rest; but no secret holds a line break.
     """
     if len(text) <= MAX_LOOKED_AT:
         return text
@@ -129,7 +129,7 @@ class JsonFormatter(RedactingFormatter):
 
 
 def _shortened(fields: dict[str, str | int | float | None]) -> str:
-    """The line of JSON with the longest of its strings cut, again and again, until it is short enough."""
+    """The line of JSON, with its longest string cut again and again until the line is short enough."""
     whole = {key: value for key, value in fields.items() if isinstance(value, str)}
     kept = {key: min(len(value), MAX_LINE_BYTES) for key, value in whole.items()}
     while True:
@@ -147,7 +147,7 @@ def _shortened(fields: dict[str, str | int | float | None]) -> str:
 
 
 def _stamp(entry: logging.LogRecord) -> str:
-    """When it was: in UTC, since a hosted server may change what time it is here (`time.tzset`)."""
+    """The time of the entry, in UTC, since a hosted server may change the local time (`time.tzset`)."""
     return f"{_utc(int(entry.created))}.{int(entry.msecs):03d}Z"
 
 
@@ -166,21 +166,21 @@ class Handler(logging.Handler):
         self._put = put
 
     def handle(self, entry: logging.LogRecord) -> bool:
-        """As `logging`'s, but without a lock: nothing here needs one, and whoever holds it would keep the others."""
+        """As `logging`'s, but without a lock: nothing here needs one, and its holder would keep the others waiting."""
         wanted = all(one(entry) if callable(one) else one.filter(entry) for one in self.filters)
         if wanted:
             self.emit(entry)
         return wanted
 
     def emit(self, entry: logging.LogRecord) -> None:
-        """Hand it on. Must not raise: whoever logs has other things to do."""
+        """Hand the entry on. Must not raise: the caller only wants to log."""
         try:
             self._put(f"{self._line(entry)}\n")
         except Exception:  # noqa: BLE001 - nobody could be told
             self.handleError(entry)
 
     def handleError(self, entry: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Nothing: logging itself would print the arguments, unredacted."""
+        """Do nothing: logging itself would print the arguments, unredacted."""
 
 
 def configure_logging(
@@ -188,14 +188,15 @@ def configure_logging(
 ) -> None:
     """Hand every logger's lines, with their line breaks, to `put`, through one redacting formatter.
 
-    Without `put`, they go to stderr, as does what is printed from now on: see `outputs`. With `json`, each is
-    a JSON object. Call it before FastMCP is imported: it would set up a handler of its own.
+    Without `put`, lines go to stderr, and so does all that is printed from now on: see `outputs`. With
+    `json`, each line is a JSON object. Call it before FastMCP is imported: it would set up a handler of its
+    own.
     """
     os.environ.setdefault("FASTMCP_LOG_ENABLED", "false")
     formatter = (JsonFormatter if json else RedactingFormatter)(Redactor(secrets))
     if put is None:
         put = outputs.take_over(partial(_report, formatter))
-    # Two of them: what is done to the one that everybody finds, the gate's own lines do not notice.
+    # Two handlers: whatever is done to the one that everybody finds, the gate's own lines go on.
     loggers.root.handlers = [Handler(formatter, put)]
     libraries = Handler(formatter, put)
     libraries.addFilter(is_no_client_that_left)
@@ -207,14 +208,14 @@ def configure_logging(
 
 
 def is_no_client_that_left(entry: logging.LogRecord) -> bool:
-    """Whether a library has something else to say than that a client left in the middle of its body.
+    """False if a library only tells that a client left in the middle of its body.
 
-    The MCP SDK logs a traceback for each. The gate's own line tells of it, and no client may fill the log.
+    The MCP SDK logs a traceback for each such client. The gate's own line is enough, and no client may fill the log.
     """
     kind = entry.exc_info[0] if entry.exc_info else None
     return kind is None or type_name(kind) != "ClientDisconnect"
 
 
 def _report(formatter: RedactingFormatter, what: str) -> str:
-    """The line for what the writer of the log has to say itself."""
+    """The line for a message of the log's writer itself."""
     return f"{formatter.format(loggers.Entry('gate.log', logging.WARNING, ('', 0), what, ()))}\n"

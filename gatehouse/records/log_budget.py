@@ -1,7 +1,7 @@
-"""Log within a budget: what many can bring about must not fill the log, nor be left out of it.
+"""Log within a budget: lines that many can cause must neither fill the log nor be missing from it.
 
-Of each kind so many lines a minute are written; the rest are counted, and one line says how many. Kinds
-come from the code, never from what a client may choose, or the budgets would have no bound.
+Each kind has a few lines a minute; the rest are counted, and one line says how many. Kinds come from
+the code, never from a client, or the budgets would have no bound.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_LINES = 10
-"""So many lines of a kind are written in WINDOW_SECONDS, if nothing else is said."""
+"""How many lines of a kind are written in WINDOW_SECONDS by default."""
 
 WINDOW_SECONDS = 60.0
 
@@ -47,7 +47,8 @@ class LogBudget:
         self._log(logging.ERROR, kind, lines, message, *args)
 
     def tell(self, *, at_once: bool = False) -> None:
-        """Say what was left out in windows that are over, or `at_once` in all. To be called now and then."""
+        """Say how many lines were left out in windows that are over, or with `at_once` in all. To be called
+        now and then."""
         now = self._clock()
         over = [kind for kind, window in self._windows.items() if at_once or now >= window.ends]
         for kind in over:

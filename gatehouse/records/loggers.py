@@ -1,8 +1,8 @@
 """The gate's own loggers, in a tree of their own.
 
 A hosted server may configure logging as it likes: `basicConfig(force=True)`, `dictConfig`, `disable`,
-`shutdown`, other levels, factories and names of levels. All that changes Python's one tree of loggers, where
-the libraries' are. The gate's are not in it, so that its lines stay complete and as they are.
+`shutdown`, other levels, factories and names of levels. All that changes Python's one tree of loggers, in
+which the libraries' are. The gate's are not in it, so its lines stay complete and unchanged.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _LEVELS = MappingProxyType(
 
 
 class Entry(logging.LogRecord):
-    """A log record without what no line of ours shows: threads, processes, tasks.
+    """A log record without threads, processes and tasks, which no line of ours shows.
 
-    `logging` could be told to leave that out for everybody, but a hosted server's own lines may show it.
+    `logging` could leave them out for everybody, but a hosted server's own lines may show them.
     """
 
     def __init__(
         self, name: str, level: int, place: tuple[str, int], msg: object, args: Any
     ) -> None:
-        # Without super().__init__: finding out what is left out here takes a third of a line's time.
+        # No super().__init__: it would spend a third of a line's time on what is left out here.
         self.name = name
         self.msg = msg
         self.args = args[0] if args and len(args) == 1 and isinstance(args[0], dict) else args
@@ -54,19 +54,19 @@ class Entry(logging.LogRecord):
 
 
 class GateLogger(logging.Logger):
-    """A logger that makes its records itself, whatever factory has been set, and hands them on itself, whatever has
-    been put in the place of `logging.Logger`'s methods (to watch, to count, to silence).
+    """A logger that makes its records itself, whatever factory is set, and hands them on itself, whatever replaces
+    the methods of `logging.Logger` (to watch, to count, to silence).
     """
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
-        """Whether it, or the next above it that has a level, has none higher."""
+        """True if the logger's level, or that of the next one above with a level, is not higher."""
         at: logging.Logger | None = self
         while at is not None and not at.level:
             at = at.parent
         return at is None or level >= at.level
 
     def handle(self, record: logging.LogRecord) -> None:
-        """Give it to whoever writes the gate's lines."""
+        """Give the record to the handlers of the gate's lines."""
         for handler in root.handlers:
             if record.levelno >= handler.level:
                 handler.handle(record)
@@ -76,7 +76,7 @@ class GateLogger(logging.Logger):
         stack_info: bool = False,  # noqa: ARG002 - logging's signature
         stacklevel: int = 1,  # noqa: ARG002
     ) -> tuple[str, int, str, str | None]:
-        """The file and line that log: two frames up, since the gate logs by its loggers' methods only."""
+        """The file and line of the logging call: two frames up, since the gate only logs by its loggers' methods."""
         frame = sys._getframe(3)  # noqa: SLF001
         return frame.f_code.co_filename, frame.f_lineno, "", None
 
@@ -100,7 +100,7 @@ class GateLogger(logging.Logger):
 
 
 root = GateLogger("root", logging.INFO)
-"""Whoever writes the gate's lines is a handler of this one."""
+"""The handlers of this logger write the gate's lines."""
 
 _tree = logging.Manager(root)  # type: ignore[arg-type]
 _tree.setLoggerClass(GateLogger)

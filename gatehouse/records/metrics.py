@@ -1,8 +1,8 @@
-"""Metrics for Prometheus: an observer that counts, and the page that says what it has counted.
+"""Metrics for Prometheus: an observer that counts, and the page of its counts.
 
-Counting is adding to plain numbers, since it happens for every request; the client library makes a page
-of them when one is asked for, and is imported only by a program that has metrics. Nobody can make the
-page large, or write on it: who calls what is told for so many names, and "other" stands for the rest.
+Counting only adds to plain numbers, since it happens for every request; the client library makes the
+page on request, and only a program with metrics imports it. Clients can neither grow the page nor put
+text on it: the first MOST_NAMES names get labels, all others count as "other".
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 PREFIX = "mcp_gate_"
 
 MOST_NAMES = 100
-"""So many tokens are told apart, and so many tools."""
+"""How many tokens, and how many tools, have labels of their own."""
 
 LONGEST_NAME = 128
 OTHER = "other"
 
 METHODS = ("POST", "GET", "DELETE")
-"""Those that MCP uses."""
+"""The methods that MCP uses."""
 
 BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 )  # fmt: skip
-"""Upper ends in seconds: from a refusal in a millisecond to a tool that works for minutes."""
+"""Upper bounds in seconds: from a refusal in a millisecond to a tool that works for minutes."""
 
 
 class Metrics:
-    """An observer that counts, and the page with what it has counted.
+    """An observer that counts, and the page of its counts.
 
-    The callables say how many there are right now: of requests that are being answered, of event streams
-    among them, of connections. `ends` has counted what there is no record of, `stalls` tells of times at which the
-    event loop stood still. `redact` blanks secrets; a name in which it finds one is not told. It knows the token
-    values that the gate's tool makes, if nothing else is given.
+    The callables tell how many requests are being answered right now, how many of them are event streams, and how
+    many connections there are. `ends` has counted the ends without a record, `stalls` tells when the event loop
+    stood still. `redact` blanks secrets, and a name that holds one counts as "other"; by default it knows the
+    token values that the gate's tool makes.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Metrics:
         return CONTENT_TYPE_PLAIN_0_0_4.encode("ascii"), generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """What the registry of the client library asks for."""
+        """The metrics, for the registry of the client library."""
         from prometheus_client.core import GaugeMetricFamily
 
         for name, (says, ask) in self._gauges.items():
@@ -130,7 +130,7 @@ class Metrics:
 
 
 class _Names(dict[str, str]):
-    """What each name is called on the page: the name itself, or OTHER for what comes too late or is odd."""
+    """The label of each name: the name itself, or OTHER for a name that comes too late or is odd."""
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         super().__init__({"": ""})
@@ -147,7 +147,7 @@ class _Names(dict[str, str]):
 
 
 class _Histogram:
-    """How many values fell into each bucket, the last one being for what is beyond all, and their sum."""
+    """How many values fell into each bucket, the last one for values beyond all bounds, and their sum."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BUCKETS) + 1)
@@ -158,7 +158,7 @@ class _Histogram:
         self.sum += seconds
 
     def buckets(self) -> Iterator[tuple[str, float]]:
-        """The upper ends, and how many values are not above them."""
+        """The upper bounds, each with the number of values that are not above it."""
         total = 0
         for end, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
             total += count

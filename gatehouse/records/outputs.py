@@ -1,4 +1,4 @@
-"""stdout and stderr of this program: whoever writes to them waits for nobody.
+"""stdout and stderr of this program: writing to them never waits for their readers.
 
 The gate's log has a file descriptor of its own, so that closing `sys.stderr`, or even 2, does not end it.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 END_SECONDS = 0.5
-"""What the log gets at the program's end to be written. If its reader has stalled, it is not for lack of time."""
+"""How long the log may take to be written at the program's end: enough for any reader that has not stalled."""
 
 STDOUT, STDERR = 1, 2
 
@@ -32,10 +32,10 @@ _budget = LogBudget(logger_of("gate.log"))
 
 
 def take_over(report: Callable[[str], str]) -> Callable[[str], object]:
-    """Write stdout and stderr by threads from now on; what takes the lines for stderr.
+    """Write stdout and stderr by threads from now on; returns the function that takes lines for stderr.
 
-    `report` makes a line of the log of a sentence. `sys.stdout` and `sys.stderr` go the same way, since a tool that
-    prints would else wait for whoever has stopped reading.
+    `report` makes a line of the log from a sentence. `sys.stdout` and `sys.stderr` go the same way, since a tool
+    that prints would otherwise wait for a reader that has stopped.
     """
     if not _writers:
         _writers[STDERR] = LineWriter(STDERR, partial(_lost, report))
@@ -48,17 +48,17 @@ def take_over(report: Callable[[str], str]) -> Callable[[str], object]:
 
 
 def say(text: str) -> None:
-    """Print lines on stdout. Whoever reads it may have had enough of it, which is no reason to end."""
+    """Print lines on stdout. The program goes on if nobody reads them any more."""
     _print(STDOUT, text)
 
 
 def complain(text: str) -> None:
-    """Print lines on stderr, as they are: what keeps the program from running."""
+    """Print lines on stderr as they are: the reasons why the program cannot run."""
     _print(STDERR, text)
 
 
 def flush(seconds: float = END_SECONDS) -> bool:
-    """Wait until all that was logged and printed is written, so long at most; False if it is not.
+    """Wait until all logged and printed lines are written, for `seconds` at most; False if they are not.
 
     May be called in any thread, again and again.
     """
@@ -71,8 +71,8 @@ def flush(seconds: float = END_SECONDS) -> bool:
 
 
 def _end() -> None:
-    """Write what is left, and leave streams that Python can flush: with those that a tool has spoilt, or put in their
-    place, the status might be 120.
+    """Write the rest, and leave streams that Python can flush: with streams that a tool has spoilt or replaced, the
+    status might be 120.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(BaseException):
@@ -105,6 +105,6 @@ def _lost(report: Callable[[str], str], lines: int, why: str) -> str:
 
 
 def _lost_of_stdout(lines: int, why: str) -> str:
-    """Of stdout's lines the log tells, not stdout, which may be gone for good: once a minute."""
+    """The log tells of stdout's lost lines once a minute; stdout itself may be gone for good."""
     _budget.warning("stdout", "%d lines of stdout were lost, since %s", lines, why, lines=1)
     return ""

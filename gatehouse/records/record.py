@@ -1,7 +1,7 @@
-"""What is known of a request when it is over: one `Record`, which observers get.
+"""One `Record` of each request when it is over, which observers get.
 
-Nothing in a record is a secret: no query, no header field but the few that are named here. Some of it a
-client has chosen (method, path, rpc method, tool), so it may hold anything that a client can write.
+Nothing in a record is a secret: no query, no header field but the few that are named here. The client
+chooses some members (method, path, rpc method, tool), which may hold anything that a client can write.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 access = logger_of("gate.access")
 
 MAX_WORD = 400
-"""So much of a word that somebody else has chosen stands in a line for people: with three such words, what comes after
-them (the status, the token, the id) is still within the 2 KiB of a line."""
+"""How much of a foreign word stands in a line for people: with three such words, the rest of the line (the status, the
+token, the id) still fits in its 2 KiB."""
 
 REQUEST_ID = b"x-request-id"
 _ids = count(int.from_bytes(os.urandom(8), "big"))  # two programs, or two runs, hardly meet
@@ -35,26 +35,26 @@ class Record(NamedTuple):
     client: str
     """Its address."""
     name: str
-    """Of the token; empty if none came that is known."""
+    """The name of the token; empty if no known one came."""
     lane: str
     """Where the token came: "header", "query", or empty."""
     method: str
     path: str
-    """Never with the query."""
+    """Never includes the query."""
     rpc_method: str
     tool: str
     status: int
     """499 if the client left before there was an answer: nginx's number for that."""
     bytes_in: int
     bytes_out: int
-    """Of the two bodies."""
+    """Bytes of the two bodies."""
     first_byte_seconds: float | None
     """From the request's head to the answer's head; None if there was none."""
     seconds: float
     outcome: str
-    """What became of it, in words: "done", "refused", "client left", ..."""
+    """The outcome, in words: "done", "refused", "client left", ..."""
     reason: str
-    """Why it was refused or failed: the `reason` of a `replies.Reply`, else empty."""
+    """Why it was refused or failed: the `reason` of a `refusals.Reply`, else empty."""
 
     def __str__(self) -> str:
         first = self.first_byte_seconds
@@ -73,7 +73,7 @@ class Record(NamedTuple):
         )
 
     def fields(self) -> dict[str, str | int | float | None]:
-        """The same for machines: what a line of JSON says of it. Times are in milliseconds."""
+        """The same for machines: the members of a line of JSON. Times are in milliseconds."""
         first = self.first_byte_seconds
         return {
             "request_id": self.request_id,
@@ -106,7 +106,7 @@ def write(record: Record) -> None:
 
 
 def _word(chosen: str) -> str:
-    """What somebody else has chosen, as one word of a line: as it is, or else quoted as JSON; cut if it is long.
+    """A foreign text as one word of a line: as it is, or quoted as JSON; cut if it is long.
 
     With a space it could pass for the words that follow, with a control character for the next line.
     """
@@ -115,7 +115,7 @@ def _word(chosen: str) -> str:
 
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The request's id: the one that it brings in X-Request-Id, if that is well formed, or a new one.
+    """The request's id: its X-Request-Id if that is well formed, else a new one.
 
     Takes the raw header fields (names in any case). Two fields count as none. A new id is 16 hex digits.
     """

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PREFIX = "mcpgate_"
-"""How a named token's value begins, so that scanners for leaked secrets, and our own log, can tell one."""
+"""The beginning of a named token's value: scanners for leaked secrets, and our own log, know a token by it."""
 
 PIECE = 8
-"""So many characters of a secret in a row count as a piece of it. Fewer occur by chance."""
+"""How many characters of a secret in a row count as a piece of it. Fewer occur by chance."""
 
 FRAGMENT = 4
-"""Cut a text into fragments so long, and one of them lies within any piece. So few are quickly looked at."""
+"""Every PIECE contains a whole aligned fragment of this length, so looking up the fragments is a fast first test."""
 
 MASK = "[secret]"
 
@@ -27,8 +27,8 @@ MASK = "[secret]"
 class Redactor:
     """Blanks the pieces of secrets in text: as they are, percent-encoded, in base64, or escaped in JSON.
 
-    And, in the same spellings, what looks like a token value that the gate's tool has made, whole or cut
-    off: of these it knows only the digests.
+    It also blanks, in the same spellings, text that looks like a token value that the gate's tool has
+    made, whole or cut off: of these the gate knows only the digests.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -48,7 +48,7 @@ class Redactor:
         return self._blanked(text) if self.suspects(text) else text
 
     def suspects(self, text: str) -> bool:
-        """Whether there may be anything to blank: cheap, and never wrong when it says no."""
+        """True if there may be anything to blank: cheap, and never wrong when False."""
         data = text.encode("utf-8", "replace")
         fragments = memoryview(data)[: len(data) // FRAGMENT * FRAGMENT].cast("I")
         return not self._fragments.isdisjoint(fragments)
