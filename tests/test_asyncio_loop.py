@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.metadata
+import sys
 import time
 import tomllib
 import weakref
@@ -21,7 +22,7 @@ from gatehouse.hosting.asyncio_loop import FEW_TIMERS, BatchLoop, aio_as_trio, o
 from tests.program import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 T = TypeVar("T")
 TRIO_ASYNCIO = "0.16.0"
@@ -96,7 +97,17 @@ async def test_a_loop_that_never_rests_lets_trio_have_its_turns() -> None:
             turns += 1
 
 
-async def test_any_thread_may_call_what_asyncio_would_rather_it_did_not() -> None:
+@pytest.fixture
+def threads_that_meet_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.00001)
+    yield
+    sys.setswitchinterval(before)
+
+
+async def test_any_thread_may_call_what_asyncio_would_rather_it_did_not(
+    threads_that_meet_often: None,
+) -> None:
     """As with asyncio's own loop; it must not leave this one asleep for good, for all."""
 
     async def main() -> int:

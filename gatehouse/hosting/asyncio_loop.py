@@ -141,11 +141,22 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         """As asyncio's. A time that is no number is now: it would put the order of all timers into disorder."""
         if when != when:
             when = self.time()
-        timer: asyncio.TimerHandle = BaseEventLoop.call_at(
-            self, when, callback, *args, context=context
-        )
+        if self._token is not None and threading.get_ident() != self._thread_id:
+            self._check_closed()
+            if self._debug:
+                self._check_thread()
+            timer = asyncio.TimerHandle(when, callback, args, self, context)
+            self._token.run_sync_soon(self._schedule, timer)
+            return timer
+        timer = BaseEventLoop.call_at(self, when, callback, *args, context=context)
         self._ready.wake()
         return timer
+
+    def _schedule(self, timer: Any) -> None:
+        """Put a timer in its place, for another thread: two that sift the timers at a time would lose some."""
+        heapq.heappush(self._scheduled, timer)
+        timer._scheduled = True  # noqa: SLF001 - as asyncio does
+        self._ready.wake()
 
     def call_soon_threadsafe(
         self, callback: Callable[..., object], *args: Any, context: Any = None
