@@ -1,8 +1,8 @@
-"""From where may a request come: `Host` against DNS rebinding, `Origin` against foreign web pages.
+"""Check where a request comes from: `Host` against DNS rebinding, `Origin` against foreign web pages.
 
-A page anywhere can make a browser send requests to this machine. What it cannot do is lie about the
-page's own origin, nor, once its name has been pointed here, about the name (MCP 2026-07-28, transports,
-«Security Warning»). A program that is no browser sends no Origin, and passes.
+Any web page can make a browser send requests to this machine. It cannot make the browser lie about the
+page's own origin, or about its host name once that points here (MCP 2026-07-28, transports, «Security
+Warning»). A program that is no browser sends no Origin, and passes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gatehouse.http.fields import Headers
     from gatehouse.settings import Settings
 
-# What MCP clients in a browser send and want to read (MCP, transports; every revision so far).
+# The fields that MCP clients in a browser send and read (MCP, transports; every revision so far).
 _ALLOW_HEADERS = (
     b"Authorization, X-API-Key, Content-Type, Accept, Last-Event-ID, MCP-Protocol-Version, "
     b"Mcp-Session-Id, Mcp-Method, Mcp-Name"
@@ -27,16 +27,16 @@ _ALLOW_HEADERS = (
 _EXPOSE_HEADERS = b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"
 _PREFLIGHT_SECONDS = b"600"
 
-# An origin is a scheme, a host and perhaps a port (RFC 6454 section 6.2); what else a URL may hold, and
-# what parsers make of it, would only help somebody to look like a host that he is not.
+# An origin is a scheme, a host and perhaps a port (RFC 6454 section 6.2); the other parts of a URL,
+# which parsers read in different ways, would only help a host to pose as another.
 _AUTHORITY = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 CORS = b"access-control-"
-"""How the names of all fields of the CORS protocol begin."""
+"""The beginning of all field names of the CORS protocol."""
 
 
 class Origins:
-    """Which hosts and origins the settings let in."""
+    """The hosts and origins that the settings let in."""
 
     def __init__(self, settings: Settings) -> None:
         self._loopback = is_loopback(settings.host)
@@ -44,7 +44,7 @@ class Origins:
         self._origins = frozenset(settings.origins_allowed)
 
     def refusal(self, host: bytes, origin: bytes | None) -> Reply | None:
-        """The reply to a request that comes by a wrong name or from a foreign page, else None."""
+        """The reply that refuses a wrong host name or a foreign page, or None."""
         name = hostname(b"//" + host)
         if self._hosts:
             if name not in self._hosts:
@@ -78,7 +78,7 @@ def hostname(url: bytes) -> str:
 
 
 def cors_headers(origin: bytes) -> Headers:
-    """What lets a page of an allowed origin read an answer (Fetch Standard, «CORS protocol»)."""
+    """The fields that let a page of an allowed origin read an answer (Fetch Standard, «CORS protocol»)."""
     return [
         (b"Access-Control-Allow-Origin", origin),
         (b"Access-Control-Expose-Headers", _EXPOSE_HEADERS),
@@ -87,10 +87,10 @@ def cors_headers(origin: bytes) -> Headers:
 
 
 def preflight(requested: bytes) -> Reply:
-    """The answer to a browser that asks, without credentials, what an allowed origin may send.
+    """The answer to a browser that asks, without credentials, which fields an allowed origin may send.
 
-    `requested` are the field names it asks for: `Mcp-Param-*` fields have names that nobody knows
-    beforehand, so what is asked for with that beginning is allowed by name.
+    `requested` are the field names it asks for. Nobody knows the names of `Mcp-Param-*` fields
+    beforehand, so each requested name with that beginning is allowed.
     """
     names = [name.strip() for name in requested.split(b",")]
     parameters = [name for name in names if name.lower().startswith(b"mcp-param-")]

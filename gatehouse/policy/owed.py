@@ -1,4 +1,4 @@
-"""Owed: writes that a store shared by several gates has missed while it did not answer."""
+"""Owed writes: those that the store of several gates has missed while it did not answer."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_OWED_PER_NAME = 1000
-"""Of one name's writes so many are kept, the newest: as many as a name may have sessions."""
+"""How many writes of one name are kept, the newest: as many as a name may have sessions."""
 
 MAX_DELETED = 4096
-"""So many keys that this gate has deleted are remembered, the last ones. A key takes 150 bytes."""
+"""How many keys that this gate has deleted are remembered, the last ones. A key takes 150 bytes."""
 
 MAX_BATCH = 100
-"""So many writes are made up for in one call, which takes some milliseconds."""
+"""How many writes one call makes up for; it takes some milliseconds."""
 
 
 class Write(NamedTuple):
-    """A claim of the key for that value and so many seconds; a deletion if there is no value."""
+    """A claim of the key for that value, for so many seconds; a deletion if there is no value."""
 
     key: str
     value: str = ""
@@ -27,9 +27,9 @@ class Write(NamedTuple):
 
 
 class Owed:
-    """What is still to be written, by the names whose it is; and which keys are gone, whether written or not.
+    """The owed writes, by name; and the keys that are deleted, whether the store knows it or not.
 
-    It may be lost: keys end by themselves in time, and who uses a session claims it again.
+    Losing them does little harm: keys expire by themselves, and the next use of a session claims it again.
     """
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class Owed:
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     def deleted(self, key: str) -> bool:
-        """Whether this gate has deleted the key, and has not claimed it since."""
+        """True if this gate has deleted the key, and has not claimed it since."""
         return key in self._deleted
 
     def begin(self, name: str, write: Write) -> None:
-        """The write is about to be made: from now on, it holds here, and an earlier one is settled."""
+        """The write is about to be made: from now on it holds here, and settles an earlier one."""
         self._settle(name, write.key)
         self._deleted.pop(write.key, None)
         if not write.value:
@@ -50,7 +50,7 @@ class Owed:
                 self._deleted.popitem(last=False)
 
     def missed(self, name: str, write: Write) -> None:
-        """There was no answer to the name's write."""
+        """The store did not answer the name's write."""
         writes = self._writes.setdefault(name, OrderedDict())
         writes[write.key] = write
         if len(writes) > MAX_OWED_PER_NAME:

@@ -1,7 +1,8 @@
-"""May they: what a principal is let through with, once it is known who it is.
+"""Permits: the requests that a known principal may make.
 
-The questions, in their order: has it asked too often, is the session its own, may it call that. All of
-it is optional. A gate with one shared token and no rates has no permits at all, and asks nothing.
+The questions, in their order: has the principal asked too often, is the session its own, may it call
+this thing. All of them are optional. A gate with one shared token and no rates has no permits at all,
+and asks nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 SESSION = b"mcp-session-id"
 
 NAMED_QUERY_RATE = "60/min, burst 20"
-"""What a named token may do by URL key where QUERY_RATE says nothing: a key in a URL is the easiest to lose."""
+"""The rate of a named token by URL key if QUERY_RATE is not set: a key in a URL is the easiest to lose."""
 
 BELOW_ENDPOINT = refusals.forbidden(
     "Forbidden: this token is limited to some tools, and what lies below the MCP endpoint is none. Ask the "
@@ -41,9 +42,9 @@ BELOW_ENDPOINT = refusals.forbidden(
 
 
 class Permits:
-    """What is asked of each request, and learnt from its answer.
+    """The checks of each request, and of its answer.
 
-    Without `sessions`, because there is but one token, they are not told apart.
+    A gate with a single token has no `sessions`, and does not tell them apart.
     """
 
     def __init__(self, settings: Settings, limits: Limits, sessions: Sessions | None) -> None:
@@ -57,7 +58,7 @@ class Permits:
     async def refusal(
         self, principal: Principal, raw_path: bytes, headers: Headers
     ) -> Reply | None:
-        """The reply to a request that may not be, or None for one that may."""
+        """The reply that refuses the request, or None to let it in."""
         try:
             if reply := await self._too_often(principal):
                 return reply
@@ -102,7 +103,7 @@ class Permits:
         return refusals.TOO_MANY_QUESTIONS if owner is BUSY else refusals.SESSION_NOT_FOUND
 
     def session_in_use(self, headers: Headers) -> AbstractContextManager[None]:
-        """Around an exchange: its session, if it has one, does not count as idle."""
+        """Keep the exchange's session, if it has one, from becoming idle during the block."""
         sessions = values_of(headers, SESSION)
         if not sessions or self._sessions is None:
             return nullcontext()
@@ -114,7 +115,8 @@ class Permits:
         """Keep the ledger in step with an answer's head; False if the answer is not this principal's.
 
         A session is opened by the answer to a request that named none (MCP 2025-11-25, transports,
-        «Session Management»). It ends when the upstream says that it knows it no more, or has let it go.
+        «Session Management»). It ends when the upstream says that it no longer knows the session, or has
+        deleted it.
         """
         if self._sessions is None:
             return True
@@ -129,5 +131,5 @@ class Permits:
 
 
 def rate_of(text: str) -> Rate | None:
-    """A rate in a setting; none if it is empty, or "off"."""
+    """The rate of a setting; None if it is empty or "off"."""
     return parse_rate(text) if text and text != OFF else None

@@ -1,13 +1,13 @@
-"""The ledger of sessions: which session of the upstream belongs to which token, by its name.
+"""The ledger of sessions: the token, by its name, to which each session of the upstream belongs.
 
-The upstream knows sessions, but not tokens. Without the ledger, whoever learns a session's id could use
-it with a token of his own. What is not in it is answered as unknown, so losing an entry costs a client a
-new session, and never opens one to another.
+The upstream knows sessions, but not tokens. Without the ledger, anybody who learns a session's id could
+use it with another token. A session that is not in it is answered as unknown, so losing an entry costs a
+client a new session, and never opens a session to another token.
 
-With shared state, several gates have one ledger. Each goes by its own entries first, and asks the others'
-only for a session that it does not know; while these cannot be asked, nobody can tell whether there is such
-a session, and that is the answer. There, a session rests from the last request that it was told
-of, so one that has but a single exchange open for longer than that is known only to its own gate.
+With shared state, several gates have one ledger. Each gate looks at its own entries first, and asks the
+shared store only for a session that it does not know; while the store cannot be asked, the answer is that
+nobody can tell. The shared store times a session from the last request reported to it. A single exchange
+that outlasts that time is known only to its own gate.
 """
 
 from __future__ import annotations
@@ -42,40 +42,40 @@ SWEEP_SECONDS = 60.0
 """How often, at most, all names are searched for sessions that have rested too long."""
 
 SHARE_AGAIN = 0.25
-"""After which part of the time it remembers a session the shared state is told of it again."""
+"""The shared state is told of a session again after this part of the time for which it remembers one."""
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """What the ledger knows of one session. Times are Trio's, in seconds."""
+    """The ledger's entry of one session. Times are Trio's, in seconds."""
 
     name: str
     touched: float = -math.inf
-    """When it was opened, or an exchange of it last began or ended."""
+    """When the session was opened, or its last exchange began or ended."""
     exchanges: int = 0
-    """How many are open."""
+    """How many of its exchanges are open."""
     share_at: float = -math.inf
-    """When the shared state is told of it next."""
+    """When the shared state is next told of the session."""
 
 
 @dataclass(slots=True)
 class Owned:
-    """The sessions of one name, the longest untouched first."""
+    """The sessions of one name, those untouched for longest first."""
 
     idle: OrderedDict[bytes, Entry] = field(default_factory=OrderedDict)
     busy: OrderedDict[bytes, Entry] = field(default_factory=OrderedDict)
-    """Those with an exchange open."""
+    """The sessions with an open exchange."""
 
     def among(self, entry: Entry) -> OrderedDict[bytes, Entry]:
-        """Those among which the entry is."""
+        """The busy or the resting sessions: those that the entry belongs to."""
         return self.busy if entry.exchanges else self.idle
 
 
 class Sessions:
-    """Who opened which session.
+    """The sessions, each with the name of the token that opened it.
 
     A name keeps the `most_per_name` sessions that it used last, each until it has rested for
-    `idle_seconds`. If it opens more, it loses one of its own: if it can be, one without open exchanges.
+    `idle_seconds`. If it opens more, it loses one of its own, preferably one without open exchanges.
     """
 
     def __init__(
@@ -100,10 +100,9 @@ class Sessions:
         return len(self._entries)
 
     async def owner(self, session: bytes, asker: str = "") -> str | NoAnswer | None:
-        """The name of the token that opened the session; None if nobody did, or it is over.
+        """The name of the token that opened the session; None if nobody did, or the session is over.
 
-        NoAnswer if that cannot be told now, because another gate may have opened it. `asker` is the name
-        whose question that is.
+        NoAnswer if that cannot be told now, because another gate may have opened it. `asker` is the name that asks.
 
         Asking does not keep a session alive here, or a stranger could; `use` does.
         """
@@ -125,8 +124,8 @@ class Sessions:
     async def opened(self, session: bytes, name: str) -> bool:
         """The upstream has opened the session for the token of that name.
 
-        False if it belongs to another name, or its id is not one that is kept (1 to 512 bytes). Then
-        nothing has changed, and the client must not have it.
+        False if the session belongs to another name, or the ledger cannot keep its id (1 to 512
+        bytes). Then nothing has changed, and the client must not get the session.
         """
         if not storable(session):
             return False
@@ -146,7 +145,7 @@ class Sessions:
 
     @contextmanager
     def use(self, session: bytes) -> Iterator[None]:
-        """While the block lasts, an exchange of the session is open, and it does not become idle."""
+        """An exchange of the session is open during the block, and keeps the session from becoming idle."""
         entry = self._entry(session)
         if entry is None:
             yield
@@ -160,7 +159,7 @@ class Sessions:
     def forget_names(self, kept: Collection[str]) -> None:
         """Forget, here, the sessions of all other names: their tokens have been revoked.
 
-        The shared state forgets them in time; until then, they belong to names that no token has.
+        The shared state forgets these sessions in time; until then they belong to names that no token has.
         """
         for name, owned in list(self._names.items()):
             if name not in kept:
@@ -175,7 +174,7 @@ class Sessions:
         return entry
 
     def _told(self) -> Iterator[Write]:
-        """What the shared state should know from here."""
+        """The claims of this gate that the shared state should know."""
         for session, entry in list(self._entries.items()):
             yield Write(shared_key(session), entry.name, self._idle_seconds)
 
@@ -183,7 +182,7 @@ class Sessions:
         return trio.current_time() - self._idle_seconds
 
     async def _share(self, shared: SharedState, session: bytes, entry: Entry) -> bool:
-        """Tell the others of the session, for a while to come; False if it is another name's there."""
+        """Claim the session in the shared state, for a while; False if it belongs to another name there."""
         name = await shared.claim(entry.name, shared_key(session), entry.name, self._idle_seconds)
         if isinstance(name, NoAnswer):
             return True  # the next request tries again
@@ -191,7 +190,7 @@ class Sessions:
         return name == entry.name
 
     async def _keep(self, session: bytes, entry: Entry) -> bool:
-        """Enter the session; False if another task has entered it meanwhile, for another name."""
+        """Enter the session; False if another task has meanwhile entered it for another name."""
         known = self._entry(session)
         if known is not None:
             return known.name == entry.name
@@ -205,7 +204,7 @@ class Sessions:
         return True
 
     def _make_room(self, name: str) -> bytes | None:
-        """Forget the session that the name has not used for longest, if it has as many as it may."""
+        """If the name has as many sessions as it may, forget the one unused for longest."""
         owned = self._names.get(name)
         if owned is None or len(owned.idle) + len(owned.busy) < self._most_per_name:
             return None
@@ -214,7 +213,7 @@ class Sessions:
         return session
 
     def _sweep(self) -> None:
-        """Forget what has rested too long, since nobody may ever ask for it again."""
+        """Forget the sessions that have rested too long: nobody may ever ask for them again."""
         now = trio.current_time()
         if now < self._sweep_at:
             return
@@ -227,7 +226,7 @@ class Sessions:
                 self._drop(session)
 
     def _touch(self, session: bytes, entry: Entry, change: int) -> None:
-        """An exchange begins (+1) or ends (-1); the session becomes the last used."""
+        """An exchange begins (+1) or ends (-1); the session becomes the last one used."""
         if self._entries.get(session) is not entry:
             return  # it has been forgotten meanwhile
         owned = self._names[entry.name]
@@ -247,7 +246,7 @@ class Sessions:
 
 
 def storable(session: bytes) -> bool:
-    """Whether the session's id is one that the ledger keeps."""
+    """True if the ledger can keep the session's id."""
     return 1 <= len(session) <= LONGEST_ID
 
 

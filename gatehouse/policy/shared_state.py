@@ -1,17 +1,17 @@
-"""What several gates have in common: budgets and sessions, in Redis, or in Valkey, which speaks the same.
+"""The state that several gates share: budgets and sessions, in Redis, or in Valkey, which speaks the same.
 
-Nobody waits for it long, and nothing depends on it. If it is dead, hangs or answers with an error, one
-warning says so, and each gate goes by what it knows itself; every few seconds, the gate itself finds out
-whether it is back, so no call waits for that. No method here raises because of it: the answer then is UNAVAILABLE.
+Nobody waits long for the server, and nothing depends on it. If it is dead, hangs or answers with an error, one
+warning says so, and each gate goes by its own knowledge; every few seconds, the gate itself finds out whether the
+server is back, so no call waits for that. No method here raises because of it: the answer is then UNAVAILABLE.
 
-Each question is somebody's, by the name of a token. A name that asks more than it may have under way gets
-BUSY, which says nothing of the server.
+Each question belongs to the name of a token. A name with too many questions under way gets BUSY, which
+says nothing of the server.
 
-A write that it misses is owed, and made up for once it is back. A server that has lost its keys is told
-again what this gate knows: a mark among them shows it. Until all gates have had the time for either, a key
-that it does not have is one of which nobody can tell.
+A write that the server misses is owed, and made up for once the server is back. A server that has lost its
+keys, which a mark among them shows, is told again all that this gate knows. Until all gates have had the
+time for either, nobody can tell whether a missing key was ever there.
 
-redis-py has a client for asyncio and none for Trio, so its plain one is called, in threads.
+redis-py has a client for asyncio and none for Trio, so threads call its plain one.
 """
 
 from __future__ import annotations
@@ -50,24 +50,23 @@ SOCKET_SECONDS = 0.25
 """How long to wait for one answer of the server, or for a connection to it."""
 
 CALL_SECONDS = 0.5
-"""How long a call may take with everything, from its thread's start on: a name looked up, a connection, several
-answers."""
+"""How long a whole call may take from its thread's start on: a name looked up, a connection, several answers."""
 
 RETRY_SECONDS = 5.0
-"""How long after a failure it is tried again."""
+"""How long after a failure the server is tried again."""
 
 LOOKS = 5
-"""So many times in RETRY_SECONDS it is looked whether it is time to try again."""
+"""How many times in RETRY_SECONDS the gate checks whether it is time to try again."""
 
 SETTLING_RETRIES = 2
-"""For so many times RETRY_SECONDS after it is back, or has lost its keys, other gates may still have to tell it
-what it lacks. Each of them has noticed after one, and a LOOKS-th part of one."""
+"""For this many times RETRY_SECONDS after the server is back, or has lost its keys, other gates may still have
+to tell it the missing keys. Each of them notices within one, and a LOOKS-th part of one."""
 
 MARK = "mark"
 """The key whose value tells one life of the server's keys from the next."""
 
-# Nothing that two programs could read in two ways, and no query but these: any other could set whatever
-# redis-py can be set to, our timeouts included.
+# Nothing that two programs could read in two ways, and no query but these: any other could change all
+# of redis-py's settings, our timeouts included.
 _USER = r"(?:[A-Za-z0-9._~!$&'()*+,;=:%-]*@)?"
 _HOST = r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?(?P<db>/[0-9]{0,4})?"
 _PATH = r"/[A-Za-z0-9._~/%:,@-]+"
@@ -80,7 +79,7 @@ _WORDS = (
     "(and ?db=NUMBER); %-encode what is no letter or digit in the password"
 )
 
-# A session belongs to whom it belonged first. One script, so that nothing comes in between.
+# A session belongs to its first owner. One script, so that no other write comes in between.
 _CLAIM = """
 local held = redis.call("GET", KEYS[1])
 if held and held ~= ARGV[1] then
@@ -102,26 +101,26 @@ UNAVAILABLE: Final[Literal[NoAnswer.UNAVAILABLE]] = NoAnswer.UNAVAILABLE
 """The server did not answer, or cannot know yet."""
 
 BUSY: Final[Literal[NoAnswer.BUSY]] = NoAnswer.BUSY
-"""The server was not asked: too many questions of the same name are there already."""
+"""The server was not asked: too many questions of the same name are under way."""
 
 
 class SharedState:
     """The store at `url`: redis, rediss (TLS), valkey, valkeys or unix, with a password if it needs one.
 
-    Raises ValueError, in words that complete «NAME: ...» and hold no part of the URL, if it is none.
-    No connection is made before there is a question.
+    Raises ValueError for any other URL, in words that complete «NAME: ...» and hold no part of it.
+    The first question makes the first connection.
     """
 
     def __init__(self, url: str, *, retry_seconds: float = RETRY_SECONDS) -> None:
         self.address = shared_address(url)
-        """Where it is, without user, password and query."""
-        import redis  # it takes a while, so only for those who share
+        """The address of the store, without user, password and query."""
+        import redis  # slow to import, so only for gates that share
 
         self._client = redis.Redis.from_url(
             re.sub("^valkey", "redis", url),
             socket_timeout=SOCKET_SECONDS,
             socket_connect_timeout=SOCKET_SECONDS,
-            driver_info=None,  # two questions less for each connection
+            driver_info=None,  # saves two questions for each connection
         )
         self._claim = self._client.register_script(_CLAIM)
         self._counts = Counts(partial(_open_store, self._client))
@@ -132,19 +131,19 @@ class SharedState:
         self._mark = ""
         self._lost = False
         self.known: Callable[[], Iterable[Write]] = tuple
-        """What to tell a server that has lost its keys."""
+        """The writes to make again on a server that has lost its keys."""
 
     async def take(self, name: str, key: str, rate: Rate) -> float | NoAnswer | None:
-        """Take one request of the budget that the key has with all gates: as `Counts.take`."""
+        """As `Counts.take`, of the budget that the key has with all gates together."""
         wait = await self._ask(name, partial(self._counts.take, key, rate))
         if wait is None or isinstance(wait, NoAnswer):
             return wait
-        # No wait is longer than the interval, but for rounding. Were the server's clock set back, or the
-        # value not ours, it would be, and perhaps for ever.
+        # No wait is longer than the interval, but for rounding. A server's clock set back, or a value
+        # that is not ours, could make it longer, perhaps endless.
         return wait if wait <= rate.interval + LEAST_SECONDS else UNAVAILABLE
 
     async def claim(self, name: str, key: str, value: str, seconds: float) -> str | NoAnswer:
-        """Store the value for so many seconds from now unless the key has another; what it has then."""
+        """Store the value for so many seconds from now unless the key has another; return the key's value."""
         write = Write(key, value, seconds)
         return await self._write(name, write, lambda: _text(self._put(write, self._client)))
 
@@ -170,19 +169,19 @@ class SharedState:
         return UNAVAILABLE if self._breaker.settling else None
 
     async def delete(self, name: str, key: str) -> None:
-        """Forget the key: here at once, there as soon as can be."""
+        """Forget the key: here at once, on the server as soon as possible."""
         write = Write(key)
         await self._write(name, write, lambda: self._put(write, self._client))
 
     async def keep(self) -> None:
-        """Say now whether the server can be reached, and for ever keep it up to date."""
+        """Log whether the server can be reached now, and keep it up to date for ever."""
         while True:
             await self.catch_up()
             parts = LOOKS if self._breaker.away or self._lost or self._owed.next() else 1
             await trio.sleep(self._retry_seconds / parts)
 
     async def catch_up(self) -> None:
-        """Make up for what the server has missed or lost, if it is there."""
+        """If the server answers, make up for writes that it has missed or lost."""
         mark = await self._ask("", self._read_mark, again=True)
         if isinstance(mark, NoAnswer):
             return
@@ -203,7 +202,7 @@ class SharedState:
         self._client.close()
 
     def _judge(self, mark: str) -> None:
-        """Find out from the mark whether these are still the keys that there were."""
+        """Find out from the mark whether the server still has its earlier keys."""
         if self._mark and mark != self._mark:
             if not self._breaker.settling:
                 logger.warning(
@@ -215,7 +214,7 @@ class SharedState:
         self._mark = mark
 
     async def _tell_again(self) -> bool:
-        """Tell the server all that this gate knows; False if it was not there to the end."""
+        """Tell the server all that this gate knows; False if it failed before the end."""
         known = iter(self.known())
         while writes := list(islice(known, MAX_BATCH)):
             if isinstance(await self._ask("", partial(self._make_up, writes)), NoAnswer):
@@ -234,9 +233,9 @@ class SharedState:
         return answer
 
     def _read_mark(self) -> str:
-        """In a thread: the mark. Whoever finds none makes one, once for all gates.
+        """In a thread: the mark. The first gate that finds none makes one for all.
 
-        It is a write in any case: a server that answers, but takes none, is not back.
+        This writes in any case: a server that answers but takes no writes is not back.
         """
         key = _full(MARK)
         with self._client.pipeline(transaction=False) as pipeline:
@@ -253,7 +252,7 @@ class SharedState:
         return self._claim([key], [write.value, ttl], client=client)
 
     def _make_up(self, writes: list[Write]) -> list[Write]:
-        """In a thread: make the writes; those that the server took."""
+        """In a thread: make the writes; return those that the server took."""
         with self._client.pipeline(transaction=False) as pipeline:
             for write in writes:
                 self._put(write, pipeline)
@@ -264,11 +263,11 @@ class SharedState:
     async def _ask(
         self, name: str, question: Callable[[], T], *, again: bool = False
     ) -> T | NoAnswer:
-        """Have a thread put the name's question, and wait for the answer, CALL_SECONDS at most.
+        """Ask the name's question in a thread, and wait for the answer, CALL_SECONDS at most.
 
-        `again` is for the question that finds out whether a server that was away is back.
-        A caller that is cancelled does not wait for the thread: that finishes by itself, and what it
-        has found out counts nevertheless. Time in line is not the server's.
+        `again` is for the question that finds out whether a server that was away is back. A caller
+        that is cancelled does not wait for the thread: the thread finishes by itself, and its result
+        still counts. The server does not answer for time in line.
         """
         ticket = self._breaker.admit(again=again)
         if ticket is None:
@@ -282,7 +281,7 @@ class SharedState:
             return UNAVAILABLE
 
     def _try(self, question: Callable[[], T], ticket: int) -> T | NoAnswer:
-        """In a thread: put the question, unless it has become pointless while this waited its turn."""
+        """In a thread: ask the question, unless it has become pointless while it waited its turn."""
         if not self._breaker.valid(ticket):
             return UNAVAILABLE
         try:
@@ -295,10 +294,10 @@ class SharedState:
 
 
 class Breaker:
-    """Whether the server is worth asking. Its methods may be called in any thread.
+    """Decides whether the server is worth asking. Any thread may call its methods.
 
-    A ticket is the number of failures that were known when it was given out, so what a call finds out
-    counts only if no other has found out something since.
+    A ticket is the number of failures known when it was given out, so the result of a call counts
+    only if no other call has failed since.
     """
 
     def __init__(self, address: str, retry_seconds: float) -> None:
@@ -310,7 +309,7 @@ class Breaker:
         self._settled_at = -math.inf
 
     def admit(self, *, again: bool = False) -> int | None:
-        """A ticket for one call, or None: after a failure, only one to try it `again`, each `retry_seconds`."""
+        """A ticket for one call, or None: after a failure, only one call `again` every `retry_seconds`."""
         with self._lock:
             if self._retry_at is not None:
                 now = time.monotonic()
@@ -321,20 +320,20 @@ class Breaker:
 
     @property
     def away(self) -> bool:
-        """Whether the last that is known of the server is a failure."""
+        """True if the last call that counts failed."""
         return self._retry_at is not None
 
     @property
     def settling(self) -> bool:
-        """Whether other gates may still have to tell the server what it lacks."""
+        """True while other gates may still have to tell the server its missing keys."""
         return time.monotonic() < self._settled_at
 
     def settle(self) -> None:
-        """From now on, give them time for that."""
+        """From now on, give the other gates time for that."""
         self._settled_at = time.monotonic() + SETTLING_RETRIES * self._retry_seconds
 
     def valid(self, ticket: int) -> bool:
-        """Whether there has been no failure since the ticket was given out."""
+        """True if no call has failed since the ticket was given out."""
         return ticket == self._failures
 
     def failed(self, ticket: int, why: str) -> None:
@@ -364,9 +363,9 @@ class Breaker:
 
 
 def shared_address(url: str) -> str:
-    """Where the store at `url` is, without user, password and query: for the log.
+    """The address of the store at `url`, without user, password and query: for the log.
 
-    Raises ValueError, in words that complete «NAME: ...» and hold no part of the URL, if it is none.
+    Raises ValueError for any other URL, in words that complete «NAME: ...» and hold no part of it.
     """
     if match := _SOCKET.fullmatch(url):
         return f"unix://{match['path']}"
@@ -377,7 +376,7 @@ def shared_address(url: str) -> str:
 
 
 def _open_store(client: Redis) -> BaseStore:
-    """throttled-py's store over a client of ours; by itself, it would open a second one."""
+    """throttled-py's store over our client; by itself, it would open a second one."""
     from throttled.store import RedisStore, RedisStoreBackend
 
     class Backend(RedisStoreBackend):
@@ -391,7 +390,7 @@ def _open_store(client: Redis) -> BaseStore:
 
 
 def _kinds(error: BaseException) -> str:
-    """What kinds of errors led to this one, the first one first. Their texts could repeat the URL."""
+    """The types of this error and its causes, the first cause first. Their texts could repeat the URL."""
     earlier = error.__cause__ or error.__context__
     return f"{_kinds(earlier)}, {type(error).__name__}" if earlier else type(error).__name__
 
@@ -401,5 +400,5 @@ def _full(key: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """The bytes of an answer as text. Raises whatever comes of something else."""
+    """The bytes of an answer as text. Raises for anything else."""
     return bytes.decode(value)

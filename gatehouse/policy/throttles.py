@@ -1,4 +1,4 @@
-"""How often may they: requests against the rates of their tokens, and failures to authenticate."""
+"""Throttles: they count requests against the rates of their tokens, and failures to authenticate."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from gatehouse.policy.shared_state import SharedState
 
 MOST_KEYS = 10_000
-"""Of how many keys the budgets are kept."""
+"""How many keys have their budgets kept."""
 
 MOST_ADDRESSES = 4096
-"""Of how many addresses the failures are kept."""
+"""How many addresses have their failures kept."""
 
 
 class Limits:
     """Counts requests against rates, per key. With `shared`, several gates have one budget.
 
-    Keys come from the configuration, never from what a client may choose: who can make up keys makes
-    others fall out of the table, and begin anew.
+    Keys come from the configuration, never from a client: made-up keys would push others out of the
+    table, and these would begin anew.
 
-    Each gate counts for itself first, and then asks the shared state. So no rate is ever exceeded by
-    the requests of one gate, whether the shared state is there, lies or comes and goes; and who is
-    refused here costs it nothing.
+    Each gate counts for itself first, and then asks the shared state. One gate's requests therefore
+    never exceed a rate, whether the shared state is there, lies or comes and goes; and requests
+    refused here cost the shared state nothing.
     """
 
     def __init__(self, shared: SharedState | None = None) -> None:
@@ -38,8 +38,8 @@ class Limits:
     async def retry_after(self, key: str, rate: Rate, name: str = "") -> float | None:
         """Take one request of the key's budget: None lets it in, else the seconds to wait (above 0).
 
-        Raises BusyError if the name (the key's own, if it is not given) has too many questions under way:
-        that is in the client's hand, so it lets nobody in.
+        Raises BusyError if the name (by default the key's own) has too many questions under way: a client
+        can bring that about, so it lets nobody in.
         """
         wait = self._local.take(key, rate)
         if wait is not None or self._shared is None:
@@ -53,10 +53,10 @@ class Limits:
 class FailureThrottle:
     """Counts, per client address, the credentials that were no good. Without a rate, it never throttles.
 
-    It is asked only after the comparison said no. So a good token is let in however often others have
-    failed from its address: a lock that anybody could turn on others' tokens would be no lock.
+    It counts only after a comparison has failed. A good token is therefore let in however often
+    others have failed from its address: nobody can lock out others' tokens.
 
-    An IPv6 client counts by its /64, of which it has every address. What is counted stays in this
+    An IPv6 client counts by its /64, of which it has every address. The counts stay in this
     process, for the last MOST_ADDRESSES addresses.
     """
 

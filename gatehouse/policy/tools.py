@@ -1,9 +1,10 @@
-"""What a restricted token may ask for: the rules, and the gate's own, early lock.
+"""The rules for restricted tokens, and the gate's own, early lock.
 
 There are two locks, because the gate reads no bodies. For a server that it hosts, `tool_lock` in that
 server has the last word, with the body in hand; the early lock merely answers sooner, and with the right
-status. For a server elsewhere it is the only one, and can trust MCP's header fields as far as that server
-compares them with the body: since MCP 2026-07-28 it must. That is why such a server has to speak it.
+status. For a server elsewhere the early lock is the only one, and can trust MCP's header fields only if
+that server compares them with the body. Since MCP 2026-07-28 servers must, so such a server has to speak
+that version.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ HARMLESS_METHODS = frozenset(
         "notifications/roots/list_changed",
     }
 )
-"""What every token may send. Of the lists, a hosted server shows what the token may call."""
+"""The methods that every token may send. A hosted server's lists show only the things that the token may call."""
 
 BODY_METHODS = frozenset(
     {
@@ -54,10 +55,10 @@ BODY_METHODS = frozenset(
         "subscriptions/listen",
     }
 )
-"""What these name stands in the body alone."""
+"""The methods whose thing is named only in the body."""
 
 LOCKED_METHODS = BODY_METHODS | TASK_METHODS | {TASK_LIST}
-"""What only the lock in the hosted server can judge: it knows whose a task is."""
+"""The methods that only the lock in the hosted server can judge: it knows the owner of a task."""
 
 _DOES = {
     "prompts": "use the prompt",
@@ -83,11 +84,11 @@ NO_METHOD = refusals.rpc_error(
 
 
 def policy_refusal(headers: Headers, grants: Grants, *, name: str, hosted: bool) -> Reply | None:
-    """The reply to a request that these grants do not allow, as far as its header fields tell, or None.
+    """The reply that refuses a request beyond these grants, as far as its header fields tell, or None.
 
-    `name` is the token's, and `hosted` tells whether `tool_lock` will look at what is let through here.
-    If it will not, what cannot be told is refused; only the lists pass unfiltered, since they are in a
-    body: there, a token sees the names of what it may not call.
+    `name` is the token's; `hosted` is True if `tool_lock` will check the requests that pass here. If it
+    will not, all requests that the fields leave unclear are refused. Only the lists pass unfiltered,
+    since they are in a body: a token sees there the names of things that it may not call.
     """
     if not grants.restricted:
         return None
@@ -108,12 +109,12 @@ def policy_refusal(headers: Headers, grants: Grants, *, name: str, hosted: bool)
 
 
 def granted(grants: Grants, kind: Kind, thing: str) -> bool:
-    """Whether the thing of that name, or URI, may be seen and called.
+    """True if the thing of that name, or URI, may be seen and called.
 
-    What a list names to the letter is. A glob has to mean what the server will look up: of a URI, servers
-    leave out query and fragment, or decode it, and `x://secret#/public` would pass as `x://*/public`. So
-    every such reading must be granted. And FastMCP finds the tools of apps also by a hash of the app's
-    name, as `0123456789ab_delete`: that is another tool than a glob of names means, unless it means all.
+    A name that a list spells out is granted. A glob must match the thing that the server will look up:
+    servers leave out a URI's query and fragment, or decode it, and `x://secret#/public` would pass as
+    `x://*/public`, so every such reading must be granted. FastMCP also finds the tools of apps by a hash
+    of the app's name, as `0123456789ab_delete`: no glob but `*` means such a tool.
     """
     named = getattr(grants, kind) or ()
     if not grants.restricted or thing in named:
@@ -132,7 +133,7 @@ def readings(uri: str) -> set[str]:
 
 
 def climbs(uri: str) -> bool:
-    """Whether the URI has a segment that is none but points elsewhere (RFC 3986 section 3.3)."""
+    """True if the URI has a dot segment, which points elsewhere (RFC 3986 section 3.3)."""
     return not {".", ".."}.isdisjoint(re.split(r"[/\\]", uri))
 
 
