@@ -1,13 +1,13 @@
-"""Changes the tokens file: every comment stays, and so does every line that a change is not about.
+"""Changes the tokens file: every comment stays, and so does every line outside the change.
 
-A change is a few whole lines, found by what stands where (`toml_places`): new ones are put in, a table
-is taken out, or a table is cut out, changed by tomlkit, and put back. tomlkit is given one table at a
-time: in a whole file it takes the comment above a table for the end of the table before, and so drops
-it with that, or writes in between.
+A change is a few whole lines, which `toml_places` finds: new ones are put in, a table is taken out, or
+a table is cut out, changed by tomlkit, and put back. tomlkit gets one table at a time: in a whole file
+it takes the comment above a table for the end of the table before, and so drops the comment with that
+table, or writes in between.
 
-Nothing is written that would be refused, or would mean anything but the change that was asked for; a
-file that is faulty already is left alone. The file is replaced at once, so that whoever reads it, and
-whatever ends this program, finds the old one or the new one. Two programs take turns.
+The editor writes nothing that would be refused, or would mean anything but the requested change; it
+leaves a faulty file alone. The file is replaced at once, so that all readers find the old file or the
+new one, whatever ends this program. Two programs take turns.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ HEADER = """\
 
 
 class NotChangedError(Exception):
-    """What is to be changed is not there, or is there already; the text says what to do instead."""
+    """The thing to change is missing, or the thing to add exists; the text says what to do instead."""
 
 
 def add(path: Path, token: Token) -> None:
-    """Put a new token at the end of the file, which is made if it is missing.
+    """Put a new token at the end of the file; make the file if it is missing.
 
-    Raises NotChangedError if the name is there already, TokensError if the file cannot be used.
+    Raises NotChangedError if the name exists, TokensError if the file cannot be used.
     """
     with _changing(path, new=HEADER) as change:
         if any(token.name == other.name for other in change.tokens):
@@ -69,11 +69,11 @@ def add(path: Path, token: Token) -> None:
 
 
 def rotate(path: Path, name: str, fresh: TokenValue, *, now: datetime, end: datetime) -> Token:
-    """Give a token a fresh value, and let its others end at `end`; what has expired by `now` goes.
+    """Give a token a fresh value, let its others end at `end`, and remove those that have expired by `now`.
 
-    A value that ends earlier anyway keeps its end, and one that would begin only at `end` or later goes,
-    too: from `end` on there is only the fresh one. Returns the token as it is then. Raises
-    NotChangedError if there is no such name, TokensError if the file cannot be used.
+    A value that ends earlier keeps its end, and one that would begin only at `end` or later is removed,
+    too: from `end` on there is only the fresh one. Returns the changed token. Raises NotChangedError if
+    there is no such name, TokensError if the file cannot be used.
     """
     with _changing(path) as change:
         token = change.token(name)
@@ -96,7 +96,7 @@ def rotate(path: Path, name: str, fresh: TokenValue, *, now: datetime, end: date
 def revoke(path: Path, name: str, value_id: str = "") -> None:
     """Take a token out of the file, or only the value whose digest begins with `value_id` (hex).
 
-    Raises NotChangedError if there is no such name, not just one such value, or no other value;
+    Raises NotChangedError if there is no such name, not exactly one such value, or no other value;
     TokensError if the file cannot be used.
     """
     with _changing(path) as change:
@@ -117,7 +117,7 @@ def revoke(path: Path, name: str, value_id: str = "") -> None:
 
 
 def _number_of(token: Token, value_id: str) -> int:
-    """Which of the values it is whose digest begins so."""
+    """The number of the value whose digest begins with `value_id`."""
     found = [
         number
         for number, value in enumerate(token.values)
@@ -131,7 +131,7 @@ def _number_of(token: Token, value_id: str) -> int:
 
 
 class _Change:
-    """A change in the making: the lines of the file, and the tokens that it is to have in the end."""
+    """A change in the making: the lines of the file, and the tokens that the file will have."""
 
     def __init__(self, text: str, name: str) -> None:
         self.tokens = parse_tokens(text, name)
@@ -139,7 +139,7 @@ class _Change:
         self._newline = "\r\n" if "\r\n" in text else "\n"
         if text and not text.endswith("\n"):
             text += self._newline
-        # A line that is taken out becomes an empty text, so that the others keep their numbers.
+        # A removed line becomes an empty text, so that the others keep their numbers.
         self._lines = re.findall(r".*\n", text)
         self._statements = Places(text).statements
 
@@ -153,7 +153,7 @@ class _Change:
         )
 
     def put(self, old: Token, new: Token) -> Token:
-        """From now on, the file is to have `new` in the place of `old`."""
+        """From now on, expect `new` in the place of `old`."""
         self.tokens = tuple(new if token is old else token for token in self.tokens)
         return new
 
@@ -162,17 +162,17 @@ class _Change:
         self._lines.append(self._block(text) if self._lines else text)
 
     def insert_after(self, place: Place, text: str) -> None:
-        """Put lines below the last one of what is at `place`."""
+        """Put lines below the last line of `place`."""
         _, last = self._runs(place)[-1]
         self._lines[last - 1] += self._block(text)
 
     def remove(self, place: Place) -> None:
-        """Take out what is at `place`, with the comments inside of it."""
+        """Remove the lines of `place`, with the comments among them."""
         for first, last in self._runs(place):
             follows = self._lines[last : last + 1] or ["\n"]
             above = first - 1 if first > 1 else first
             if not self._lines[above - 1].strip() and not follows[0].strip():
-                first = above  # one of the two blank lines that would come together
+                first = above  # one of two blank lines that would meet
             self._lines[first - 1 : last] = [""] * (last - first + 1)
 
     def set_expiry(self, place: Place, end: datetime) -> None:
@@ -180,18 +180,16 @@ class _Change:
         first, last = self._runs(place)[0]
         document = tomlkit.parse("".join(self._lines[first - 1 : last]))
         table: Any = document
-        for key in (*place[:-1], 0):  # cut out, it is the only one
+        for key in (*place[:-1], 0):  # in the cut, the table is the only one
             table = table[key]
         table["expires"] = end
         text = re.sub(r"\r?\n", self._newline, document.as_string())
         self._lines[first - 1 : last] = [text, *[""] * (last - first)]
 
     def result(self) -> bytes:
-        """The file's new content. Raises TokensError if that would not mean what it should."""
+        """The file's new content. Raises TokensError if that would not mean the change."""
         text = "".join(self._lines)
-        text = (
-            text if text.strip() else HEADER
-        )  # an empty file would pass for one that is being saved
+        text = text if text.strip() else HEADER  # an empty file would look half saved
         data = text.encode()
         if len(data) > MAX_BYTES:
             raise TokensError([f"{self._name}: would become larger than {MAX_BYTES} bytes"])
@@ -201,14 +199,14 @@ class _Change:
         raise self._by_hand()
 
     def _runs(self, place: Place) -> list[tuple[int, int]]:
-        """First and last line of each run of statements about `place`, with no other in between."""
+        """First and last line of each unbroken run of statements about `place`."""
         runs: list[tuple[int, int]] = []
         grouped = groupby(self._statements, lambda each: each.path[: len(place)] == place)
         for is_about, group in grouped:
             statements = list(group)
             if is_about:
                 runs.append((statements[0].first, statements[-1].last))
-        if not runs:  # it is inside of a statement about something larger
+        if not runs:  # it is part of a larger statement
             raise self._by_hand()
         return runs
 
@@ -292,8 +290,8 @@ def _changing(path: Path, new: str | None = None) -> Iterator[_Change]:
 def _locked(target: Path) -> Iterator[None]:
     """Wait for other programs that change the file, and keep them waiting.
 
-    The lock is a file of its own, because the other one is replaced; it stays there, because whoever
-    takes it away takes it from one who is waiting for it.
+    The lock is a file of its own, because the tokens file is replaced. The lock file stays, because
+    another program may be waiting for it.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(f"{target}.lock", flags, 0o600)
@@ -307,7 +305,7 @@ def _locked(target: Path) -> Iterator[None]:
 def _write(target: Path, data: bytes) -> None:
     """Put a new file in the place of the old one, at once, with its mode and owner."""
     draft = target.with_name(f"{target.name}.new")
-    draft.unlink(missing_ok=True)  # left behind by one that was killed
+    draft.unlink(missing_ok=True)  # a killed program may have left it
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -320,7 +318,7 @@ def _write(target: Path, data: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise
     # The new name lasts only once the folder is on the disk, too: fsync(2).
-    with suppress(OSError):  # the change has been made; not every folder can be opened for this
+    with suppress(OSError):  # the change is made; not every folder can be opened for this
         folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
@@ -329,7 +327,7 @@ def _write(target: Path, data: bytes) -> None:
 
 
 def _resemble(descriptor: int, target: Path) -> None:
-    """Give a new file the owner and mode of the old one; whoever could read that must not lose it."""
+    """Give a new file the owner and mode of the old one, so that its readers can read it."""
     try:
         old = target.stat()
     except FileNotFoundError:

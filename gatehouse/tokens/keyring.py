@@ -1,4 +1,4 @@
-"""The verifier: all tokens in force, found by the digest of what is presented."""
+"""The verifier: all tokens in force, found by the digest of a presented value."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Unix time that never goes back: a clock that is set back makes no value good again that has expired."""
+    """Unix time that never goes back: setting the clock back makes no expired value good again."""
 
     def __init__(self) -> None:
         self._ahead = time.time() - time.monotonic()
 
     def __call__(self) -> float:
-        """Now: by the system's clock, or by the one of the start if that is ahead."""
+        """The time by the system's clock, or counted from the start if that is later."""
         return max(time.time(), self._ahead + time.monotonic())
 
 
@@ -33,7 +33,7 @@ clock = Clock()
 
 
 class Key(NamedTuple):
-    """A value of a token, and whom it lets in by which lane."""
+    """A value of a token, and the principal that it lets in by each lane."""
 
     name: str
     value: TokenValue
@@ -43,8 +43,8 @@ class Key(NamedTuple):
 class Keyring:
     """The tokens in force: the shared one, if any, and those of the tokens file.
 
-    They are replaced all at once, so that no request is judged by half of a new set. `query_keys` tells
-    whether any token at all may come in a URL.
+    They are replaced all at once, so that no request is judged by half of a new set. With `query_keys`,
+    tokens may come in a URL.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Keyring:
         self.replace(tokens)
 
     def replace(self, tokens: Iterable[Token]) -> None:
-        """From now on, these tokens are in force beside the shared one, and no others."""
+        """From now on, only these tokens are in force, beside the shared one."""
         tokens = [*self._shared, *tokens]
         self._grants = {token.name: token.grants for token in tokens}
         self._keys = {
@@ -81,19 +81,19 @@ class Keyring:
 
     @property
     def grants(self) -> Mapping[str, Grants]:
-        """What each token may call, by its name."""
+        """The grants of each token, by its name."""
         return self._grants
 
     @property
     def takes_url_keys(self) -> bool:
-        """Whether there is a token that may come in a URL."""
+        """True if some token may come in a URL."""
         return any("query" in key.principals for key in self._keys.values())
 
     def __call__(self, credentials: Iterable[Credential]) -> Principal | None:
-        """Judge every credential; the first good one tells who it is.
+        """Judge every credential; the first good one gives the principal.
 
-        The digests are of random values that nobody can choose the beginning of, so that how long it
-        takes to find one tells nothing; the comparison that counts takes the same time for all.
+        Nobody can choose how the digest of a random value begins, so the time to find a digest tells
+        nothing; the comparison that decides takes the same time for all.
         """
         found = None
         now = clock()
@@ -109,7 +109,7 @@ class Keyring:
         return found
 
     def why_not(self, credentials: Iterable[Credential]) -> tuple[str, str]:
-        """For the record: the name that credentials are no good for, if they are known, and why."""
+        """For the record of refused credentials: the name they belong to, if any, and why they fail."""
         reason = "no-token"
         for _, credential in credentials:
             reason = "token"
@@ -119,7 +119,7 @@ class Keyring:
         return "", reason
 
     def in_force(self, principal: Principal) -> bool:
-        """Whether the value that let this principal in is still good, for the same name and lane."""
+        """True if the value that let this principal in is still good, for the same name and lane."""
         key = self._keys.get(principal.digest)
         if key is None or not key.value.valid_at(clock()):
             return False

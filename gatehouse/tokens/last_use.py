@@ -1,7 +1,7 @@
-"""When each value of a token was last used: the evidence that an old one can go.
+"""The times when each value of a token was last used: the evidence that an old one can go.
 
-Kept in a small SQLite file, so that it outlives a restart. It decides nothing: where the file cannot be
-written, requests are served all the same, and the log says so once.
+A small SQLite file keeps them over a restart. They decide nothing: if the file cannot be written,
+requests are served all the same, and the log says so once.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ logger = logger_of("gate.tokens")
 THREADS = OwnThreads("last use")
 
 BEGAN = b""
-"""In the place of a digest: when the record was begun. What it does not know of before was perhaps used."""
+"""In the place of a digest: when the record was begun. Any value may have been used before that."""
 
 WRITE_SECONDS = 5.0
-"""What a program that is killed may lose."""
+"""How often last uses are written: a killed program loses this much at most."""
 
 LAST_SECONDS = 0.5
-"""For the last write: the program is to be gone within a second, whatever the disk does."""
+"""How long the last write may take: the program must be gone within a second, whatever the disk does."""
 
-_umask = os.umask(0o077)  # it cannot be read without being set
+_umask = os.umask(0o077)  # reading it means setting it
 os.umask(_umask)
 
 MODE = 0o644 & ~_umask
-"""Whom the umask of the start lets in, may read when tokens were used: by digest, no secret."""
+"""All whom the umask of the start lets in may read when tokens were used: digests are no secret."""
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS last_use (digest BLOB PRIMARY KEY, used_at REAL NOT NULL) WITHOUT ROWID
@@ -52,11 +52,11 @@ ON CONFLICT (digest) DO UPDATE SET used_at = max(used_at, excluded.used_at)
 
 
 def read_last_use(path: Path) -> dict[bytes, float]:
-    """When values were last used, by their digest, and when the record was begun (BEGAN): Unix time.
+    """The times when values were last used, by their digest, and when the record was begun (BEGAN): Unix time.
 
-    Empty if that cannot be told.
+    Empty if the file cannot be read.
     """
-    if not path.is_file():  # connecting would make it
+    if not path.is_file():  # connecting would create it
         return {}
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
@@ -66,12 +66,12 @@ def read_last_use(path: Path) -> dict[bytes, float]:
 
 
 def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
-    """Add what is newer than what the file has. Raises sqlite3.Error.
+    """Add the uses that are newer than those in the file. Raises sqlite3.Error.
 
-    The file is opened each time, so that one that was taken away is made anew: with MODE, since a hosted server
-    may have set another umask.
+    The file is opened each time, so that a removed one is made anew: with MODE, since a hosted server may have
+    set another umask.
     """
-    with suppress(OSError):  # it is there already; or SQLite will say why it cannot be
+    with suppress(OSError):  # it exists, or SQLite will say why it cannot
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, MODE)
         os.fchmod(descriptor, MODE)
         os.close(descriptor)
@@ -82,9 +82,9 @@ def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
 
 
 async def keep_last_use(path: Path, keyring: Keyring) -> None:
-    """Write what the keyring has seen, again and again; never returns. Cancelled, it writes once more.
+    """Write the uses that the keyring has seen, again and again; never returns. Cancelled, it writes once more.
 
-    That last write takes LAST_SECONDS at most, and is left out if one is under way that may hang.
+    The last write takes LAST_SECONDS at most, and is left out if another one is under way, which may hang.
     """
     record = Record(path, keyring)
     try:
@@ -98,7 +98,7 @@ async def keep_last_use(path: Path, keyring: Keyring) -> None:
 
 
 class Record:
-    """Writes what is new since the last time that went well."""
+    """Writes the uses since the last successful write."""
 
     def __init__(self, path: Path, keyring: Keyring) -> None:
         self._path = path
@@ -107,7 +107,7 @@ class Record:
         self._complained = False
 
     async def write(self) -> None:
-        """Write once, in a thread; a fault is told once until it is over."""
+        """Write once, in a thread; a fault is logged once until it is over."""
         used = dict(self._keyring.used)
         news = dict(used.items() - (self._written or {}).items())
         if not news and self._written is not None:

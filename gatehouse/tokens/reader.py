@@ -1,8 +1,8 @@
-"""Named tokens: what the tokens file says, read as a whole, or refused as a whole in words.
+"""Named tokens: the tokens file is read as a whole, or refused as a whole in words.
 
-The file holds no value of a token, only digests of values; whoever reads it cannot come in. A file with
-one fault is refused with all its tokens, since half of what somebody meant is what nobody meant. Each
-fault is told with its line, and no fault repeats what may be a secret.
+The file holds no value of a token, only digests of values; nobody can come in by reading it. A file
+with one fault is refused with all its tokens, since nobody means half of a file. Each fault is told
+with its line, and repeats nothing that may be a secret.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ MAX_BYTES = 2**20
 """The size of a tokens file: room for some thousand names, and no way to fill the memory."""
 
 READ_TIMES = 5
-"""So often a file is read that changes under the reading."""
+"""How many times a file is read that changes while it is read."""
 
-# Half a value is blanked, too: what is left of one that is cut shorter has 120 unknown bits or more.
+# Half a value is blanked, too: one that is cut shorter still leaves 120 unknown bits or more.
 VALUE_PATTERN = re.compile(PREFIX + r"[A-Za-z0-9_-]{24,}")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -69,7 +69,7 @@ class TokensError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TokenValue:
-    """One value of a token, known by its digest (32 bytes), and when it is good; times are UTC."""
+    """One value of a token, known by its digest (32 bytes), and the times when it is good, in UTC."""
 
     digest: bytes = field(repr=False)
     created: datetime | None = None
@@ -87,17 +87,17 @@ class TokenValue:
 
     @property
     def id(self) -> str:
-        """What people call this value: the first 8 hex digits of its digest."""
+        """The name of this value for people: the first 8 hex digits of its digest."""
         return self.digest.hex()[:8]
 
     def valid_at(self, now: float) -> bool:
-        """Whether it is good at that Unix time: from `not_before` on, and before `expires`."""
+        """True if it is good at that Unix time: from `not_before` on, and before `expires`."""
         return self._begins <= now < self._ends
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A name, the values that stand for it, and what they may do. `rate` may be empty: no rate."""
+    """A name, its values, and what they may do. `rate` may be empty: no rate."""
 
     name: str
     values: tuple[TokenValue, ...]
@@ -118,7 +118,7 @@ def digest_of(value: str | bytes) -> bytes:
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError, in words, if a token cannot be called so. The words do not repeat it."""
+    """Raise ValueError if a token cannot have this name, in words that do not repeat it."""
     if VALUE_PATTERN.search(name):
         raise ValueError("this looks like the value of a token; what is wanted is its name")
     if not NAME.fullmatch(name):
@@ -141,14 +141,14 @@ def read_text(path: Path) -> str:
 
 
 def read_data(path: Path) -> tuple[bytes, tuple[int, ...]]:
-    """What is in a tokens file, and its stamp: which file it is, its size and dates. Raises TokensError.
+    """The content of a tokens file, and its stamp: the file's identity, size and dates. Raises TokensError.
 
     A file that is being written while it is read is read again, READ_TIMES at most.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a device may do something
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a device may have effects
             raise TokensError([f"{path}: is not a regular file"])
-        # It may be a pipe by now, and opening that, too, could take for ever.
+        # The path may be a pipe by now, and opening that could take for ever, too.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123 - of a descriptor
             data, stamp = _read_steadily(path, file)
@@ -183,7 +183,7 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 
 
 def as_text(path: Path, data: bytes) -> str:
-    """What was read, as text. Raises TokensError if it is none."""
+    """The data as text. Raises TokensError if it is none."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -192,9 +192,9 @@ def as_text(path: Path, data: bytes) -> str:
 
 
 def parse_tokens(text: str, name: str = "tokens.toml") -> tuple[Token, ...]:
-    """The tokens that the text of a tokens file says, in its order.
+    """The tokens in the text of a tokens file, in its order.
 
-    Raises TokensError with every fault that can be told at once; `name` is what the file is called there.
+    Raises TokensError with every fault that can be told at once, which calls the file `name`.
     """
     reader = Reader()
     tokens = reader.read(text)
@@ -206,7 +206,7 @@ def parse_tokens(text: str, name: str = "tokens.toml") -> tuple[Token, ...]:
 
 
 class Reader:
-    """Reads one text. What is faulty is left out of the result, and told in `faults`."""
+    """Reads one text. Faulty parts are left out of the result, and told in `faults`."""
 
     def __init__(self) -> None:
         self._faults: set[tuple[int, str]] = set()
@@ -217,12 +217,12 @@ class Reader:
     @property
     def faults(self) -> list[tuple[int, str]]:
         """Line and sentence of each fault, in the order of the lines; line 0 is the whole file."""
-        # Where a value stands in clear, nothing else matters.
+        # If a value stands there in clear, nothing else matters.
         others = [fault for fault in self._faults if fault[0] not in self._clear]
         return sorted([*others, *((line, CLEAR) for line in self._clear)])
 
     def read(self, text: str) -> tuple[Token, ...]:
-        """The tokens of `text`. They are to be used only if there are no `faults` then."""
+        """The tokens of `text`. Use them only if there are no `faults` then."""
         for line, content in enumerate(text.split("\n"), 1):
             if VALUE_PATTERN.search(content):  # in a comment, too
                 self._clear.add(line)
@@ -292,7 +292,7 @@ class Reader:
     def _get(
         self, path: Place, table: dict[str, Any], key: str, convert: Callable[[Any], T], default: T
     ) -> T:
-        """What `key` stands for in the table at `path`; with a fault, or without it, `default`."""
+        """The checked value of `key` in the table at `path`; `default` if it is missing or faulty."""
         if key not in table:
             return default
         try:
@@ -312,7 +312,7 @@ class Reader:
         self._faults.add((self._places.line_of(path), words))
 
 
-# What stands behind a key, checked: each raises ValueError in words that complete «KEY: ...».
+# Checks of a key's value: each raises ValueError in words that complete «KEY: ...».
 
 
 def _table(given: Any) -> dict[str, Any]:
@@ -376,12 +376,12 @@ def _time(given: Any) -> datetime:
 
 
 def shown(key: str) -> str:
-    """A key that is not ours, for a fault: only if it is too short and plain to be a secret."""
+    """An unknown key as a fault tells it: only if it is too short and plain to be a secret."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]{1,24}", key) else "a key"
 
 
 def _syntax_fault(message: str, text: str) -> tuple[int, str]:
-    """Line and words for what `tomllib` says; it repeats keys of the file, and we do not."""
+    """Line and words for a fault that `tomllib` tells; tomllib repeats keys of the file, and we do not."""
     if text.startswith("\ufeff"):
         return 1, "begins with a byte order mark; save it as UTF-8 without one"
     said = re.fullmatch(

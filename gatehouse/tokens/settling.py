@@ -1,13 +1,13 @@
-"""A tokens file that changes while it is looked at: which tokens are in force meanwhile, and when it is whole.
+"""Decides when a changing tokens file is whole, and which tokens are in force meanwhile.
 
-Nobody can tell a whole file from half of one by looking once, and half of a file may mean more than the whole:
-a token whose list of tools is still to come. So there are two ways for a text into force. It has stood still for
-CALM_SECONDS: then all of it is. Or the file finds no rest for UNREST_SECONDS: then each value becomes what all
-texts of that time say, and is as it was if some of them say so. In all other cases it lets nobody in:
-whatever is written, a value that no text knows any more is gone in time.
+One look cannot tell a whole file from half of one, and half of a file may grant more than the whole: the list of
+a token's tools may be still to come. A text gets into force in two ways. If it stands still for CALM_SECONDS,
+all of it is in force. If the file changes for UNREST_SECONDS, a value changes only if all texts of that time
+agree, and stays as it was if some text has it so. In all other cases a text lets nobody in: whatever is written,
+a value that is in no text any more is gone in time.
 
-A save in small pieces is unrest, too, but of one kind: each text goes on where the one before ended, and some of
-them cannot be used. Those are pieces, and say nothing.
+A save in small pieces is unrest, too, but of a special kind: each text continues the one before, and some of
+them cannot be used. Such texts are pieces, and do not count.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Parts = dict[tuple[str, bytes], Token]
-"""Tokens taken apart: by name and digest, a token with that one value, and nothing that does not matter in force."""
+"""Tokens taken apart: by name and digest, a token with that one value, without notes and dates of making."""
 
 CALM_SECONDS = 0.45
-"""A text that has stood still for so long is whole. Somebody who writes more slowly replaces the file at once."""
+"""How long a text must stand still to be whole. Programs that write more slowly replace the file at once."""
 
 UNREST_SECONDS = 2.0
-"""A file may change again and again for so long before what its texts agree on is in force."""
+"""How long a file may keep changing before the values that its texts agree on are in force."""
 
 TRUSTED_TEXTS = 5
-"""So many texts within UNREST_SECONDS, all of which can be used, may let somebody in, not only keep somebody out."""
+"""How many texts within UNREST_SECONDS, all of them usable, may let somebody in, not only keep somebody out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What one look has seen. `stamp` is the file's identity, size and dates; without `faults`, `tokens` are good."""
+    """The result of one look. `stamp` is the file's identity, size and dates; without `faults`, `tokens` are good."""
 
     data: bytes
     stamp: tuple[int, ...]
@@ -48,7 +48,7 @@ class Sight:
 
 
 class Settling:
-    """What has been seen lately, judged by the clock that is given with each sight."""
+    """The latest sights, judged by the time that is given with each."""
 
     def __init__(self) -> None:
         self.restless_since = math.inf
@@ -57,12 +57,12 @@ class Settling:
         self._last_at = 0.0
         self._torn_at = (
             -math.inf
-        )  # when a text was seen that is only a piece, of those that continue each other
+        )  # when a mere piece was last seen, of texts that continue each other
         self._unusable_at = -math.inf
         self._counted: deque[tuple[float, Parts]] = deque()
 
     def see(self, sight: Sight, now: float) -> bool:
-        """Remember it; whether the file has stood still, so that it is whole."""
+        """Remember the sight; True if the file has stood still long enough to be whole."""
         last = self._last
         if last is None or (sight.data, sight.stamp) != (last.data, last.stamp):
             if last is not None:
@@ -79,7 +79,7 @@ class Settling:
         return True
 
     def rest(self, sight: Sight) -> None:
-        """It is whole; what was seen on the way there says nothing any more."""
+        """The file is whole; earlier sights no longer count."""
         self.restless_since = math.inf
         if sight.parts is not None:
             self._whole = sight.data
@@ -87,7 +87,7 @@ class Settling:
         self._counted.clear()
 
     def texts(self, now: float) -> tuple[list[Parts], bool]:
-        """The texts that count of a file that finds no rest, and whether they may let anybody in."""
+        """The texts that count while a file keeps changing, and True if they may let anybody in."""
         if now - self.restless_since < UNREST_SECONDS:
             return [], False
         while self._counted and self._counted[0][0] < now - UNREST_SECONDS:
@@ -97,7 +97,7 @@ class Settling:
         return texts, usable and len(texts) >= TRUSTED_TEXTS
 
     def _judge(self, last: Sight, sight: Sight, now: float) -> None:
-        """Let the text before count, unless it was a piece of the one that is there now."""
+        """Let the previous text count, unless it was a piece of the present one."""
         continued = len(sight.data) > len(last.data) and sight.data.startswith(last.data)
         in_pieces = continued and self._torn_at >= now - UNREST_SECONDS
         if last.parts is not None and not in_pieces:
@@ -116,7 +116,7 @@ def taken_apart(tokens: Iterable[Token]) -> Parts:
 
 
 def put_together(parts: Mapping[tuple[str, bytes], Token]) -> tuple[Token, ...]:
-    """The tokens of parts. Those of one name come from the same texts, so that all but their values is the same."""
+    """The tokens of parts. Parts of one name come from the same texts, so they differ only in their values."""
     tokens: dict[str, Token] = {}
     for part in parts.values():
         known = tokens.get(part.name)
@@ -125,9 +125,9 @@ def put_together(parts: Mapping[tuple[str, bytes], Token]) -> tuple[Token, ...]:
 
 
 def agreed(before: tuple[Token, ...], texts: list[Parts], trusted: bool) -> tuple[Token, ...]:
-    """What is in force by all of `texts`: `before` itself if nothing changes.
+    """The tokens that all of `texts` put in force; `before` itself if nothing changes.
 
-    A value stays if some text has it as it is. It is new, or another, only if all have it so, and are `trusted`.
+    A value stays if some text has it unchanged. It is added or changed only if all texts agree, and are `trusted`.
     """
     was = taken_apart(before)
     now: Parts = {}

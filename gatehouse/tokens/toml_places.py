@@ -1,7 +1,7 @@
-"""Where things stand in a TOML text, which `tomllib` does not tell: for faults, and for edits.
+"""The lines of things in a TOML text, which `tomllib` does not tell: for faults, and for edits.
 
-`tomllib` has read the text before, so that it is known to be valid, and little remains to be understood:
-see «Keys» and «Table» in TOML's specification.
+`tomllib` has read the text before, so it is known to be valid, and little remains to be understood: see
+«Keys» and «Table» in TOML's specification.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """The head of a table, or a key with what it stands for: what it is about, and its lines."""
+    """The head of a table, or a key with its value: its place, and its lines."""
 
     path: Place
     first: int
@@ -54,7 +54,7 @@ class Places:
     def __init__(self, text: str) -> None:
         self.statements: list[Statement] = []
         self._lines: dict[Place, int] = {}
-        self._counts: dict[Place, int] = {}  # of the tables in a list: the number of the last one
+        self._counts: dict[Place, int] = {}  # the number of the last table in each list
         self._pieces = list(_pieces(text))
         self._at = 0
         table: Place = ()
@@ -69,7 +69,7 @@ class Places:
             self.statements.append(Statement(path, piece.first, last, is_head))
 
     def line_of(self, path: Place) -> int:
-        """The line of what is at `path`, or of the nearest thing around it that is there."""
+        """The line of the thing at `path`, or of the nearest thing around it that exists."""
         while path and path not in self._lines:
             path = path[:-1]
         return self._lines.get(path, 1)

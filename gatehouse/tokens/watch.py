@@ -1,6 +1,6 @@
-"""Looks at the tokens file now and then, and puts what has changed in force.
+"""Looks at the tokens file now and then, and puts changes in force.
 
-When a text that changes is whole, and what is in force of one that never stands still: see `settling`.
+`settling` decides when a changing text is whole, and which tokens are in force if it never stands still.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ logger = logger_of("gate.tokens")
 THREADS = OwnThreads("tokens file")
 
 LOOK_SECONDS = 0.25
-"""How often, while nothing changes."""
+"""The time between looks while nothing changes."""
 
 RESTLESS_SECONDS = 0.1
-"""How often, from a change on until it is whole: about so, lest we look in step with who writes."""
+"""The rough time between looks from a change until the file is whole: a random factor keeps looks
+out of step with the writer."""
 
 SLOW_SECONDS = 5.0
-"""A look that takes longer is told: what is revoked meanwhile stays good."""
+"""A look that takes longer is logged: tokens revoked meanwhile stay good."""
 
 
 async def watch_tokens(
@@ -47,12 +48,12 @@ async def watch_tokens(
     parse: Callable[[str], tuple[Token, ...]],
     asked: trio.MemoryReceiveChannel[None],
 ) -> None:
-    """Call `replace` with the tokens of the file whenever they are others than before; never returns.
+    """Call `replace` with the tokens of the file whenever they change; never returns.
 
-    `tokens` are those that were read at the start, and `parse` makes tokens of a text. A file that is faulty,
+    `tokens` are those read at the start, and `parse` makes tokens of a text. A file that is faulty,
     unreadable, gone or quite empty (as it is while some programs save it) changes nothing, and each of its
-    faults is logged once. Whoever sends to `asked` says that it is whole now: it is taken up at once, and its
-    faults are told again.
+    faults is logged once. A message to `asked` says that the file is whole now: it is taken up at once, and
+    its faults are logged again.
     """
     await Watcher(path, tokens, replace, parse).run(asked)
 
@@ -88,7 +89,7 @@ class Watcher:
             if sight is None:
                 continue
             self._sight = sight
-            # From when it was read on, though it may have taken long to understand.
+            # The time counts from the reading, though parsing may have taken long.
             if self._settling.see(sight, began) or was_asked:
                 self._settling.rest(sight)
                 self._take(sight, again=was_asked)
@@ -102,14 +103,14 @@ class Watcher:
 
     @staticmethod
     async def _rest(seconds: float, asked: trio.MemoryReceiveChannel[None]) -> bool:
-        """Wait so long, or until a look is asked for: then True."""
+        """Wait for so many seconds, or until a look is asked for: then True."""
         with trio.move_on_after(seconds):
             await asked.receive()
             return True
         return False
 
     def _take(self, sight: Sight, *, again: bool) -> None:
-        """Put a whole text in force, or say why that cannot be, `again` even if that has been said."""
+        """Put a whole text in force, or log its faults: with `again` even those already logged."""
         if sight.parts is None:
             if again or sight.faults != self._told:
                 for fault in sight.faults:
@@ -127,7 +128,7 @@ class Watcher:
             logger.info("the tokens file has changed; in force are: %s", names)
 
     async def _bear_unrest(self, sight: Sight, now: float) -> None:
-        """Put in force what can be of a file that does not stand still."""
+        """Put in force the values that the texts of a changing file agree on."""
         texts, trusted = self._settling.texts(now)
         if texts:
             self._budget.warning(
@@ -151,9 +152,9 @@ class Watcher:
             )
 
     async def _patiently(self, function: Callable[[*Ts], T], *args: *Ts) -> T | None:
-        """What the function returns, in a thread that may be left behind: the disk may be one that hangs.
+        """Call the function in a thread that may be left behind, since the disk may hang; return its result.
 
-        None if there was no thread to be had; that and slowness are told.
+        None if no thread could be had; that and slowness are logged.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._tell_if_slow)
@@ -181,7 +182,7 @@ class Watcher:
 
 
 def look(path: Path, parse: Callable[[str], tuple[Token, ...]], last: Sight | None) -> Sight:
-    """What is in the file now. A text that `last` has is not parsed again."""
+    """A look at the file now. The text that `last` has is not parsed again."""
     try:
         data, stamp = read_data(path)
     except TokensError as error:
