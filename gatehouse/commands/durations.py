@@ -7,7 +7,7 @@ from datetime import timedelta
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 SIZES = (("second", 1, 90), ("minute", 60, 90 * 60), ("hour", 3600, 36 * 3600))
-"""In seconds: a unit's own size, and from where on the next unit reads better."""
+"""In seconds: the unit's own size, and the span from which the next unit reads better."""
 
 HOW_TO_WRITE = "write a number and a unit, such as 90s, 15m, 12h, 30d or 2w"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAME = "mcp-gate"
-"""What the snippets call the gate among a client's servers."""
+"""The name of the gate among a client's servers, in the snippets."""
 
 URL_KEY = """\
 A client that cannot send headers uses this URL. Prefer a header: the gate logs no URL key, but it still
@@ -33,9 +33,9 @@ def startup_notice(
     """The text for the screen.
 
     `endpoint` is the URL of `/mcp` as clients reach it, `upstream` says where requests go.
-    `one_off_token` is a token that was made up for this run, so that it may and must be shown; None
-    means that the token is set by the user, who knows it, and it is not repeated. `names` are
-    those of the named tokens, `url_keys` tells that a token may come in a URL.
+    `one_off_token` is a token made for this run, so that it may and must be shown; None means that
+    the user has set the token and knows it, so it is not repeated. `names` are those of the named
+    tokens; with `url_keys`, some token may come in a URL.
     """
     token = one_off_token or PLACEHOLDER
     about_token = (

@@ -1,8 +1,8 @@
 """The command line: `python run.py` serves, `python run.py tokens ...` makes and ends named tokens.
 
-A value is shown once, when it is made, alone on stdout; all explanation goes to stderr. What this refuses
-never repeats an argument that may be a value. Exit status: 0; 1 if there is nothing to change, or nobody
-to tell; 2 if the settings, the tokens file or the arguments cannot be used; 130 after Ctrl+C.
+A value is shown once, when it is made, alone on stdout; all explanation goes to stderr. No refusal
+repeats an argument that may be a value. Exit status: 0; 1 if there is nothing to change, or no stdout to
+write to; 2 if the settings, the tokens file or the arguments cannot be used; 130 after Ctrl+C.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-STOPPED = 130  # what a shell says of a program that Ctrl+C has ended
+STOPPED = 130  # a shell's status for a program that Ctrl+C has ended
 
 ABOUT = """\
 The gate: an authenticating reverse proxy in front of an MCP server. Without a command it serves, until
@@ -72,7 +72,7 @@ WHEN = "a span from now, such as 12h, 30d or 2w, or a date and time such as 2026
 
 
 class UsageError(Exception):
-    """The arguments do not go together; the text says which."""
+    """Some arguments do not go together; the text says which."""
 
 
 class NotShownError(Exception):
@@ -167,13 +167,13 @@ def _define_add(adds: argparse.ArgumentParser) -> None:
 def tokens_command(
     options: argparse.Namespace, tokens_file: Path | None, state_db: Path | None
 ) -> int:
-    """Do what `parser` has read after `tokens`; returns the exit status.
+    """Do the command that `parser` has read after `tokens`; returns the exit status.
 
     `tokens_file` and `state_db` are the settings TOKENS_FILE and STATE_DB, None if they are not set.
     """
     if tokens_file is None:
         return _refuse(NO_FILE, status=2)
-    if not sys.stdout:  # closed by whoever started this; a value would go nowhere
+    if not sys.stdout:  # closed before the start; a value would go nowhere
         return _refuse("stdout: is closed, and there is no other place to show anything", status=1)
     from gatehouse.tokens.editor import NotChangedError  # late: serving needs no tomlkit
 
@@ -258,8 +258,8 @@ def _rotate(options: argparse.Namespace, path: Path, now: datetime) -> None:
 
 
 def _show(value: str, token: Token, about: Iterable[str]) -> None:
-    """Show a value, now and never again: alone on stdout, so that `$(...)` has it, and nothing else."""
-    with suppress(OSError):  # the value matters more than what is said about it
+    """Show a value, now and never again: alone on stdout, so that `$(...)` gets only the value."""
+    with suppress(OSError):  # the value matters more than the words about it
         _say(
             *about,
             "Below is the value: keep it. It is not stored anywhere, and is not shown again.",
@@ -288,7 +288,9 @@ def _list(options: argparse.Namespace, path: Path, state_db: Path | None, now: d
 
     tokens = load_tokens(path)
     last_use = read_last_use(state_db) if state_db else {}
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a note may hold what the terminal cannot show
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # a note may hold characters that the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     if options.json:
         print(as_json(tokens, last_use, now), flush=True)  # noqa: T201
@@ -299,7 +301,7 @@ def _list(options: argparse.Namespace, path: Path, state_db: Path | None, now: d
         _say(f"{path}: has no tokens; this makes one: python run.py tokens add NAME")
 
 
-# What an argument stands for: each raises ArgumentTypeError in words that do not repeat it.
+# Parsers of arguments: each raises ArgumentTypeError in words that do not repeat the argument.
 
 
 def _name(text: str) -> str:
@@ -371,7 +373,7 @@ def _tuple(globs: list[str] | None) -> tuple[str, ...] | None:
 
 
 def _say(*lines: str) -> None:
-    if not sys.stderr:  # closed by whoever started this; `print` would take stdout instead
+    if not sys.stderr:  # closed before the start; `print` would take stdout instead
         return
     for line in lines:
         print(line, file=sys.stderr)  # noqa: T201
@@ -384,5 +386,5 @@ def _refuse(*lines: str, status: int) -> int:
 
 
 def _give_up_stdout() -> None:
-    """Let nothing more be written there, or Python complains at its end: «Note on SIGPIPE»."""
+    """Let nothing more be written to stdout, or Python complains at its end: «Note on SIGPIPE»."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

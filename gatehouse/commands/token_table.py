@@ -1,7 +1,7 @@
-"""What `tokens list` shows: each value with its age, its end and its last use, and which of them can go.
+"""The table of `tokens list`: each value with its age, its end and its last use, and the values that can go.
 
-`last_use` has Unix times by digest; where it is empty, nothing is known. A note is not shown as it stands
-in the file: it could move the cursor.
+`last_use` has Unix times by digest; if it is empty, no use is known. A note is not shown as it stands in
+the file: it could move the cursor.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from gatehouse.tokens.reader import Token, TokenValue
 
 UNUSED = timedelta(days=7)
-"""After so long without use, an old value is taken to be in no client any more."""
+"""An old value that is unused for so long is taken to be in no client any more."""
 
 COLUMNS = ("NAME", "VALUE", "AGE", "VALID", "LAST USE", "LANES", "FOR", "RATE", "NOTE")
 
 
 def as_table(tokens: Iterable[Token], last_use: Mapping[bytes, float], now: datetime) -> str:
-    """A line for each value, under a line of titles; what is the token's own is only in its first."""
+    """A line for each value, under a line of titles; only a token's first line tells the token's own columns."""
     rows = [COLUMNS]
     for token in tokens:
         of_token = (
@@ -73,7 +73,7 @@ def hints(tokens: Iterable[Token], last_use: Mapping[bytes, float], now: datetim
 def _is_left_behind(
     value: TokenValue, token: Token, last_use: Mapping[bytes, float], now: datetime
 ) -> bool:
-    """Whether a newer value is in use instead of this one, and has been for long enough to tell."""
+    """True if a newer value is in use instead of this one, and has been for long enough to tell."""
     used = last_use.get(value.digest)
     since = used
     if used is None and value.created and BEGAN in last_use:
@@ -90,9 +90,9 @@ def _is_left_behind(
 
 
 def as_json(tokens: Iterable[Token], last_use: Mapping[bytes, float], now: datetime) -> str:
-    """The same for programs: times as ISO 8601 in UTC, null where there is none.
+    """The same for programs: times as ISO 8601 in UTC, null for none.
 
-    `last_use` may also be "never" or "unknown"; null for `tools` and the like is everything.
+    `last_use` may also be "never" or "unknown"; null for `tools` and the like means everything.
     """
     tokens = tuple(tokens)
     listed: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""The landing page: what stands here, whether it is ready, and how to connect."""
+"""The landing page: the server's name, whether it is ready, and how to connect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HEADERS = (
 def landing_page(endpoint: str, name: str, *, ready: bool, url_keys: bool = True) -> Reply:
     """The page for the MCP endpoint at the URL `endpoint`; it holds no secret, only placeholders.
 
-    `url_keys` tells whether there is a token that may come in a URL.
+    With `url_keys`, some token may come in a URL.
     """
     template = Template(Path(__file__).with_name("landing.html").read_text(encoding="utf-8"))
     key = slug(name)

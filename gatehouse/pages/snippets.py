@@ -1,7 +1,7 @@
 """Snippets to paste into clients: the one place that names the clients' versions.
 
-Each takes the URL of the MCP endpoint, a token (or a placeholder for one), and where a client keeps several servers
-apart, a name for this one.
+Each takes the URL of the MCP endpoint, a token (or a placeholder for one), and, for clients with several servers, a
+name for this one.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _configuration(name: str, *arguments: str, **environment: str) -> str:
 
 
 def _insecure(endpoint: str) -> tuple[str, ...]:
-    """mcp-remote takes a URL without TLS only if it is told that this is meant."""
+    """The option with which mcp-remote accepts a URL without TLS."""
     return ("--allow-http",) if endpoint.startswith("http:") else ()
 
 

@@ -1,13 +1,13 @@
 """The end of the program: in time, whatever still runs.
 
 Python waits for its threads, and Trio for its tasks. A tool that hangs in a thread, or swallows its
-cancellation, would keep the program for ever. So a thread of ours waits beside them (it also hears of
-signals, `signals.Signals`), and ends the process once its time is up: what the log holds is written, when
-tokens were last used is kept, the kernel closes the sockets. An end that needs none of this comes before,
-in the ordinary way, so that `atexit` and all else has its turn.
+cancellation, would keep the program for ever. A thread of ours therefore waits beside them (it also hears
+of signals, `signals.Signals`), and ends the process once the time is up: the log's queue and the last
+uses of tokens are written, the kernel closes the sockets. A program that ends in time ends in the
+ordinary way, so that `atexit` and all else has its turn.
 
-Left open: a library in C that does not let go of the interpreter in a thread other than the main one. No
-line of Python runs then, and only SIGKILL helps.
+Left open: a library in C that keeps the interpreter in a thread other than the main one. No line of
+Python runs then, and only SIGKILL helps.
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ if TYPE_CHECKING:
 logger = logger_of("gate")
 
 LATE_SECONDS = 0.8
-"""An ordinary end may be so late: a connection is cut, a server stops, Python takes itself down."""
+"""How late an ordinary end may be: a connection is cut, a server stops, Python takes itself down."""
 
 SECOND_SECONDS = 0.3
-"""After a second signal: long enough for tasks that let themselves be cancelled."""
+"""How long the end may take after a second signal: enough for tasks that accept their cancellation."""
 
 LAST_SECONDS = 0.1
-"""What each of the last things may take: keeping when tokens were used, writing the log."""
+"""How long each of the last things may take: writing the last uses of tokens, and the log."""
 
 C_SECONDS = 0.35
-"""So much later a thread in C ends the process, with status 1, if no line of Python runs any more."""
+"""How much later a thread in C ends the process, with status 1, if no line of Python runs any more."""
 
 TEARDOWN_SECONDS = 5.0
-"""Python's last steps, when none of our threads runs any more: only a busy machine makes them slow."""
+"""How long Python's last steps may take, when none of our threads runs any more: only a busy machine
+makes them slow."""
 
 
 class Ending:
@@ -66,29 +67,29 @@ class Ending:
         self._thread = threading.Thread(target=self._wait, name="ending", daemon=True)
 
     def start(self) -> None:
-        """Start the thread: now, since there may be none left when it is needed."""
+        """Start the thread: now, since the system may have none left when it is needed."""
         self._thread.start()
 
     @property
     def seconds_left(self) -> float:
-        """Until the hard end."""
+        """The seconds until the hard end."""
         return self._at - time.monotonic()
 
     def within(self, seconds: float, status: int, words: str = "") -> None:
-        """End the process after so many seconds, unless it has ended by itself, or an earlier end is set.
+        """End the process after so many seconds, unless it ends by itself, or an earlier end is set.
 
-        `words` are logged then. From any thread.
+        `words` are logged at that end. Any thread may call this.
         """
         at = time.monotonic() + seconds
         if at >= self._at:
             return
         self._at, self._status, self._words = at, status, words
         self._arm(seconds + C_SECONDS)
-        with suppress(OSError):  # full, or closed by code that closes all it finds
+        with suppress(OSError):  # full, or closed by code that closes all descriptors
             os.write(self._wake_write, b"\0")
 
     def leave(self, status: int) -> None:
-        """The event loop has ended; what is left is Python's to end, which waits for threads."""
+        """The event loop has ended; Python ends the rest, and waits for threads."""
         self._words = ""
         self.within(LATE_SECONDS, status)
         self._signals.ignore_idle()

@@ -1,8 +1,9 @@
-"""A child that a tool forks (`multiprocessing`, by default on Linux) is no gate, though it begins as a copy of it.
+"""Takes the gate's sockets from a child that a tool forks (`multiprocessing`, by default on Linux).
 
-It would hold the gate's sockets: connections that the gate ends would stay open for their clients, who would send
-the next request to nobody, and the port would be in use for as long as the child lives, after the gate's end too.
-What a child of an own program gets (`subprocess`) is none of this: there all descriptors are closed.
+The child begins as a copy of the gate, and would hold its sockets: connections that the gate ends would stay open
+for their clients, who would send the next request to nobody, and the port would stay in use as long as the child
+lives, even after the gate's end. A child that runs another program (`subprocess`) gets none of them: all
+descriptors are closed there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ DESCRIPTORS = "/dev/fd"
 
 
 def keep_sockets(ports: set[int]) -> None:
-    """See to it that no child that is forked from now on has a socket with one of these ports at either end."""
+    """From now on, let no forked child have a socket with one of these ports at either end."""
     os.register_at_fork(after_in_child=partial(_let_go, ports))
 
 
@@ -25,7 +26,7 @@ def _let_go(ports: set[int]) -> None:
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in map(int, os.listdir(DESCRIPTORS)):  # noqa: PTH208
             if _has_port(number, ports):
-                # Not closed: the objects that stand for them would close the number once more.
+                # Not closed: the socket's object would close the number once more.
                 os.dup2(nothing, number, inheritable=False)
         os.close(nothing)
 

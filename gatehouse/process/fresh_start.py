@@ -1,8 +1,9 @@
-"""What comes before everything else: three open descriptors, and an environment without secrets.
+"""The first steps of all: three open descriptors, and an environment without secrets.
 
-Taken out of `os.environ`, a secret still stands in `/proc/self/environ`, where the kernel shows what a program
-was started with, to whoever may read files: a tool, or a program that a tool starts. So the gate starts itself
-anew, as the same process, and hands the secrets on through a pipe. It imports little, since it runs twice.
+A secret taken out of `os.environ` still stands in `/proc/self/environ`, where the kernel shows the environment
+of a program's start to all who may read files: a tool, or a program that a tool starts. The gate therefore
+starts itself anew, as the same process, and hands the secrets on through a pipe. This module imports little,
+since it runs twice.
 """
 
 from __future__ import annotations
@@ -17,33 +18,33 @@ SECRETS = ("MCP_AUTH_TOKEN", "METRICS_TOKEN", "SHARED_STATE_URL")
 """Settings that the MCP server and its tools need not know."""
 
 HANDED_ON = "GATE_SECRETS_FD"
-"""Names the descriptor that the secrets can be read from, after the new start."""
+"""Names the descriptor from which the secrets are read after the new start."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Kept waiting across the new start, or one that comes in between would end nothing, or end it by half."""
+"""Signals that wait across the new start: one that came in between would end nothing, or only half."""
 
 
 def open_missing() -> None:
-    """Open what should be open: started without, the first sockets would be taken for stdout and stderr."""
+    """Open stdin, stdout and stderr if they are closed: the first sockets would else be taken for them."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
             os.set_inheritable(descriptor, True)
 
 
 def leave_no_core() -> None:
-    """Have no file written of this program's memory, secrets and all, if it crashes: a tool might read that later."""
+    """Let a crash write no file of this program's memory, secrets included: a tool might read it later."""
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def leave_secrets_behind() -> None:
-    """Start this program anew if a secret is in its environment; after that, take them up again.
+    """Start this program anew if a secret is in its environment; after the new start, take the secrets up again.
 
-    Then they are in `os.environ`, for the settings to read, but the kernel shows them to nobody. Raises OSError
-    or ValueError if that cannot be done; SIGNALS wait until `signals_may_come`.
+    They are then in `os.environ`, for the settings to read, but the kernel shows them to nobody. Raises OSError
+    or ValueError if that fails; SIGNALS wait until `signals_may_come`.
     """
     if descriptor := os.environ.pop(HANDED_ON, None):
         with open(int(descriptor), encoding="ascii") as pipe:  # noqa: PTH123 - a descriptor, no path
@@ -55,7 +56,7 @@ def leave_secrets_behind() -> None:
     reader, writer = os.pipe()
     try:
         os.set_inheritable(reader, True)
-        os.set_blocking(writer, False)  # it must fit into what a pipe holds: nobody reads it yet
+        os.set_blocking(writer, False)  # the secrets must fit into the pipe: nobody reads it yet
         data = json.dumps(secrets).encode("ascii")
         if os.write(writer, data) < len(data):
             raise OSError("they are too long")
@@ -73,7 +74,7 @@ def leave_secrets_behind() -> None:
 
 
 def signals_may_come() -> None:
-    """From now on there is somebody to hear SIGNALS."""
+    """Let SIGNALS come: from now on they are handled."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 

@@ -1,14 +1,14 @@
-"""Signals: how the program hears of them, whatever its main thread does and whoever else wants them.
+"""Signals reach the program, whatever its main thread does and whatever other code wants them.
 
 Python runs a signal's handler on the main thread, between two steps of the interpreter: too late for a
-thread that is stuck in a library, and only if nobody has put another handler there. So each signal also goes
-another way, from the handler in C through a pipe (`signal.set_wakeup_fd`) to a thread that waits for it
-(`ending`). The handlers in Python only pass it on to those that other code has installed:
+thread that is stuck in a library, and only if nobody has put another handler there. Each signal therefore
+also goes another way, from the handler in C through a pipe (`signal.set_wakeup_fd`) to a thread that waits
+for it (`ending`). The handlers in Python only pass the signal on to those that other code has installed:
 `Signals.keep_handlers` puts ours in the place of theirs, and theirs behind ours.
 
 -   SIGTERM and SIGINT stop the program, SIGHUP has the tokens file read anew.
--   Others that would end it, among them SIGUSR1 and SIGUSR2, end nothing, as long as nobody else wants them.
--   A child that a tool forks has none of this: there they do what they do to any program.
+-   Others that would end it, among them SIGUSR1 and SIGUSR2, end nothing, unless other code handles them.
+-   In a child that a tool forks, signals do what they do to any program.
 -   SIGQUIT and the signals of a fault (SIGSEGV, SIGABRT, ...) do what they always do, SIGPIPE does nothing.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def named(*names: str) -> frozenset[int]:
-    """Those of the signals that this system has."""
+    """The signals of these names that this system has."""
     return frozenset(int(getattr(signal, name)) for name in names if hasattr(signal, name))
 
 
@@ -37,21 +37,21 @@ STOPPING = named("SIGINT", "SIGTERM")
 RELOADING = named("SIGHUP")
 
 IGNORED = named("SIGPIPE", "SIGXFSZ")
-"""A write that fails says so itself. Python starts with these ignored; some programs undo that."""
+"""Signals of failed writes, which return an error anyway. Python starts with these ignored; some programs undo that."""
 
 _LEFT_ALONE = named(
     *("SIGKILL", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGCONT"),  # the terminal's business
     *("SIGCHLD", "SIGURG", "SIGWINCH", "SIGINFO"),  # end nothing as they are
     *("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "SIGEMT"),  # faults
-    *("SIGQUIT", "SIGXCPU"),  # asked for in so many words
+    *("SIGQUIT", "SIGXCPU"),  # expressly asked for
 )
 
 IDLE = frozenset(map(int, signal.valid_signals())) - STOPPING - RELOADING - IGNORED - _LEFT_ALONE
-"""Nothing is to come of these, but without a handler they would end the program."""
+"""These must have no effect, but without a handler they would end the program."""
 
 
 def begin() -> None:
-    """Handle signals until `Signals` does: a program that still starts ends at once, and by no mistake.
+    """Handle signals until `Signals` does: a starting program ends at once, and with the right status.
 
     As PID 1 the kernel would otherwise ignore them, and importing takes long enough for somebody to change
     their mind.
@@ -60,7 +60,7 @@ def begin() -> None:
         signal.signal(signum, end_at_once)
     for signum in RELOADING | IDLE:
         if signal.getsignal(signum) is signal.SIG_DFL:
-            with suppress(OSError, ValueError):  # one that the C library keeps for itself
+            with suppress(OSError, ValueError):  # a signal that the C library keeps for itself
                 signal.signal(signum, do_nothing)
     os.register_at_fork(
         before=_forking.begin,
@@ -72,9 +72,8 @@ def begin() -> None:
 def give_back() -> None:
     """Let signals do what they do to any program, or what other code wants: for commands, and in a child.
 
-    In a child of the gate's process, that is: a tool's worker that was forked, and that the tool may want to
-    end. With our handlers it would end nothing, and through the pipe, which is the same, it would be the gate
-    that hears of it.
+    Such a child is a forked worker, which its tool may want to end by a signal. With our handlers the signal
+    would end nothing, and the gate would hear of it through the pipe, which both share.
     """
     signal.set_wakeup_fd(-1)
     for signum in STOPPING | RELOADING | IDLE:
@@ -87,7 +86,7 @@ def give_back() -> None:
 
 
 class _Forking(threading.local):
-    """What the thread that forks had its signals blocked with; all are, until the child has given them back."""
+    """The signals that the forking thread had blocked; all are blocked until the child has given them back."""
 
     mask: frozenset[int] = frozenset()
 
@@ -113,9 +112,9 @@ def do_nothing(_: int, __: FrameType | None) -> None: ...
 
 
 class Handler:
-    """What stands as the handler of a signal. `theirs` was there before, and is called.
+    """The gate's handler of a signal. It calls `theirs`, the handler before it.
 
-    Made anew each time, so that code which puts back what it found takes its own handler away with that.
+    Made anew each time, so that code which restores an earlier handler takes its own away with that.
     """
 
     def __init__(self, signals: Signals, theirs: Theirs | None) -> None:
@@ -124,13 +123,13 @@ class Handler:
 
     @property
     def alone(self) -> bool:
-        """Whether nobody else wants the signal."""
+        """True if no other code handles the signal."""
         return self.theirs is None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         self._signals.keep_pipe(signum)
         if self.theirs is not None:
-            with suppress(BaseException):  # SystemExit more often than not, but we end in order
+            with suppress(BaseException):  # mostly SystemExit, but we end in order
                 self.theirs(signum, frame)
 
 
@@ -143,16 +142,16 @@ class Signals:
             os.set_blocking(end, False)
 
     def next(self) -> bytes:
-        """Those that have come, a byte each; empty if there is none."""
+        """The signals that have come, a byte each; empty if there is none."""
         with suppress(BlockingIOError):
             return os.read(self.read_end, 64)
         return b""
 
     def keep_handlers(self) -> None:
-        """See to it that ours are the handlers, and the pipe is where signals go. Cheap.
+        """Make sure that the handlers are ours, and that signals go into the pipe. Cheap.
 
-        Those that stop the program are set even where they seem to stand: Python does not know of a
-        handler that a library has set in C.
+        The handlers that stop the program are set even if they seem to be in place: Python does not
+        know of a handler that a library has set in C.
         """
         self.keep_pipe()
         for signum in STOPPING | RELOADING:
@@ -169,13 +168,13 @@ class Signals:
                 signal.signal(signum, signal.SIG_IGN)
 
     def ignore_idle(self) -> None:
-        """Ignore those that end nothing: Python gives them back to the kernel while it takes itself down."""
+        """Ignore the signals that end nothing: Python gives them back to the kernel while it takes itself down."""
         for signum in IDLE | RELOADING:
             with suppress(OSError, ValueError):
                 signal.signal(signum, signal.SIG_IGN)
 
     def keep_pipe(self, signum: int = 0) -> None:
-        """See to it that the pipe is where signals go; if it was not when `signum` came, put it in there."""
+        """Make sure that signals go into the pipe; if they did not when `signum` came, put it in."""
         before = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         if signum and before != self._write_end:
             with suppress(BlockingIOError):
@@ -190,7 +189,7 @@ def theirs(found: object) -> Theirs | None:
 
 
 def is_idle(signum: int) -> bool:
-    """Whether a signal has no handler but ours."""
+    """True if a signal has no handler but ours."""
     found = signal.getsignal(signum)
     return isinstance(found, Handler) and found.alone
 

@@ -1,7 +1,8 @@
-"""Notices that the event loop stands still, and who keeps it: a tool that blocks keeps everybody waiting.
+"""Notices when the event loop stands still, and why: a tool that blocks keeps everybody waiting.
 
-A task shows a sign of life four times a second, and a thread looks at it. What blocks is on the main
-thread's stack then, the tool's own lines and the request that it works for included.
+A task shows a sign of life four times a second, and a thread watches it. While the loop stands
+still, the main thread's stack holds the blocking code, the tool's own lines, and the request that it
+works for.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ logger = logger_of("gate.watchdog")
 BEAT_SECONDS = 0.25
 
 STALL_SECONDS = 1.0
-"""A loop that was silent for so long stands still."""
+"""How long a loop may be silent before it counts as standing still."""
 
 MAX_FRAMES = 8
-"""So many lines of the stack are logged, the innermost ones."""
+"""How many lines of the stack are logged, the innermost ones."""
 
 MAX_NAME = 128
 
 
 class Watchdog:
-    """Counts and logs the times at which the loop stood still. To be made on the main thread."""
+    """Counts and logs the times when the loop stood still. Make it on the main thread."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -45,7 +46,7 @@ class Watchdog:
         self._over = threading.Event()
 
     def facts(self) -> dict[str, float]:
-        """What anybody may know: how often, how long, how long ago. No names; empty if it never has."""
+        """The public facts: how often the loop stood still, how long, how long ago. No names; empty if it never did."""
         if not self.count:
             return {}
         return {
