@@ -1,9 +1,9 @@
 """One client's connection: HTTP/1.1 with h11, from its first byte to its last.
 
-A connection is one task. It speaks HTTP/1.1 and nothing else, and *pulls*: the socket is read when
-somebody asks for what is in it, which is the connection itself between two requests and the application,
-through `receive`, within one. So back-pressure is the kernel's. What goes wrong in a connection ends there.
-It has a deadline whenever it waits for the other side; `gatehouse/downstream/serve.py` looks at the deadlines.
+A connection is one task. It speaks HTTP/1.1 and nothing else, and *pulls*: between two requests the
+connection itself reads the socket, and within one the application does, through `receive`.
+Back-pressure is therefore the kernel's. A fault in a connection ends there. A connection has a
+deadline whenever it waits for the other side; `gatehouse/downstream/serve.py` checks the deadlines.
 """
 
 from __future__ import annotations
@@ -44,34 +44,34 @@ logger = logger_of("gate.connections")
 
 MAX_RECV = 64 * 1024
 LINGER_SECONDS = 2.0
-"""How long a connection that we have ended is still read, so that the client gets to read our last
-words before unread input turns them into a reset (RFC 9112 section 9.6)."""
+"""How long we still read a connection that we have ended: unread input would cause a reset before
+the client has read our last words (RFC 9112 section 9.6)."""
 
 SWEEP_SECONDS = 1.0
-"""How often deadlines are looked at: one task for all connections instead of a timer in each."""
+"""How often deadlines are checked: one task for all connections instead of a timer in each."""
 
 ANSWER_SECONDS = 0.0005
-"""About what it takes to read a request that shows no good token, and to answer it."""
+"""About how long it takes to read and answer a request that shows no good token."""
 
 OVERFLOW = 64
-"""So many connections over the limit are told so; what comes beyond them is closed without a word."""
+"""How many connections over the limit are told so; any more are closed without a word."""
 
 MAX_PIPELINED = 64 * 1024
-"""What may wait behind an unanswered request: read ahead, and again as much in the kernel."""
+"""How many bytes may wait behind an unanswered request: read ahead, and as many again in the kernel."""
 
-SO_MEMINFO = 55  # linux/include/uapi/asm-generic/socket.h; first of what it tells: unread bytes
+SO_MEMINFO = 55  # linux/include/uapi/asm-generic/socket.h; its first value: unread bytes
 CLOSE_WAIT, CLOSE = 8, 7  # of `tcpi_state`, linux/include/net/tcp_states.h
 
 HOLD_HEAD = "gate.hold_head"
 """In a scope's `state`: call it before `http.response.start` if the first of the body follows at once.
-Both then leave in one packet. Whoever serves the gate may leave it out."""
+Both then leave in one packet. A server of the gate may leave it out."""
 
 PROVEN = "gate.proven"
-"""In a scope's `state`, and as easily left out: call it with the name of the good token that the request has
+"""In a scope's `state`, and optional, too: call it with the name of the good token that the request has
 shown. False if that name holds as many connections as it may."""
 
-# The client has said its last word: what follows a request that closes its connection is nobody's
-# (RFC 9112 section 9.6), and after a syntax error nothing can be told apart any more.
+# The client has said its last word: bytes after a request that closes its connection are ignored
+# (RFC 9112 section 9.6), and after a syntax error no message can be told from the next.
 FINISHED = (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR)
 
 
@@ -94,20 +94,20 @@ class Connection:
         self.state = state
         self.stream = stream
         self.deadline = trio.current_time() + config.header_timeout
-        """When the client must have done what we wait for; infinite while the gate has the word."""
+        """When the client must have done what we wait for; infinite while the gate is at work."""
         self.write_deadline = math.inf
-        """When it must have taken what is being written."""
+        """When the client must have taken the bytes that are being written."""
         self.resting = False
-        """Whether no request is under way, nor may be on its way: a connection is made to send one."""
+        """True if no request is under way, or about to come: a connection is made to send one."""
         self.proven = False
-        """Whether its last request has shown a good token: those who have one go before all others."""
+        """True if its last request has shown a good token: such connections go before all others."""
         self._http = h11.Connection(h11.SERVER, config.h11_max_incomplete_size)
         self._incoming = Incoming(self._http, config.max_lines, config.share)
         self._scope = trio.CancelScope()
         self._send_lock = trio.Lock()
         self._requests = 0
         self._busy = True  # nobody reads, because the gate is at work
-        self._full = False  # nobody reads, because enough is waiting behind an unanswered request
+        self._full = False  # nobody reads, because enough bytes wait behind an unanswered request
         self._seen_gone = False
         self._client: tuple[str, int] | None = None
         # Of the exchange under way:
@@ -128,17 +128,17 @@ class Connection:
         self._scope.cancel()
 
     def give_up(self) -> None:
-        """End it, because somebody else needs its place."""
+        """End the connection, because another one needs its place."""
         self.config.ends.ended("given-up", self._client_address() or self.peer)
         if self._http.our_state is h11.IDLE and not self.resting:  # a request is on its way
             with suppress(OSError):  # as far as it goes at once
                 descriptor = self.stream.socket.fileno()
                 os.write(descriptor, raw(refusals.TOO_MANY_CONNECTIONS))
-                os.read(descriptor, MAX_RECV)  # what is unread would make it a reset
+                os.read(descriptor, MAX_RECV)  # unread bytes would cause a reset
         self.cut()
 
     def cut_if_late(self, now: float) -> None:
-        """End it if its deadline is over, or its client has gone unnoticed."""
+        """End the connection if its deadline is over, or its client has gone unnoticed."""
         if self._scope.cancel_called:
             return
         if now > self.write_deadline:
@@ -151,14 +151,14 @@ class Connection:
         self.cut()
 
     def has_unread(self) -> bool:
-        """Whether something has arrived that nobody has read."""
+        """True if bytes have arrived that nobody has read."""
         return self.stream.socket.is_readable()
 
     def client_is_gone(self) -> bool:
-        """Whether the client has closed its side, seen at two looks in a row, while nobody reads.
+        """True if the client has closed its side at two looks in a row, while nobody reads.
 
-        So the kernel is asked. It cannot know either once its buffer is full, so whoever sends that much
-        behind an unanswered request counts as gone.
+        The kernel tells it. Once its buffer is full, the kernel cannot tell either, so a client that
+        sends that much behind an unanswered request counts as gone.
         """
         socket = self.stream.socket
         behind = self._full and has_much_unread(socket)
@@ -189,7 +189,7 @@ class Connection:
             self.stream.socket.close()
 
     def _fail(self, error: Exception) -> None:
-        if not self._scope.cancel_called:  # else it follows from what has ended the connection
+        if not self._scope.cancel_called:  # else the end of the connection caused it
             self.config.failures += 1
             logger.error("a connection ended by: %s", without_text(error))
 
@@ -221,9 +221,9 @@ class Connection:
     # One request and its response.
 
     async def _exchange(self) -> bool:
-        """Read a request and let the application answer it. False if there was none.
+        """Read a request and let the application answer it. False if no request came.
 
-        Raises ClientGoneError if there is no request any more.
+        Raises ClientGoneError if the client sends no more requests.
         """
         try:
             request = await self._next_event()
@@ -267,7 +267,7 @@ class Connection:
         }
 
     async def _receive(self) -> ASGIReceiveEvent:
-        """ASGI's `receive`: the next of the body, or that the client has left. For one task at a time."""
+        """ASGI's `receive`: the next part of the body, or the client's leaving. For one task at a time."""
         http = self._http
         try:
             if self._request_read:
@@ -287,7 +287,7 @@ class Connection:
         return {"type": "http.request", "body": body, "more_body": not self._request_read}
 
     async def _body(self) -> bytes:
-        """The next of the body: all pieces that are there are one. Notes its end."""
+        """The next part of the body: all pieces that have arrived, as one. Notes its end."""
         incoming = self._incoming
         event = await self._next_event()
         pieces = []
@@ -342,12 +342,12 @@ class Connection:
         self._hold = True
 
     def _prove(self, name: str) -> bool:
-        """A good token of that name has been shown. False if the name holds too many places."""
+        """The request has shown a good token of that name. False if the name holds too many places."""
         self.proven = self.config.places.prove(self, name)
         return self.proven
 
     def _client_address(self) -> str:
-        """Where its last request came from; empty if a front is there, and did not say it."""
+        """The client address of its last request; empty if there is a front that did not tell it."""
         hops = self.config.hops
         if not hops or self._request is None:
             return self.peer
@@ -355,12 +355,14 @@ class Connection:
         return "" if address == self.peer else address
 
     async def _recycled(self) -> bool:
-        """After an exchange: make ready for the next one. False if the connection has to end."""
+        """After an exchange, get ready for the next one. False if the connection has to end."""
         http, incoming = self._http, self._incoming
         if http.our_state is not h11.DONE or self.config.closing:
             return False
         with suppress(h11.RemoteProtocolError):
-            while http.their_state is h11.SEND_BODY:  # it may be there, and nobody has asked for it
+            while (
+                http.their_state is h11.SEND_BODY
+            ):  # the rest may be there, and nobody has read it
                 if incoming.due:
                     await incoming.pause()
                 if incoming.event() is h11.NEED_DATA:
@@ -382,11 +384,11 @@ class Connection:
             config.places.rests(self)
 
     async def _refuse(self, status: int) -> None:
-        """Answer what is no HTTP, if the client can still be answered."""
+        """Answer a request that is no HTTP, if the client can still be answered."""
         http = self._http
         if http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.config.ends.ended("garbled", self.peer)
-            # An answer is under way: who makes it learns that nothing more will come, and ends it or
+            # An answer is under way: the application learns that nothing more will come, and ends or
             # cuts it.
             return
         if (
@@ -404,11 +406,11 @@ class Connection:
 
     @property
     def _would_look_whole(self) -> bool:
-        """Whether a response is under way that the end of the connection would end as if it were whole."""
+        """True if the end of the connection would make the response under way look whole."""
         return self._ends_with_connection and self._http.our_state is h11.SEND_BODY
 
     async def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """What the client sends next. Raises RemoteProtocolError or ClientGoneError."""
+        """The client's next event. Raises RemoteProtocolError or ClientGoneError."""
         incoming = self._incoming
         while True:
             if incoming.due:
@@ -418,7 +420,7 @@ class Connection:
             incoming.add(await self._read())
 
     async def _wait_for_end(self) -> None:
-        """Raise ClientGoneError when the client leaves, and keep what it sends before that."""
+        """Raise ClientGoneError when the client leaves, and keep the bytes that it sends before."""
         while True:
             if self._incoming.unread >= MAX_PIPELINED:
                 self._full = True
@@ -457,7 +459,7 @@ class Connection:
         return data
 
     async def _write(self, data: bytes) -> None:
-        """Send what has been held back, and `data`. What goes wrong is not the application's fault."""
+        """Send the bytes held back, and `data`. The application gets no errors, since they are not its fault."""
         data, self._held = self._held + data, b""
         if not data or self._scope.cancel_called:  # the end of a message with a length is no byte
             return
@@ -481,16 +483,16 @@ class Connection:
             self.cut()
 
     async def _send_all(self, data: bytes) -> None:
-        """Send `data`; the client has got time anew for each piece of it that the kernel takes."""
+        """Send `data`; the client's time starts anew with each piece that the kernel takes."""
         rest = memoryview(data)
         while rest:
             self.write_deadline = trio.current_time() + self.config.write_timeout
             rest = rest[await self.stream.socket.send(rest) :]
 
     async def _end(self) -> None:
-        """Say that nothing more will come, and drop what still comes in. Raises ClientGoneError."""
+        """Say that nothing more will come, and drop the client's further input. Raises ClientGoneError."""
         self.deadline = trio.current_time() + LINGER_SECONDS
-        async with self._send_lock:  # behind what is being written, not across it
+        async with self._send_lock:  # after a write under way, not in the middle of it
             await self.stream.send_eof()
         self._incoming.close()
         while True:
@@ -498,7 +500,7 @@ class Connection:
 
 
 def phrase(status: int) -> bytes:
-    """The reason phrase that belongs to a status, or nothing."""
+    """The reason phrase of a status, or nothing."""
     try:
         return HTTPStatus(status).phrase.encode("ascii")
     except ValueError:
@@ -506,14 +508,14 @@ def phrase(status: int) -> bytes:
 
 
 def raw(reply: Reply, *, to_head: bool = False) -> bytes:
-    """A reply as bytes, for a client that no protocol speaks to any more."""
+    """A reply as bytes, for a client with which h11 has nothing more to do."""
     lines = [b"HTTP/1.1 %d %b" % (reply.status, phrase(reply.status))]
     lines += [b": ".join(pair) for pair in reply.fields()]
     return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if to_head else reply.body)
 
 
 def has_much_unread(sock: trio.socket.SocketType) -> bool:
-    """Whether the kernel holds MAX_PIPELINED or more that nobody has read; no where it does not tell."""
+    """True if the kernel holds MAX_PIPELINED or more unread bytes; False if it does not tell."""
     try:
         memory = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4)
     except OSError:
@@ -522,7 +524,7 @@ def has_much_unread(sock: trio.socket.SocketType) -> bool:
 
 
 def tcp_state(sock: trio.socket.SocketType) -> int:
-    """The kernel's state of a TCP connection; 0 where it does not tell."""
+    """The kernel's state of a TCP connection; 0 if it does not tell."""
     try:
         return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
     except (OSError, AttributeError):

@@ -6,26 +6,26 @@ import resource
 from contextlib import suppress
 
 PER_CONNECTION = 3
-"""The client's, the one to a hosted server, and that server's own end of it."""
+"""The client's connection, the one to a hosted server, and that server's own end of it."""
 
 SPARE = 128
 """For everything else: listeners, files, a database, Redis, and what tools open."""
 
 OPEN_MAX = 10_240
-"""The most that macOS lets a process have where it says that there is no limit: getrlimit(2) there."""
+"""The most that macOS lets a process have if it says that there is no limit: getrlimit(2) there."""
 
 
 def connections_within(wanted: int) -> tuple[int, str]:
-    """Raise the soft limit as far as `wanted` connections need; how many there can be, and a line that says so.
+    """Raise the soft limit as far as `wanted` connections need; return how many are possible, and a line that says so.
 
-    The line is empty if nothing had to be done.
+    The line is empty if the limit was high enough.
     """
     before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = PER_CONNECTION * wanted + SPARE
     if before == resource.RLIM_INFINITY or before >= needed:
         return wanted, ""
     for limit in (needed if most == resource.RLIM_INFINITY else min(needed, most), OPEN_MAX):
-        with suppress(ValueError, OSError):  # more than the system lets anybody have
+        with suppress(ValueError, OSError):  # more than the system allows
             if limit > before:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
                 break
@@ -40,7 +40,7 @@ def connections_within(wanted: int) -> tuple[int, str]:
 
 
 def keep_limit(limit: int) -> bool:
-    """Raise the soft limit to `limit` again, or as far as that can be, if code has lowered it; whether it has."""
+    """If code has lowered the soft limit, raise it to `limit` again, or as far as possible, and return True."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY:
         limit = min(limit, most)

@@ -1,9 +1,9 @@
-"""What a client sends, as h11's events: in portions, by the clock, and with its pieces counted.
+"""Turns a client's bytes into h11's events: in portions, by the clock, and with the pieces counted.
 
 h11 reads a head, or a trailer section, in one step however many lines it has, and takes some 10 µs for
-each chunk however small. So it is given only so many lines at a time, whoever asks it for events looks at
-the clock, and who sends more pieces than bytes can excuse works in a share of the loop that all such have
-together, or is refused.
+each chunk however small. h11 therefore gets only a few lines at a time, its callers look at the clock,
+and a client that sends more pieces than its bytes can excuse works in a share of the loop that all such
+clients have together, or is refused.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 FREE_PIECES = 64
 BYTES_PER_PIECE = 64
-"""Reads and chunks are pieces. A request has FREE_PIECES, and one more for so many bytes; with more than that
-it is costly. Kilobyte chunks, and segments as networks make them, stay far below."""
+"""Reads and chunks are pieces. A request may have FREE_PIECES, and one more for each so many bytes; with more
+than that it is costly. Kilobyte chunks, and the segments of networks, stay far below."""
 
 MAX_CHUNKS = 4096
 BYTES_PER_CHUNK = 8
-"""A body may have MAX_CHUNKS chunks, and one more for so many bytes. A generator that writes a JSON text
-token by token stays below; a flood does not."""
+"""A body may have MAX_CHUNKS chunks, and one more for each so many bytes. A generator that writes a JSON
+text token by token stays below; a flood does not."""
 
 
 @cache
 def portion_of(lines: int) -> re.Pattern[bytes]:
-    """So many lines."""
+    """The pattern of so many lines."""
     return re.compile(rb"(?:[^\n]*\n){%d}" % lines)
 
 
@@ -46,28 +46,28 @@ class Incoming:
         self._max_lines = max_lines
         self._portion = portion_of(max_lines)
         self._share = share
-        self._ahead = b""  # has been read, and h11 has not been given it yet
+        self._ahead = b""  # read, and not yet given to h11
         self._dry = True  # h11 has said that it needs more
         self._refused = 0
         self._since = time.perf_counter()  # the last time that others had their turn
         self.begin()
 
     def begin(self) -> None:
-        """Start to count anew, for a request that may have its own pieces."""
+        """Start to count anew, for the next request."""
         self._pieces = self._bytes = self._chunks = self._size = 0
 
     @property
     def unread(self) -> int:
-        """How many bytes have come that are no whole event yet, or belong to the next request."""
+        """How many bytes have arrived that make no whole event yet, or belong to the next request."""
         return len(self._ahead) + len(self._http.trailing_data[0])
 
     @property
     def costly(self) -> bool:
-        """Whether there are more pieces than is usual, so that each turn is to be waited for."""
+        """True if there are more pieces than usual, so that the request must wait for each turn."""
         return self._pieces > FREE_PIECES + self._bytes // BYTES_PER_PIECE
 
     def add(self, data: bytes) -> None:
-        """Take what has just been read."""
+        """Take the bytes just read."""
         self._pieces += 1
         self._since = time.perf_counter()
         if self._refused:
@@ -76,16 +76,16 @@ class Incoming:
             self._ahead = self._ahead + data if self._ahead else data
 
     def close(self) -> None:
-        """Drop what comes from now on."""
+        """Drop all bytes from now on."""
         self._refused, self._ahead = self._refused or 400, b""
 
     def recycle(self) -> None:
-        """Make ready for the next request, part of which may be there."""
+        """Get ready for the next request, part of which may have arrived."""
         self._http.start_next_cycle()
         self._dry = not self._http.trailing_data[0]
 
     def event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """The next event of what is there, or NEED_DATA. Raises RemoteProtocolError."""
+        """The next event of the bytes so far, or NEED_DATA. Raises RemoteProtocolError."""
         if self._refused:
             raise h11.RemoteProtocolError("refused before", error_status_hint=self._refused)
         while True:
@@ -127,11 +127,11 @@ class Incoming:
 
     @property
     def due(self) -> bool:
-        """Whether others are to have their turn before the next event."""
+        """True if others must have their turn before the next event."""
         return time.perf_counter() - self._since > SLICE_SECONDS
 
     async def pause(self) -> None:
-        """Let others have their turn, and wait for one's own if this is costly."""
+        """Let others have their turn; a costly request waits for its own."""
         if self.costly:
             await self._share.turn()
         else:

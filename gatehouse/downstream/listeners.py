@@ -1,4 +1,4 @@
-"""The sockets to listen on: bound by us before anything else starts, or handed down by the parent."""
+"""The listening sockets: we bind them before anything else starts, or the parent hands them down."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST_INHERITED = 3
 
 
 class CannotListenError(Exception):
-    """An address cannot be listened on; the text names the setting and says what to do."""
+    """The gate cannot listen on an address; the text names the setting and says what to do."""
 
 
 def bind(setting: str, host: str, port: int) -> list[socket.socket]:
@@ -39,7 +39,7 @@ def bind(setting: str, host: str, port: int) -> list[socket.socket]:
                     f"{setting}: {host}:{port} is already in use; stop the other program, or set "
                     f"another {setting}"
                 ) from None
-            reason = error.strerror  # not every machine has IPv6, which localhost stands for too
+            reason = error.strerror  # not every machine has IPv6, for which localhost stands too
     if not sockets:
         raise CannotListenError(f"{setting}: {host}:{port} cannot be listened on ({reason})")
     return sockets
@@ -61,7 +61,7 @@ def bound(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
 
 
 def set_options(listener: socket.socket) -> None:
-    """Set what accepted sockets inherit: no delay, and an end for a peer that vanished silently."""
+    """Set the options that accepted sockets inherit: no delay, and an end for a peer that vanished silently."""
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     notice_vanished(listener, VANISHED_SECONDS)
 

@@ -1,12 +1,12 @@
-"""Who may hold a connection: a place each, and only so many places.
+"""A bounded number of places: each connection holds one.
 
-A connection has shown a good token if its last request did. One that has not is given up as soon as a
-newcomer needs its place, the longest resting first, then who has been at something else for longest; after
-them one that rests with a good token, of the name that has most. What a good token has under way is never
-cut. Nobody holds all places: not an address without a good token, nor a name among others.
+A connection has shown a good token if its last request did. A connection that has not is given up as soon
+as a newcomer needs its place: the longest resting first, then the one with the oldest work under way;
+after them one that rests with a good token, of the name that has most. Work under way with a good token is
+never cut. Nobody holds all places: neither an address without a good token, nor a name among others.
 
-Who comes is not known yet. So good tokens leave some places to those who may be about to show one, and an
-address that floods them gives up its own first. Nothing here looks through all connections.
+A newcomer has not shown its token yet. Good tokens therefore leave some places to newcomers, and an
+address that floods these gives up its own first. Nothing here looks through all connections.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_SHARE_OF_ADDRESS = 0.5
-"""An address whose requests showed no good token holds no more of the places, even if nobody wants them."""
+"""An address whose requests showed no good token holds no larger part of the places, even if nobody wants them."""
 
 SHARE_OF_NEWCOMERS = 0.125
-"""So many of the places are left to newcomers: connections that rest with a good token give way to them, and
-no name takes these."""
+"""This part of the places is left to newcomers: connections that rest with a good token give way to them,
+and no name takes these."""
 
 NAME_TO_FREE = 3
-"""A name may hold so many times what all names together leave free of the others: three quarters if it is
-alone, and less the more names there are."""
+"""A name may hold so many times the other places that all names together leave free: three quarters if it
+is alone, and less the more names there are."""
 
 MIN_OF_NAME, NAMES_WITH_MIN = 8, 16
-"""So many a name may always hold; fewer where so many names could not have them all."""
+"""How many places a name may always hold; fewer if there are not enough for so many names."""
 
 
 class Guest(Protocol):
-    """What has a place: a connection."""
+    """The holder of a place: a connection."""
 
     def give_up(self) -> None:
-        """End it at once."""
+        """End the connection at once."""
 
 
 Queue = OrderedDict[Guest, None]
-"""In the order in which they came; the first and any other is taken out in constant time."""
+"""Guests in the order in which they came; taking out the first or any other takes constant time."""
 
 
 class Places:
@@ -51,20 +51,20 @@ class Places:
     def __init__(self, most: int, *, by_name: bool) -> None:
         self.most = most
         self.held = 0
-        """How many places are taken; one that was given up is free, though its guest is just leaving."""
+        """How many places are taken; a place that was given up is free, though its guest is just leaving."""
         self._by_name = by_name
-        self._names: dict[Guest, str] = {}  # of those who have shown a good token
+        self._names: dict[Guest, str] = {}  # of guests that have shown a good token
         self._of_name: Counter[str] = Counter()
         self._proven_rest: dict[str, Queue] = defaultdict(OrderedDict)
-        self._addresses: dict[Guest, str] = {}  # of the others; empty if it is not known
+        self._addresses: dict[Guest, str] = {}  # of the others; empty if unknown
         self._of_address: dict[str, Queue] = defaultdict(OrderedDict)
         self._rest: Queue = OrderedDict()
         self._busy: Queue = OrderedDict()
 
     def enter(self, guest: Guest, address: str) -> bool:
-        """A newcomer takes a place, and another one may have to go. False if there is none to be had.
+        """A newcomer takes a place, and another guest may have to go. False if no place can be had.
 
-        `address` is empty where it says nothing, because a front is there.
+        `address` is empty if it says nothing, because there is a front.
         """
         group = address_group(address) if address else ""
         if self.held >= self.most and not self.make_room(group):
@@ -75,10 +75,10 @@ class Places:
         return True
 
     def prove(self, guest: Guest, name: str) -> bool:
-        """It has shown a good token of that name. False if the name holds too many places already."""
+        """The guest has shown a good token of that name. False if the name already holds too many places."""
         before = self._names.get(guest)
         if before == name or (before is None and guest not in self._addresses):
-            return True  # the other way round it was given up, and is leaving
+            return True  # without a place it was given up, and is leaving
         if not self._may_have_one_more(name):
             return False
         if before is None:
@@ -103,7 +103,7 @@ class Places:
         return False
 
     def unprove(self, guest: Guest, address: str) -> None:
-        """Its last request came from `address`, which may be empty, and showed no good token."""
+        """The guest's last request came from `address`, which may be empty, and showed no good token."""
         if guest in self._names:
             self._forget_name(guest)
             self._busy[guest] = None
@@ -118,7 +118,7 @@ class Places:
             self._give_up(next(iter(own)))
 
     def rests(self, guest: Guest) -> None:
-        """It has nothing under way."""
+        """The guest has nothing under way."""
         name = self._names.get(guest)
         if name is not None:
             self._proven_rest[name][guest] = None
@@ -126,7 +126,7 @@ class Places:
             self._rest[guest] = None
 
     def begins(self, guest: Guest) -> None:
-        """It has something under way, or at least begun."""
+        """The guest has a request under way, or has begun to send one."""
         name = self._names.get(guest)
         if name is not None:
             self._end_rest(guest, name)
@@ -134,7 +134,7 @@ class Places:
             self._busy[guest] = None
 
     def leave(self, guest: Guest) -> None:
-        """It is gone."""
+        """The guest is gone."""
         if guest in self._names:
             self._forget_name(guest)
         elif guest in self._addresses:
@@ -144,7 +144,7 @@ class Places:
         self.held -= 1
 
     def make_room(self, group: str = "") -> bool:
-        """Give up a connection, for a newcomer of that group of addresses. False if all have to stay."""
+        """Give up a connection for a newcomer of that group of addresses. False if all must stay."""
         guest = next(self._candidates(group), None)
         if guest is None:
             return False
@@ -156,7 +156,7 @@ class Places:
         own = self._of_address.get(group)
         if own and len(own) * len(self._of_address) > unproven:  # more than its share
             yield next(iter(own))
-        # Of those who are there: without a descriptor left, it may be fewer than there are places.
+        # A share of the guests: without a descriptor left, there may be fewer of them than places.
         if unproven > self.held * SHARE_OF_NEWCOMERS or not self._proven_rest:
             yield from self._rest
             yield from self._busy

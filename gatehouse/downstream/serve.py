@@ -1,13 +1,13 @@
-"""How the gate is served: Hypercorn's parts on Trio, with connections of our own.
+"""Serves the gate: Hypercorn's parts on Trio, with connections of our own.
 
-Hypercorn 0.18 (pinned exactly; its last release is of November 2025) has faults that one unauthenticated
-connection can use: most errors leave the connection's task and end the whole process, and HTTP/2 and
-WebSockets, through which most of them come, cannot be switched off. And it hands each message of a
-request on from task to task, which costs more than three times what the same bytes cost here. So `serve`
-does what Hypercorn's `worker_serve` does, with its configuration, sockets and lifespan, and each connection to `Connection` (`gatehouse/downstream/connection.py`).
+Hypercorn 0.18 (pinned exactly; its last release is of November 2025) has faults that one unauthenticated connection can
+use: most errors leave the connection's task and end the whole process, and HTTP/2 and WebSockets, through which most of
+them come, cannot be switched off. It also hands each message of a request on from task to task, at more than three
+times the cost of the same bytes here. `serve` therefore does the work of Hypercorn's `worker_serve`, with its
+configuration, sockets and lifespan, but leaves each connection to `Connection` (`gatehouse/downstream/connection.py`).
 
-What safety rests on is imported, and nothing of Hypercorn's is replaced: a release that lacks one of
-these names does not start, instead of serving with connections of its own.
+All names that safety rests on are imported, and nothing of Hypercorn's is replaced: a release that
+lacks one of these names does not start, instead of serving with connections of its own.
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ ACCEPT_CAPACITY_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUF
 NO_LISTENER_ERRNOS = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}
 
 MAX_AT_ONCE = 4
-"""So many connections are taken in at once, which takes less than a millisecond; all others have their turn
+"""How many connections are taken in at once, in less than a millisecond; all other tasks have their turn
 before the next ones."""
 
 DESCRIPTORS_TO_FREE, RETRY_SECONDS, NONE_FREED_SECONDS = 16, 0.005, 0.05
-"""Then so many connections are given up, if they may be, and it is tried again once they have gone."""
+"""Without room, so many connections are given up if possible, and accepting is tried again once they have gone."""
 
 
 class LifespanEndedError(Exception):
-    """It ended while the application was being served: revoked tokens, clients that leave and upstreams that
-    fall silent would no longer be noticed.
+    """The lifespan ended while the application was being served: nobody would notice revoked tokens, clients
+    that leave and upstreams that fall silent any more.
     """
 
 
 class GateConfig(Config):
-    """Hypercorn's configuration, and the limits and the register of connections that go with ours.
+    """Hypercorn's configuration, and the limits and the register of our connections.
 
-    The limits have no defaults here: `Settings` has them. Times are in seconds. `keep_alive_timeout` is Hypercorn's own setting: what a connection may rest
-    between two requests.
+    The limits have no defaults here: `Settings` has them. Times are in seconds. `keep_alive_timeout` is Hypercorn's own
+    setting: how long a connection may rest between two requests.
     """
 
     places: Places
@@ -81,16 +81,16 @@ class GateConfig(Config):
         self.turned_away = 0
         """How many connections over the limit are being told so."""
         self.failures = 0
-        """How many connections ended by an error that nobody foresaw."""
+        """How many connections an unforeseen error has ended."""
         self.ends = Ends()
         self.closing = False
-        """Whether each connection is to end with the answer that is under way."""
+        """True if each connection must end with the answer under way."""
 
     def close_resting(self) -> None:
-        """From now on, each connection ends with its answer; those that wait for a request end at once.
+        """From now on, each connection ends with its answer; those that rest end at once.
 
-        Clients then go elsewhere, if there are several gates. A request that has arrived is still answered,
-        and whoever has only just connected is about to send one.
+        Clients then go elsewhere, if there are several gates. A request that has arrived is still answered;
+        a connection that is just opened stays, since it is about to bring one.
         """
         self.closing = True
         for connection in self.connections:
@@ -107,8 +107,8 @@ async def serve(
 ) -> None:
     """Serve `app` on the sockets of `config` until `shutdown_trigger` returns.
 
-    Then nothing more is accepted, resting connections are closed, and the others have
-    `graceful_timeout` to end. The task status is given the addresses, once they listen.
+    After that, no connection is accepted, resting connections are closed, and the others have
+    `graceful_timeout` to end. The task status gets the addresses once the sockets listen.
     """
     state: LifespanState = {}
     wrapped = wrap_app(explained(app), config.wsgi_max_body_size, "asgi")
@@ -148,7 +148,7 @@ async def serve(
 
 
 def explained(app: Any) -> Any:
-    """The application for its lifespan; what ends that is logged here, once, and by its place only."""
+    """The application for its lifespan; an error that ends the lifespan is logged here, once, by its place only."""
 
     async def beside(scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -170,7 +170,7 @@ class Door:
 
     @property
     def address(self) -> str:
-        """Where it listens, as a URL."""
+        """The URL at which it listens."""
         return f"http://{repr_socket_addr(self._socket.family, self._socket.getsockname())}"
 
     async def take_in(self, start: Callable[[trio.SocketStream], None]) -> None:
@@ -192,7 +192,7 @@ class Door:
                     # else this one has gone, or did not come through: accept(2)
 
     async def _make_room(self, error: OSError) -> None:
-        """Give up connections, where there is no file descriptor left, unless code here has lowered the limit."""
+        """Give up connections if no file descriptor is left, unless code in this process has lowered the limit."""
         if keep_limit(self._limit):
             self._config.ends.ended("limit-lowered", str(self._limit))
             return
@@ -204,7 +204,7 @@ class Door:
 
 
 def listen(config: GateConfig) -> list[Door]:
-    """Listen on every socket that is configured. TLS and QUIC are the business of the front."""
+    """Listen on every configured socket. TLS and QUIC are the business of the front."""
     sockets = config.create_sockets().insecure_sockets
     for sock in sockets:
         sock.listen(config.backlog)
@@ -221,7 +221,7 @@ async def sweep(config: GateConfig) -> None:
         for connection in tuple(config.connections):
             if (
                 time.perf_counter() - began > SLICE_SECONDS
-            ):  # what has been cut ends before the next are
+            ):  # the tasks of those cut end before the next are cut
                 await trio.lowlevel.checkpoint()
                 began = time.perf_counter()
             connection.cut_if_late(now)
