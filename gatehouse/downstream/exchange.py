@@ -1,7 +1,8 @@
 """One request and its response, from the client's side: what is asked of `receive` and given to `send`.
 
-`RequestBody` is the body on its way in, `Exchange` everything else. `gate.py` tells when what happens;
-here is how. One task at a time calls `receive`: whoever feeds the upstream, then the watcher.
+`RequestBody` is the body on its way in, `Exchange` everything else. `gate.py` decides when things
+happen; this module does them. One task at a time calls `receive`: first the one that feeds the
+upstream, then the watcher.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 logger = logger_of("gate")
 
 LINGER_SECONDS, LINGER_BYTES = 1.0, 1024 * 1024
-"""How long, and how much of, a refused body is still read, so that the client gets to read the
+"""How long, and how many bytes of, a refused body is still read, so that the client reads the
 refusal instead of a reset connection (RFC 9112 section 9.6)."""
 
 LEAST_BYTES_PER_SECOND = 1024
@@ -50,8 +51,8 @@ FIRST_COMMENT_SECONDS = 0.25
 """How soon a silent event stream gets its first comment: some fronts hold back the head until then."""
 
 REVOKED_GRACE_SECONDS = 2.5
-"""How long an exchange whose token is no longer good may take to come to the border between two events. With
-the time that it takes to be noticed, less than 5 s (issue 5)."""
+"""How long an exchange whose token is no longer good may take to reach a border between two events: with the
+time until that is noticed, less than 5 s."""
 
 
 class ClientLeftError(Exception):
@@ -66,7 +67,7 @@ class RequestBody(httpx.AsyncByteStream):
     """The client's body as httpx asks for it: one chunk at a time, so the upstream sets the pace.
 
     Written as an iterator, not as a generator, so that a transport may stop asking half-way. Raises
-    ClientLeftError, BodyTooLargeError or BodiesFullError. Only the time in which the client is waited for
+    ClientLeftError, BodyTooLargeError or BodiesFullError. Only the time that we wait for the client
     counts against it.
     """
 
@@ -79,8 +80,8 @@ class RequestBody(httpx.AsyncByteStream):
         self._counted = 0
         self._waited = 0.0
         self.patience = trio.CancelScope()
-        """Around the wait for the response's head. Its clock runs for whoever has the word: the client
-        while it is asked for a chunk (`awaited`), else the upstream, which has got one, or all."""
+        """Around the wait for the response's head. Its deadline is the client's while we wait for a
+        chunk (`awaited`), and the upstream's otherwise."""
         self.awaited = False
         self.size = 0
         self.released = trio.Event()
@@ -99,7 +100,7 @@ class RequestBody(httpx.AsyncByteStream):
             self.patience.deadline = began + silence + min(credit, 0.0)
             self.awaited = True
             chunk = await self._next()
-            self.awaited = self.patience.cancel_called  # then it came too late, if only just
+            self.awaited = self.patience.cancel_called  # then the chunk came too late, if only just
             self._waited += trio.current_time() - began
             if self.size > self._limits.max_body_bytes:
                 raise BodyTooLargeError
@@ -112,12 +113,12 @@ class RequestBody(httpx.AsyncByteStream):
         raise StopAsyncIteration
 
     def admit(self, bodies: Bodies, name: str) -> None:
-        """Count it among `bodies` until `give_back`. Raises BodiesFullError, before a byte of it is read."""
+        """Count the body among `bodies` until `give_back`. Raises BodiesFullError before a byte of it is read."""
         self._bodies, self._owner = bodies, name
         self._count(self._length or 0)
 
     def give_back(self) -> None:
-        """It takes no room any more."""
+        """Give the body's room back."""
         if self._counted and self._bodies is not None:
             self._bodies.give_back(self._owner, self._counted)
         self._counted, self._bodies = 0, None
@@ -131,14 +132,14 @@ class RequestBody(httpx.AsyncByteStream):
         self.patience.deadline = trio.current_time() + self._limits.upstream_seconds
 
     async def read_out(self) -> None:
-        """Read on to the end and drop what comes, unless that is too much; `ended` tells which."""
+        """Read on to the end and drop the chunks, unless there are too many; `ended` tells which."""
         enough = self.size + LINGER_BYTES
         with suppress(ClientLeftError):
             while not self.ended.is_set() and self.size < enough:
                 await self._next()
 
     async def discard(self) -> None:
-        """Drop what comes, and return when the client has left."""
+        """Drop all input, and return when the client has left."""
         with suppress(ClientLeftError):
             while True:
                 await self._next()
@@ -146,7 +147,7 @@ class RequestBody(httpx.AsyncByteStream):
     async def _next(self) -> bytes:
         message = await self._receive()
         if message["type"] != "http.request":
-            # It may come in place of the last chunk, so it is never the end of a body.
+            # A disconnect may come in place of the last chunk, so it is never the end of a body.
             self.ended.set()
             raise ClientLeftError
         self.size += len(message["body"])
@@ -156,7 +157,7 @@ class RequestBody(httpx.AsyncByteStream):
 
 
 class Exchange:
-    """One request and its response: the two ASGI callables, and what the log will say of them."""
+    """One request and its response: the two ASGI callables, and the facts for the log."""
 
     def __init__(
         self,
@@ -171,22 +172,22 @@ class Exchange:
         self.body = RequestBody(receive, int(length) if length.isdigit() else None, settings)
         self.cors: Headers = []
         self.added: Headers = []
-        """Header fields of the gate's own for the response, whoever makes it."""
+        """The gate's own header fields for the response, the upstream's or its own."""
         self.principal: Principal | None = None
         self.name = ""
-        """Of the token that it came with, good or not, if it is known."""
+        """The name of the request's token, good or not, if it is known."""
         self.status = 0
         self.over = False
-        """Whether the client has been sent all that it is going to get."""
+        """True once the client has been sent all that it will get."""
         self.outcome, self.reason = "cut", ""
-        """What became of it, in words, and why if it was not carried out."""
+        """The outcome in words, and the reason if the request was not carried out."""
         self.revoked = False
         self.events = EventBorders()
         self.ending = False
         self.awaiting_event = trio.CancelScope()
         self.began = time.perf_counter()
         self.leaving = trio.CancelScope()
-        """Around all that is to end when the client leaves."""
+        """Around all work that ends when the client leaves."""
         self._settings = settings
         self._send = send
         self._sent = 0
@@ -207,7 +208,7 @@ class Exchange:
     # The way back to the client.
 
     async def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> None:
-        """Send the head: at once, or together with the first of the body if that is there already."""
+        """Send the head: at once, or together with the first of the body if that follows at once."""
         self.status = status
         self._first_byte_at = time.perf_counter()
         self.body.released.set()  # a transport that has an answer asks for no more of the body
@@ -217,7 +218,8 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def prove(self) -> bool:
-        """Tell whoever serves the connection that it has shown a good token; whether that may have one more."""
+        """Tell the server that the connection has shown a good token; False if the name may hold no more
+        connections."""
         prove = self.scope.get("state", {}).get(PROVEN)
         return prove is None or prove(self.name)
 
@@ -228,19 +230,19 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     def asks_upstream(self) -> None:
-        """From here on the upstream is waited for, to send the next of its answer."""
+        """From here on we wait for the upstream to send the next part of its answer."""
         self._silent_since = trio.current_time()
 
     def has_heard_upstream(self) -> None:
-        """Something has come from it, or its end."""
+        """The upstream has sent something, or has ended its answer."""
         self._silent_since = math.inf
 
     def end_silence(self) -> float:
         """Break off the answer if the upstream has been silent for too long in it; the limit, or 0 if not.
 
         An event stream may be silent as long as it likes, unless UPSTREAM_SILENCE_SECONDS says otherwise. For
-        any other body it is UPSTREAM_SECONDS: a server that makes its answer while sending it has as long
-        for each piece as others have for the whole.
+        any other body the limit is UPSTREAM_SECONDS: a server that makes its answer while sending it has as
+        long for each piece as others have for the whole.
         """
         settings = self._settings
         limit = (
@@ -266,7 +268,7 @@ class Exchange:
         has_body = bool(reply.body) and self.scope["method"] != "HEAD"
         if without_key(self.scope["query_string"]) != self.scope["query_string"]:
             self.added.append(refusals.NO_REFERRER)  # no reply of ours is for a cache anyway
-        # Whatever becomes of the request: it has had its answer.
+        # Whatever happens to the request now, it has had its answer.
         self.over, self.outcome, self.reason = True, reply.outcome, reply.reason
         await self.start(reply.status, reply.fields(), body_follows=has_body)
         if has_body:
@@ -281,7 +283,7 @@ class Exchange:
 
     @property
     def stands_open(self) -> bool:
-        """Whether this is a stream that ends only when somebody ends it, rather than with a result."""
+        """True for a stream that ends only when somebody ends it, not with a result."""
         subscribes = value_of(self.headers, b"mcp-method") == b"subscriptions/listen"
         return self.scope["method"] == "GET" or subscribes
 
@@ -294,13 +296,13 @@ class Exchange:
             self._alarm.deadline = due
 
     def end_events(self) -> None:
-        """End an event stream at the next border between two events, which may be right now."""
+        """End an event stream at the next border between two events, perhaps at once."""
         self.ending = True
         if self.carries_events and self.events.at_border:
             self.awaiting_event.cancel()
 
     def revoke(self) -> None:
-        """End it, because its token is no longer good: now if it can be, else within the grace."""
+        """End the exchange, because its token is no longer good: now if possible, else within the grace."""
         now = trio.current_time()
         if not self.revoked:
             self.revoked, self._revoked_at = True, now
@@ -312,12 +314,12 @@ class Exchange:
     # The client's side of the connection.
 
     def start_watcher(self, nursery: trio.Nursery) -> None:
-        """Have an eye on the client: cancel the exchange when it leaves, and keep events from silence."""
+        """Watch the client: cancel the exchange when it leaves, and keep event streams from falling silent."""
         self._watcher_over = trio.Event()
         nursery.start_soon(self._watch, self._watcher_over)
 
     async def end_watcher(self) -> None:
-        """Return when there is no watcher, nor will be, so that `receive` is free."""
+        """Return when there is no watcher and will be none, so that `receive` is free."""
         self._watching.cancel()
         if self._watcher_over is not None:
             with trio.CancelScope(shield=True):
@@ -354,7 +356,7 @@ class Exchange:
         self._alarm = trio.CancelScope(deadline=due)
 
     def record(self, client: str) -> Record:
-        """What is to be told of it, at its end: no query, no header field but for the names in MCP's.
+        """The record of the exchange at its end: no query, no header field but for the names in MCP's.
 
         `client` is the client's address.
         """

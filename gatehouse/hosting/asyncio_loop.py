@@ -1,4 +1,4 @@
-"""An asyncio loop inside Trio that is as asyncio is elsewhere, and that nothing of the server's ends.
+"""An asyncio loop inside Trio that behaves as asyncio's own, and that nothing in the server can end.
 
 trio-asyncio 0.16 (pinned exactly) lends asyncio's tasks a loop in Trio's thread. `BatchLoop` is that loop, with
 asyncio's own parts wherever they fit: its callbacks, timers, executor, clock and threads. Only waiting is
@@ -59,10 +59,10 @@ __all__ = ["BatchLoop", "aio_as_trio", "open_loop"]
 logger = logger_of("gate.upstream")
 
 FEW_TIMERS = 100
-"""So many timers are not worth looking through for cancelled ones."""
+"""Up to this many timers are not worth searching for cancelled ones."""
 
 MAX_WAIT_SECONDS = 24 * 3600
-"""asyncio's own bound: no timer is waited for longer at a time, so that any number may be one's delay."""
+"""asyncio's own bound: the loop waits no longer at a time, so that a timer's delay may be any number."""
 
 
 ENDING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
@@ -70,10 +70,10 @@ ENDING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
 class Ready(deque[asyncio.Handle]):
-    """The callbacks that are to run, and the loop that waits for them.
+    """The callbacks that will run, and the loop that waits for them.
 
-    asyncio allows other threads `call_soon_threadsafe` only, but bears with those that take `call_soon` or
-    `create_task`: the loop finds these callbacks when it wakes next. So here, too, any thread may do either.
+    asyncio allows other threads `call_soon_threadsafe` only, but tolerates those that use `call_soon` or
+    `create_task`: the loop finds these callbacks when it wakes next. Here, too, any thread may use either.
     """
 
     _waiting: trio.lowlevel.Task | None = None
@@ -89,7 +89,7 @@ class Ready(deque[asyncio.Handle]):
             self.wake()
 
     def wake(self) -> None:
-        """Have the loop look again at what there is to do."""
+        """Let the loop look again for work."""
         self._in_own_thread(self._wake)
 
     def _wake(self) -> None:
@@ -105,7 +105,7 @@ class Ready(deque[asyncio.Handle]):
             return trio.lowlevel.Abort.SUCCEEDED
 
         self._waiting = trio.lowlevel.current_task()
-        if self:  # a thread has added it before it could see that we wait
+        if self:  # a thread has added one before it could see that we wait
             self._waiting = None
             return
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -138,7 +138,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
-        """As asyncio's. A time that is no number is now: it would put the order of all timers into disorder."""
+        """As asyncio's. A time that is no number counts as now: it would upset the order of all timers."""
         if when != when:
             when = self.time()
         if self._token is not None and threading.get_ident() != self._thread_id:
@@ -173,7 +173,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         """Add a callback from any thread, or between any two steps of the loop's own."""
         if self._token is None:
             raise RuntimeError("Event loop is closed")
-        deque.append(self._ready, handle)  # without waking the loop, for which this may be no time
+        deque.append(self._ready, handle)  # without waking the loop, which may be at a bad moment
         self._token.run_sync_soon(self._ready.wake, idempotent=True)
 
     def _queue_handle(self, handle: asyncio.Handle) -> asyncio.Handle:
@@ -182,7 +182,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         return handle
 
     def _in_own_thread(self, function: Callable[..., object], *args: object) -> None:
-        """Call it, in the loop's thread: now if this is it, else soon."""
+        """Call the function in the loop's thread: at once if this is that thread, else soon."""
         if self._token is None or threading.get_ident() == self._thread_id:
             function(*args)
         else:
@@ -218,7 +218,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         ready = self._ready
         self._let_go()
         if ready:
-            await trio.lowlevel.cancel_shielded_checkpoint()  # it is the others' turn
+            await trio.lowlevel.cancel_shielded_checkpoint()  # others have their turn
         elif no_wait:
             raise trio.WouldBlock
         else:
@@ -238,7 +238,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
             self._leave(library)
 
     def _enter(self) -> Any:
-        """From here on, what runs is asyncio's. Returns what to `_leave` it with."""
+        """From here on, asyncio's code runs. Returns the argument for `_leave`."""
         library, current_library.name = current_library.name, "asyncio"
         _set_running_loop(self)
         return library
@@ -261,7 +261,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
             await self._ready.wait()
 
     def _let_go(self) -> None:
-        """Forget the cancelled timers; in each round, since a loop that never rests never waits."""
+        """Forget the cancelled timers: in each round, since a busy loop never waits."""
         timers = self._scheduled
         if len(timers) > FEW_TIMERS and self._timer_cancelled_count > len(timers) / 2:
             for timer in timers:
@@ -287,14 +287,14 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         self._scheduled.clear()
 
     def _run(self, handle: asyncio.Handle) -> None:
-        """Run a callback, unless it has been cancelled. What it raises does not leave the loop."""
+        """Run a callback, unless it has been cancelled. Its errors do not leave the loop."""
         if handle.cancelled():
             return
         began = time.monotonic() if self._debug else None
         try:
             handle._run()  # noqa: SLF001 - as every event loop does
         except BaseException as error:
-            # A task that has raised it keeps it for whoever awaits the task.
+            # A task keeps its error for the code that awaits it.
             if isinstance(error, TrioAsyncioExit) and self._may_end:
                 raise
             logger.error("an asyncio callback raised %s; the loop goes on", in_short(error))
@@ -335,7 +335,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         self._in_own_thread(cancel_scope.cancel)
 
     async def _io_task(self, fd: Any, handle: Any, wait_ready: Any) -> None:
-        """Call a reader or writer, in asyncio's own surroundings, whenever there is something to do."""
+        """Call a reader or writer, in asyncio's own surroundings, whenever its file is ready."""
         with handle._scope:  # noqa: SLF001
             try:
                 while not handle.cancelled():
@@ -347,13 +347,13 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
                         self._leave(library)
                     await self.synchronize()
             except Exception as error:  # noqa: BLE001 - as trio-asyncio does
-                if not handle.cancelled():  # else somebody may have closed it, and rightly
+                if not handle.cancelled():  # else somebody may have rightly closed it
                     handle._raise(error)  # noqa: SLF001
 
     # Signals: asyncio's own handlers need the wakeup descriptor, which is Trio's.
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
-        """As asyncio's: raises TypeError, ValueError, or RuntimeError if it cannot be caught, or not here."""
+        """As asyncio's: raises TypeError, ValueError, or RuntimeError if the signal cannot be caught, or not here."""
         if asyncio.iscoroutinefunction(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         self._check_signal(sig)
@@ -369,7 +369,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         self._signal_handlers[sig] = asyncio.Handle(callback, args, self)
 
     def remove_signal_handler(self, sig: int) -> bool:
-        """As asyncio's, but for this: the signal goes where it went before, which may be to the gate."""
+        """As asyncio's, except that the signal goes to its earlier handler, which may be the gate's."""
         self._check_signal(sig)
         removed: bool = super().remove_signal_handler(sig)
         return removed
@@ -381,10 +381,10 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         if callable(before) and sig in ENDING_SIGNALS:
             before(sig, frame)
 
-    # What must not end it.
+    # Nothing below may end the loop.
 
     def close(self) -> None:
-        """Close the loop, if whoever opened it is at its end. Raises RuntimeError if it runs."""
+        """Close the loop if its opener is at its end. Raises RuntimeError if the loop runs."""
         if self.is_running():
             raise RuntimeError("Cannot close a running event loop")
         super().close()
@@ -398,7 +398,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         raise RuntimeError("This event loop is already running")
 
     def stop(self, waiter: trio.Event | None = None) -> trio.Event | None:
-        """Stop the loop, if whoever opened it is at its end; else say who wanted to, and go on."""
+        """Stop the loop if its opener is at its end; else log the caller, and go on."""
         if self._may_end:
             stopping: trio.Event = super().stop(waiter)
             return stopping
@@ -406,7 +406,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         return waiter
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """Log what a callback has raised, or a task that nobody awaits; trio-asyncio would end the loop."""
+        """Log the error of a callback, or of a task that nobody awaits; trio-asyncio would end the loop."""
         error = context.get("exception")
         message = context.get("message") or "an asyncio background task failed"
         told = in_short(error) if isinstance(error, BaseException) else "no exception"
@@ -414,7 +414,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
 
 
 def refuse_file(fd: Any) -> None:
-    """Raises PermissionError for what is no socket, pipe or device, as the kernel's epoll does."""
+    """Raise PermissionError for anything but a socket, pipe or device, as the kernel's epoll does."""
     number = fd if isinstance(fd, int) else fd.fileno()
     if number >= 0 and stat.S_ISREG(os.fstat(number).st_mode):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
@@ -435,8 +435,8 @@ async def open_loop() -> AsyncIterator[BatchLoop]:
 def give_asyncio_back() -> None:
     """Put asyncio's functions back in the places where trio-asyncio has put its own.
 
-    These would hand to any thread that makes a loop one of trio-asyncio's, and refuse a policy. BatchLoop
-    tells the interpreter itself that it runs, which is all that asyncio's own functions want to know.
+    trio-asyncio's would hand one of its own loops to any thread that makes a loop, and refuse a policy.
+    BatchLoop itself tells the interpreter that it runs, which is all that asyncio's functions need.
     """
     own: dict[str, Any] = {
         "_get_running_loop": original._orig_run_get,  # noqa: SLF001

@@ -1,10 +1,10 @@
-"""Who calls, told to the hosted server in the words of its own libraries.
+"""Tells the hosted server the caller of a request, in the terms of its own libraries.
 
-The MCP SDK and FastMCP keep callers apart by the authenticated principal of a request alone: who may use a
-session, whose answers a cache may give, who may go on with a sealed state, whose tasks and session state
-these are. Behind the gate nobody is authenticated, since it takes the credential off; so here its principal
-becomes that of the request, set as their own middleware sets it: `scope["user"]`, `scope["auth"]` and the
-SDK's context variable.
+The MCP SDK and FastMCP keep callers apart by the authenticated principal of a request alone: it decides who
+may use a session, whose answers a cache may give, who may go on with a sealed state, and whose tasks and
+session state these are. Behind the gate nobody is authenticated, since the gate removes the credential;
+here the gate's principal becomes that of the request, set as their own middleware sets it: `scope["user"]`,
+`scope["auth"]` and the SDK's context variable.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ logger = logger_of("gate.upstream")
 PRINCIPAL = PRINCIPAL_HEADER.lower()
 
 NO_CREDENTIAL = "gate-principal:"
-"""With the name behind it, what stands for the token in an AccessToken: libraries want one, compare it and
-make keys of it. It is the same for all values of a name, as the principal is, and opens nothing anywhere."""
+"""Together with the name, this stands for the token in an AccessToken: libraries want a token, compare it
+and make keys of it. It is the same for all values of a name, as the principal is, and opens nothing
+anywhere."""
 
 
 class WithCaller:
     """ASGI middleware: the name that the gate tells is the request's authenticated user, or 403 without one.
 
-    The user has no scopes, because tokens of the gate have none: what a server guards by a scope stays shut.
+    The user has no scopes, because the gate's tokens have none: things that a server guards by a scope stay shut.
     """
 
     def __init__(self, app: App) -> None:
@@ -52,13 +53,13 @@ class WithCaller:
 
 
 def name_in(scope: Any) -> str:
-    """The name that the gate has put into a request; empty if it has not, or there is more than one."""
+    """The name that the gate has put into a request; empty if there is none, or more than one."""
     names = [value for name, value in scope["headers"] if name == PRINCIPAL]
     return names[0].decode("latin-1") if len(names) == 1 else ""
 
 
 def token_of(name: str) -> AccessToken:
-    """The access token that stands for a principal; made anew, since whoever gets it may change it."""
+    """The access token that stands for a principal; made anew, since its receiver may change it."""
     return AccessToken(
         token=NO_CREDENTIAL + name, client_id=name, subject=name, scopes=[], claims={"sub": name}
     )
@@ -67,7 +68,7 @@ def token_of(name: str) -> AccessToken:
 def judge_auth(server: object, import_string: str) -> None:
     """Say what a server's own `auth=` means behind the gate, before it serves.
 
-    Raises HostedServerError for one that can let nobody in. A provider with middleware of its own may look at
+    Raises HostedServerError for a provider that can let nobody in. One with middleware of its own may look at
     something else than the credential, and only gets a line of log.
     """
     auth = getattr(server, "auth", None)

@@ -1,17 +1,18 @@
-"""What a request raises belongs to that request: the server goes on, and the log says who it was.
+"""Keeps a request's errors within that request: the server goes on, and the log names the request.
 
 Python lets everything but an `Exception` fall through: SystemExit, KeyboardInterrupt, a CancelledError that
 nobody sent, a class that a library derives from BaseException itself, as Rust extensions do for a panic. In
-a program of one command that is right. In a server that many share, it takes everybody's place in the
-task group above, and with it the server.
+a program of one command that is right. In a server that many share, it ends the task group above, and with
+it the server.
 
-So each of them becomes an ordinary error at two places: outermost in the MCP SDK's middleware, where the
-request has a name and its client gets a JSON-RPC error, and around the ASGI app, for what never gets there
-(custom routes, the server's own ASGI middleware). Only a cancellation that somebody asked for passes on:
-the client has left, or the server is being stopped. The third layer is the loop itself (`asyncio_loop`).
+Each of them therefore becomes an ordinary error at two places: outermost in the MCP SDK's middleware,
+where the request has a name and its client gets a JSON-RPC error, and around the ASGI app, for code
+outside the SDK (custom routes, the server's own ASGI middleware). Only a cancellation that somebody asked
+for passes on: the client has left, or the server is being stopped. The third layer is the loop itself
+(`asyncio_loop`).
 
-Errors that are an `Exception` are the SDK's to answer, as they are without the gate. What the gate itself
-asks of the server, by nobody's request, may raise anything, and costs only its answer: `Containment.ask`.
+The SDK answers errors that are an `Exception`, as it does without the gate. The gate's own questions to
+the server, outside of any request, may raise anything, and cost only their answer: `Containment.ask`.
 """
 
 from __future__ import annotations
@@ -46,30 +47,29 @@ INTERNAL_ERROR = -32603
 """JSON-RPC 2.0, section 5.1."""
 
 MAX_CLASSES = 5
-"""So many classes are named of a group of errors."""
+"""How many classes are named of a group of errors."""
 
 TURN = 64
-"""After so many messages, an app gives way to others: 2 ms of computing, be there a byte in each."""
+"""After so many messages, an app gives way to others: 2 ms of computing if each holds a byte."""
 
 FAILED = b"Internal Server Error"
 
 
 class Containment:
-    """Keeps what one hosted server's requests raise where it belongs."""
+    """Keeps the errors of one hosted server's requests within them."""
 
     def __init__(self) -> None:
         self.ending = False
-        """True once the server is being stopped, or has died: then its tasks are rightly cancelled."""
+        """True once the server is being stopped, or has died: its tasks are then rightly cancelled."""
 
     async def on_message_in(
         self,
         ctx: ServerRequestContext[Any, Any],
         call_next: Callable[[ServerRequestContext[Any, Any]], Awaitable[HandlerResult]],
     ) -> HandlerResult:
-        """The SDK's middleware, outermost. Raises MCPError in the place of what is no Exception.
+        """The SDK's middleware, outermost. Raises MCPError in place of an error that is no Exception.
 
-        `called` names the request (`tools/call slow`), as its client wrote it. Who looks at this thread's
-        stack finds it in this frame, so it keeps this name.
+        The watchdog finds the request on the thread's stack by this method's name and `ctx`: both keep their names.
         """
         called = f"{ctx.method} {(ctx.params or {}).get('name', '')}"
         try:
@@ -93,8 +93,8 @@ class Containment:
     def asgi(self, app: App) -> App:
         """`app` as ASGI middleware wraps it: it raises nothing but AnswerCutError, and cancellation.
 
-        And others get their turn, however it sends and receives: of itself, nothing waits that goes to a
-        client that has left, or gets no body, nor does a piece with nothing in it.
+        Others get their turn, however the app sends and receives: by itself, an app does not wait when
+        it sends to a client that has left, sends an empty piece, or receives no body.
         """
 
         async def contained(scope: Any, receive: Any, send: Any) -> None:
@@ -111,7 +111,7 @@ class Containment:
         return contained
 
     async def ask(self, called: str, question: Callable[[], Awaitable[T]]) -> T | None:
-        """The server's answer to the gate's own question; None if it failed, which is told."""
+        """The server's answer to the gate's own question; None if the server failed, which is logged."""
         answer = None
         try:
             answer = await question()
@@ -121,7 +121,7 @@ class Containment:
         return answer
 
     def _keep(self, error: BaseException, called: str) -> None:
-        """Log what `error` holds that the request has raised itself; raises the rest of it."""
+        """Log the request's own errors in `error`; raise the rest of it."""
         cancellation, own = self._parted(error)
         if own is not None:
             logger.error("%s raised %s%s", called, classes_in(own), place_of(own))
@@ -129,7 +129,7 @@ class Containment:
             raise cancellation
 
     def _parted(self, error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-        """What of an error is a cancellation that was asked for, and what the request has raised itself."""
+        """Split an error into requested cancellations and the request's own errors."""
         if not self._is_cancelled():
             return None, error
         kind = anyio.get_cancelled_exc_class()
@@ -142,7 +142,7 @@ class Containment:
         return self.ending or anyio.current_effective_deadline() == -math.inf
 
     async def _settle(self) -> None:
-        """Take back an asyncio task's cancelling of itself, which would hit whatever it does next."""
+        """Take back an asyncio task's cancelling of itself, which would hit its next await."""
         if "asyncio" not in sys.modules or current_async_library() != "asyncio":
             return
         import asyncio
@@ -157,7 +157,7 @@ class Containment:
 
 
 def in_turns(step: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """`step`, which may be called for ever without ever waiting; but each TURN calls, it is others' turn."""
+    """`step`, which may be called for ever without waiting, with a turn for others after each TURN calls."""
     steps = 0
 
     async def turn(*message: Any) -> Any:
@@ -171,12 +171,12 @@ def in_turns(step: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any
 
 
 async def fail(send: Any) -> None:
-    """Answer 500 if nothing has been sent yet. Raises AnswerCutError if something has."""
+    """Answer 500 if nothing has been sent yet, else raise AnswerCutError."""
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(FAILED))]
     try:
         await send({"type": "http.response.start", "status": 500, "headers": headers})
         await send({"type": "http.response.body", "body": FAILED})
-    except RuntimeError:  # as uvicorn and we have it for a message out of order
+    except RuntimeError:  # uvicorn and we raise it for a message out of order
         raise AnswerCutError("the answer had begun") from None
 
 
@@ -199,7 +199,7 @@ def classes_in(error: BaseException) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """Where an error comes from: the innermost line outside of installed libraries, else the innermost."""
+    """The origin of an error: the innermost line outside of installed libraries, else the innermost."""
     while isinstance(error, BaseExceptionGroup) and (held := exceptions_in(error)):
         error = held[0]
     frames = traceback.extract_tb(traceback_of(error))
@@ -211,7 +211,7 @@ def place_of(error: BaseException) -> str:
 
 
 def place_of_caller() -> str:
-    """Which line has called into asyncio, or into the gate: the innermost one that is not theirs."""
+    """The line that has called into asyncio, or into the gate: the innermost one that is not theirs."""
     frames = [
         frame
         for frame in traceback.extract_stack()

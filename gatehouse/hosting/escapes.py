@@ -1,11 +1,11 @@
-"""Errors that escape from where they are raised, through holes in the libraries beneath; here these are closed.
+"""Closes holes in the libraries beneath, through which errors escape from where they are raised.
 
 -   A GeneratorExit that comes from a thread into a coroutine closes it, as Python has it: none of its `except`
     helps, and what awaits it is closed, too, up to the task. It takes an older client's session with it.
 -   Trio puts the `repr` of an error that a task ends with into words, in the middle of its scheduler. An error
     that has no `repr`, or is nested too deep for one, ends Trio, and the program.
 
-The names are looked up at import: where one is missing, the program does not start.
+The import looks the names up: if one is missing, the program does not start.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ T = TypeVar("T")
 
 
 class GeneratorExitInThreadError(BaseException):
-    """In the place of a GeneratorExit that a function has raised in a thread."""
+    """Takes the place of a GeneratorExit that a function has raised in a thread."""
 
 
 class UntellableError(BaseException):
-    """In the place of an error whose `repr` raises another."""
+    """Takes the place of an error whose `repr` raises another."""
 
 
 def in_thread(function: Callable[..., T], *args: Any) -> T:
-    """Call it. Raises GeneratorExitInThreadError in the place of a GeneratorExit."""
+    """Call the function. Raises GeneratorExitInThreadError in place of a GeneratorExit."""
     try:
         return function(*args)
     except GeneratorExit as error:
@@ -69,11 +69,11 @@ def close_nurseries() -> None:
 
 
 def tellable(error: BaseException) -> BaseException:
-    """The error, or if its `repr` raises something, another with the same traceback."""
+    """The error, or another with the same traceback if its `repr` raises."""
     if isinstance(error, trio.Cancelled):
         return error
     try:
         repr(error)
-    except BaseException:  # noqa: BLE001 - what it raises is of no interest
+    except BaseException:  # noqa: BLE001 - whatever `repr` raises
         return UntellableError().with_traceback(error.__traceback__)
     return error

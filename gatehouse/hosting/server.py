@@ -46,24 +46,24 @@ KEEP_ALIVE_SECONDS = 20
 """Longer than `transports.IDLE_SECONDS`, so that the gate always closes a connection first."""
 
 REPORT_SECONDS = 30
-"""What listing the server's tools may take, for the report of names that are none."""
+"""How long listing the server's tools may take, for the report of unknown names."""
 
 LISTING = "whether the server has what tokens' lists name is not known: listing what it has"
 
 STOP_SECONDS = 0.4
-"""What the server may take to stop, even if nothing is left of the grace. By then the gate has drained."""
+"""How long the server may take to stop, even if the grace is used up. By then the gate has drained."""
 
 CUT_SECONDS = 0.1
-"""What requests at the server's own port may take then, before uvicorn cancels them."""
+"""How long requests at the server's own port may then take before uvicorn cancels them."""
 
 NOT_HERE = "signal only works in main thread"
-"""So Python's ValueError begins where a signal handler is installed in another thread."""
+"""The beginning of Python's ValueError if another thread installs a signal handler."""
 
 
 class HostedServerError(Exception):
     """The hosted MCP server could not start, or stopped by itself.
 
-    `faults` says so in words, a line each; `started` tells which of the two it was.
+    `faults` says so in words, a line each; `started` is True if it stopped by itself.
     """
 
     def __init__(self, *faults: str, started: bool) -> None:
@@ -75,8 +75,8 @@ class HostedServerError(Exception):
 class HostedServer:
     """Runs the FastMCP server that an import string such as `mcp_app:mcp` names.
 
-    `door` is where its requests come in: at a port of its own (`Port`), or as calls from the gate.
-    `grants` tells what each name may call, at any time; None if tokens have no names.
+    Its requests come in by `door`: at a port of its own (`Port`), or as calls from the gate.
+    `grants` gives the grants of each name at any time; None if tokens have no names.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class HostedServer:
     async def run(self, on_import: Callable[[str], None] = lambda _: None) -> None:
         """Serve until `stop` is called; `on_import` gets the server's name once it is known.
 
-        Raises HostedServerError if the server cannot start, or ends without having been told to.
+        Raises HostedServerError if the server cannot start, or ends by itself.
         """
         leave_trio_threads_unnamed()
         # In a thread, because the import takes seconds, and the gate answers meanwhile.
@@ -109,12 +109,15 @@ class HostedServer:
         except HostedServerError as error:
             if not str(error.__cause__).startswith(NOT_HERE):
                 raise
-            # It installs a signal handler, which works in this thread only. So the gate has to wait.
+            # It installs a signal handler, which works in this thread only; the gate has to wait.
             logger.info(
                 "%s wants signals, so its import keeps the gate waiting", self.import_string
             )
             server = context.run(load_server, self.import_string)
-        for variable, value in context.items():  # what its import has set, its requests find
+        for (
+            variable,
+            value,
+        ) in context.items():  # its requests find the values that its import has set
             variable.set(value)
         try:
             on_import(server.name)
@@ -139,7 +142,7 @@ class HostedServer:
             )
 
     async def stop(self, seconds: float) -> None:
-        """Let the server end its own way, for so long; afterwards, `run` has returned or may be cancelled."""
+        """Let the server end its own way for so many seconds; then `run` has returned or may be cancelled."""
         self._told_to_stop = True
         self._containment.ending = True
         if self.started.is_set():
@@ -155,7 +158,7 @@ class HostedServer:
                 )
 
     def _lock(self, server: FastMCP[Any]) -> None:
-        """Put the lock into the server that keeps each name to what it may call."""
+        """Put the lock into the server, which keeps each name to its grants."""
         grants = self._grants
         if grants is None:
             return
@@ -173,7 +176,7 @@ class HostedServer:
         tool_lock.lock(server, lambda name: grants().get(name))
 
     def _contain(self, server: FastMCP[Any]) -> None:
-        """Have each request keep what it raises: outermost, so after the lock has taken its place."""
+        """Keep each request's errors within it. This must be outermost, so call it after `_lock`."""
         from fastmcp import FastMCP
 
         if isinstance(server, FastMCP):
@@ -181,7 +184,7 @@ class HostedServer:
             messages.insert(0, self._containment.on_message_in)
 
     async def _report_unknown_names(self, server: FastMCP[Any]) -> None:
-        """Log what tokens' lists name in vain, now and after each change; in the server's own runtime."""
+        """Log the names in tokens' lists that match nothing, now and after each change; in the server's own runtime."""
         import anyio
 
         from gatehouse.hosting import tool_lock
@@ -202,9 +205,7 @@ class HostedServer:
     def _failed(self, error: BaseException) -> HostedServerError:
         cause = leaf(error)
         started = self.started.is_set()
-        if faults := getattr(
-            cause, "faults", None
-        ):  # a server's own settings, told as we tell ours
+        if faults := getattr(cause, "faults", None):  # a server's own settings, told like ours
             return HostedServerError(*faults, started=started)
         what = "died" if started else "could not start"
         return HostedServerError(
@@ -240,10 +241,12 @@ class HostedServer:
             close_nurseries()
             import asyncio
 
-            asyncio.set_event_loop(None)  # else it makes one that never runs for who asks for one
+            asyncio.set_event_loop(
+                None
+            )  # else it would make a loop that never runs for code that asks for one
             await serve()
             return
-        # Imported here, not at the top: by now the gate is up, and it takes its time.
+        # Imported here, not at the top: the import is slow, and by now the gate is up.
         from gatehouse.hosting.asyncio_loop import aio_as_trio, open_loop
 
         async with open_loop():
@@ -251,10 +254,10 @@ class HostedServer:
 
 
 class Door(Protocol):
-    """Where the requests of a hosted server come in."""
+    """The way by which the requests of a hosted server come in."""
 
     async def serve(self, app: App, started: Callable[[], None]) -> None:
-        """Let requests in to `app` until `stop` is called; calls `started` when they can come."""
+        """Let requests in to `app` until `stop` is called; call `started` once they can come."""
 
     def stop(self) -> None:
         """Let `serve` return."""
@@ -263,7 +266,7 @@ class Door(Protocol):
 class Port:
     """A port of the server's own, with FastMCP's own server: uvicorn, in trio-asyncio's loop.
 
-    `listeners` are bound already. Who does not show `secret` is turned away.
+    `listeners` are bound already. Requests without `secret` are turned away.
     """
 
     def __init__(self, listeners: list[socket.socket], secret: str) -> None:
@@ -296,7 +299,7 @@ class Port:
         try:
             await self._uvicorn.serve(sockets=self._listeners)
         finally:
-            for listener in self._listeners:  # it has not, if it has been cancelled
+            for listener in self._listeners:  # it has not closed them if it was cancelled
                 listener.close()
 
     def stop(self) -> None:
@@ -327,7 +330,7 @@ class FromGateOnly:
 
 
 async def turn_away(scope: Any, send: Any) -> None:
-    """Answer what does not come from the gate: 403."""
+    """Answer 403 to a request that does not come from the gate."""
     if scope["type"] == "http":
         reply = refusals.NOT_FROM_GATE
         start = {"type": "http.response.start", "status": reply.status, "headers": reply.fields()}
@@ -338,7 +341,7 @@ async def turn_away(scope: Any, send: Any) -> None:
 
 
 def beside(kind: type[BaseException], error: BaseException) -> BaseException | None:
-    """What an error is, or its group holds, that is not of this kind; None if that is nothing."""
+    """The error, or the part of its group, that is not of this kind; None if there is none."""
     if isinstance(error, BaseExceptionGroup):
         return error.split(kind)[1]
     return None if isinstance(error, kind) else error
@@ -361,7 +364,8 @@ OURS_TOO = (
     "uvicorn.protocols.http.auto",
     "uvicorn.protocols.websockets.auto",
 )
-"""What the gate imports late. Before the server: that may put a folder into `sys.path` that has a `throttled.py`."""
+"""The modules that the gate imports late, but before the server: that may put a folder with a `throttled.py` into
+`sys.path`."""
 
 
 def load_server(import_string: str) -> FastMCP[Any]:
@@ -372,7 +376,7 @@ def load_server(import_string: str) -> FastMCP[Any]:
     try:
         with a_loop_as_in_the_main_thread():
             module = importlib.import_module(module_name)
-            server = getattr(module, name, None)  # which the module may make only now
+            server = getattr(module, name, None)  # the module may make it only now
     except ModuleNotFoundError as error:
         if error.name != module_name.partition(".")[0] and error.name != module_name:
             raise _cannot_import(import_string, error) from error
@@ -394,7 +398,7 @@ def load_server(import_string: str) -> FastMCP[Any]:
 
 @contextmanager
 def a_loop_as_in_the_main_thread() -> Iterator[None]:
-    """Have `asyncio.get_event_loop()` give a loop that does not run yet, as a program's first thread has one."""
+    """Let `asyncio.get_event_loop()` return a loop that does not run yet, as in a program's first thread."""
     import asyncio
 
     loop = asyncio.new_event_loop()
@@ -404,7 +408,7 @@ def a_loop_as_in_the_main_thread() -> Iterator[None]:
         yield
     finally:
         asyncio.set_event_loop(None)
-        if sys.getrefcount(loop) == holders:  # nobody has asked for it, and kept it
+        if sys.getrefcount(loop) == holders:  # nobody has asked for it and kept it
             loop.close()
 
 

@@ -1,7 +1,7 @@
-"""Whose a background task is: a tool that goes on after its answer, and is asked about by its id.
+"""The owners of background tasks: tools that go on after their answer, and that clients ask about by id.
 
-FastMCP keeps the tasks of callers apart, and so may other libraries. The lock (`tool_lock`) does not rely on it: a
-token with lists may follow only what this ledger knows as its own, and nobody what it knows as another's.
+FastMCP keeps the tasks of callers apart, and so may other libraries. The lock (`tool_lock`) does not rely on that:
+a token with lists may follow only tasks that this ledger knows as its own, and nobody may follow another's.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from gatehouse.http.mcp import Kind
 
 MAX_TASKS_PER_NAME = 1000
-"""One more, and the name loses the one that it has begun first."""
+"""With one more, the name loses its oldest."""
 
 MAX_LENGTH = 2048
-"""In characters, of a task's id and of what it was begun with together: a caller chooses a resource's URI, which
-may have megabytes. A longer one is not kept, so that no name can fill the memory."""
+"""How many characters a task's id and the name of its thing may have together: a caller chooses a resource's
+URI, which may have megabytes. A longer one is not kept, so that no name can fill the memory."""
 
 
 class Task(NamedTuple):
-    """Who began a task, and of what."""
+    """The name that began a task, and the thing that the task is of."""
 
     name: str
     kind: Kind
@@ -33,7 +33,7 @@ class Task(NamedTuple):
 
 
 class Tasks:
-    """Which task belongs to which token, by its name. `lives` tells whether a name still has a token."""
+    """The tasks, each with the name of its token. `lives` is True for a name that still has a token."""
 
     def __init__(
         self, lives: Callable[[str], bool], most_per_name: int = MAX_TASKS_PER_NAME
@@ -44,11 +44,11 @@ class Tasks:
         self._of: dict[str, deque[str]] = {}
 
     def get(self, task_id: object) -> Task | None:
-        """The task of that id; None if it is not known, or no id."""
+        """The task of that id; None if the id is unknown, or no id."""
         return self._tasks.get(task_id) if isinstance(task_id, str) else None
 
     def begun(self, task_id: str, task: Task) -> None:
-        """The server has begun a task. An id that is known stays with whoever had it first."""
+        """The server has begun a task. A known id stays with its first owner."""
         if task_id in self._tasks or len(task_id) + len(task.thing) > MAX_LENGTH:
             return
         if task.name not in self._of:
@@ -61,14 +61,15 @@ class Tasks:
         self._tasks[task_id] = task
 
     def _forget_the_gone(self) -> None:
-        """Before a new name is kept: so there are never more of them than there were tokens at one time."""
+        """Forget names without a token before a new one is kept: there are never more names than there were
+        tokens at one time."""
         for name in [name for name in self._of if not self._lives(name)]:
             for task_id in self._of.pop(name):
                 del self._tasks[task_id]
 
 
 def ids_in(method: str, params: Mapping[str, Any]) -> Sequence[Any]:
-    """The ids of all tasks that a message names, of whatever type they are; None for one that it lacks."""
+    """The ids of all tasks that a message names, of whatever type; None for a missing one."""
     if method in TASK_METHODS:
         return (params.get("taskId"),)
     if method != "subscriptions/listen":
@@ -81,7 +82,7 @@ def ids_in(method: str, params: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def task_id_in(result: Any) -> str | None:
-    """The id of the task that an answer tells of: its `taskId`, or that of its `task`; None if it has none."""
+    """The id of the task in an answer: its `taskId`, or that of its `task`; None if it has none."""
     for place in (result, _member(result, "task")):
         for name in ("taskId", "task_id"):
             if isinstance(found := _member(place, name), str):

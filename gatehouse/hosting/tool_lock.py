@@ -1,20 +1,20 @@
-"""The lock in the hosted server: which tools, resources and prompts the token of a request may use.
+"""The lock in the hosted server: it lets a request use only the tools, resources and prompts of its token.
 
 It has the last word, since it sees each message as the server does. `lock` puts it in at two places:
 
--   Outermost in the MCP SDK's middleware, where every message comes by that any client sends, before
-    anything else of the server sees it: `ToolLock.on_message_in`. Whose it is, the HTTP request tells that
-    carried this very message, not the one that opened the session.
--   Outermost in FastMCP's middleware, where calls come by that tools make through the server: what a
-    client can talk a tool into calling is judged as if the client had called it. Calls that the program
-    makes of its own accord, in no request's course, pass.
+-   Outermost in the MCP SDK's middleware, which every message of a client passes before the rest of the
+    server sees it: `ToolLock.on_message_in`. The caller is taken from the HTTP request that carried this
+    message, not from the one that opened the session.
+-   Outermost in FastMCP's middleware, which the calls of tools through the server pass: a call that a client
+    can talk a tool into is judged as if the client had made it. Calls that the program makes by itself,
+    outside of any request, pass.
 
-A background task belongs to whoever began it: a token with lists may follow its own, as long as it may use
-what the task is of, and nobody follows one that is known to be another's.
+A background task belongs to the name that began it: a token with lists may follow its own tasks, as long
+as it may use their things, and nobody may follow a task that is known to be another's.
 
-But for that, a token without lists passes everywhere. What a tool of a mounted or proxied server calls within
-that server comes by at neither place: who is granted a tool that calls whatever it is told to is granted what
-it can call.
+Otherwise, a token without lists passes everywhere. Calls that a tool of a mounted or proxied server makes
+within that server pass neither place: a grant of a tool that calls whatever it is told to is a grant of all
+that it can call.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ STRANGER = "Forbidden: this request does not tell which token it came with, or t
 
 
 class List(NamedTuple):
-    """Where in a list's answer the things are, and what tells their names: in JSON, and in FastMCP."""
+    """The place of the things in a list's answer, and of their names: in JSON, and in FastMCP."""
 
     kind: Kind
     member: str
@@ -79,7 +79,7 @@ LISTS = {
 }
 
 LISTENED = frozenset({"promptsListChanged", "resourcesListChanged", "toolsListChanged"})
-"""What anybody may listen for: news that name nothing."""
+"""The news that anybody may listen for, since they name nothing."""
 
 
 class Caller(NamedTuple):
@@ -89,7 +89,7 @@ class Caller(NamedTuple):
     grants: Grants
 
     def check(self, method: str, params: Mapping[str, Any]) -> None:
-        """Raises MCPError if the token may not send this message."""
+        """Raise MCPError if the token may not send this message."""
         if not self.grants.restricted or method in HARMLESS_METHODS or method == TASK_LIST:
             return
         things = things_in(method, params)
@@ -100,7 +100,7 @@ class Caller(NamedTuple):
             self.check_thing(method, kind, thing)
 
     def check_thing(self, method: str, kind: Kind, thing: str) -> None:
-        """Raises MCPError if the token may not use what a message, or the task that it names, is about."""
+        """Raise MCPError if the token may not use the thing of a message, or of the task that it names."""
         if not granted(self.grants, kind, thing):
             shown = "" if kind == "resources" else f" {printable(thing)}"
             logger.info("the token %s was refused %s%s", self.name, printable(method), shown)
@@ -120,10 +120,10 @@ class Caller(NamedTuple):
 
 
 class ToolLock(Middleware):
-    """Both of the lock's places. `grants_of` tells what a token may use by its name, None if there is none.
+    """The lock at both places. `grants_of` gives the grants of a token by its name, or None without such a token.
 
-    What is refused is a JSON-RPC error. Its HTTP status is 200, which only the SDK chooses, and before
-    2026-07-28 was sent before the message was looked at.
+    A refusal is a JSON-RPC error. Its HTTP status is 200: only the SDK chooses that, and before
+    2026-07-28 sends it before it looks at the message.
     """
 
     def __init__(self, grants_of: GrantsOf) -> None:
@@ -135,9 +135,10 @@ class ToolLock(Middleware):
         ctx: ServerRequestContext[Any, Any],
         call_next: Callable[[ServerRequestContext[Any, Any]], Awaitable[HandlerResult]],
     ) -> HandlerResult:
-        """The SDK's middleware. Raises MCPError for a request that may not be; drops a notification."""
+        """The SDK's middleware. Raises MCPError for a refused request; drops a refused notification."""
         try:
-            # What comes by no request has been sent by a tool, which has one, if by anybody known.
+            # A message without an HTTP request comes from a tool, whose own request tells the
+            # caller, if any.
             name = name_in(ctx.request.scope) if ctx.request is not None else current_name()
             caller = self._caller(name or "")
             self._check(caller, ctx.method, ctx.params or {})
@@ -148,12 +149,12 @@ class ToolLock(Middleware):
         result = caller.shown(ctx.method, await call_next(ctx))
         result = self._note_tasks(caller, ctx.method, ctx.params or {}, result)
         if isinstance(result, dict) and result.get("cacheScope") == "public":
-            # What is listed and read differs by token now, so none of it may be kept for others (SEP-2549).
+            # Lists and contents now differ by token, so no cache may keep them for others (SEP-2549).
             return {**result, "cacheScope": "private"}
         return cast("HandlerResult", result)
 
     async def __call__(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        """FastMCP's middleware. Raises MCPError for a call that may not be."""
+        """FastMCP's middleware. Raises MCPError for a refused call."""
         name = current_name()
         if name is None:
             return await call_next(context)
@@ -161,13 +162,13 @@ class ToolLock(Middleware):
         if not caller.grants.restricted:
             return await call_next(context)
         method, message = context.method or "", context.message
-        if method in TASK_METHODS or method == TASK_LIST:  # judged in the other place alone
+        if method in TASK_METHODS or method == TASK_LIST:  # judged only at the other place
             return await call_next(context)
         caller.check(method, message if isinstance(message, Mapping) else fields_of(message))
         return caller.shown(method, await call_next(context))
 
     def _check(self, caller: Caller, method: str, params: Mapping[str, Any]) -> None:
-        """Raises MCPError if the token may not send this message, be it about a task or not."""
+        """Raise MCPError if the token may not send this message, whether about a task or not."""
         for task_id in ids_in(method, params):
             self._check_task(caller, method, task_id)
         if method not in TASK_METHODS:
@@ -176,9 +177,9 @@ class ToolLock(Middleware):
     def _check_task(self, caller: Caller, method: str, task_id: Any) -> None:
         task = self._tasks.get(task_id)
         strange = caller.grants.restricted if task is None else task.name != caller.name
-        if strange or not isinstance(task_id, str):  # how a server reads another id, nobody knows
+        if strange or not isinstance(task_id, str):  # nobody knows how a server reads another id
             logger.info("the token %s was refused %s of a task not its own", caller.name, method)
-            # FastMCP says the same of a task that there is not.
+            # FastMCP says the same of an unknown task.
             which = f"Task {printable(task_id)}" if isinstance(task_id, str) else "Task"
             raise MCPError(INVALID_PARAMS, f"{which} not found")
         if task is not None:
@@ -187,7 +188,7 @@ class ToolLock(Middleware):
     def _note_tasks(
         self, caller: Caller, method: str, params: Mapping[str, Any], result: Any
     ) -> Any:
-        """Keep the ledger in step with an answer; the answer, without the tasks of others."""
+        """Keep the ledger in step with an answer; return the answer without the tasks of others."""
         if method in KINDS and (task_id := task_id_in(result)):
             for kind, thing in things_in(method, params) or ():
                 self._tasks.begun(task_id, Task(caller.name, kind, thing))
@@ -212,28 +213,28 @@ class ToolLock(Middleware):
 
 
 def lock(server: FastMCP[Any], grants_of: GrantsOf) -> None:
-    """Lock the server, before it serves: no middleware of its own sees what is refused."""
+    """Lock the server before it serves: its own middleware sees no refused message."""
     tool_lock = ToolLock(grants_of)
     server.middleware.insert(0, tool_lock)
     server._mcp_server.middleware.insert(0, tool_lock.on_message_in)  # noqa: SLF001 - nothing public has it
 
 
 def current_name() -> str | None:
-    """The name in the request in whose course this runs; None if the program runs it by itself."""
+    """The name in the request during which this runs; None if the program runs this by itself."""
     try:
         return name_in(get_http_request().scope)
     except RuntimeError:
-        # A background task of FastMCP's keeps the fields of the request that has begun it.
+        # FastMCP's background tasks keep the fields of the request that began them.
         return get_http_headers().get(PRINCIPAL.decode("ascii"))
 
 
 def fields_of(message: object) -> Mapping[str, Any]:
-    """The fields of a message that FastMCP has made an object of; none of one that it could not."""
+    """The fields of a message that FastMCP has parsed; none if it could not."""
     return getattr(message, "__dict__", {})
 
 
 def things_in(method: str, params: Mapping[str, Any]) -> Sequence[tuple[Kind, str]] | None:
-    """All that a message names, by kind; None if that cannot be told, or its method is not known."""
+    """All things that a message names, by kind; None if they cannot be told, or the method is unknown."""
     named: list[tuple[Kind, Any]]
     if method in {"resources/read", "resources/subscribe", "resources/unsubscribe"}:
         named = [("resources", params.get("uri"))]
@@ -250,7 +251,7 @@ def things_in(method: str, params: Mapping[str, Any]) -> Sequence[tuple[Kind, st
 
 
 def completed(ref: Any) -> tuple[Kind, Any]:
-    """What an argument is completed for."""
+    """The kind and name of the thing whose argument is completed."""
     match ref:
         case {"type": "ref/prompt", "name": name}:
             return "prompts", name
@@ -260,11 +261,11 @@ def completed(ref: Any) -> tuple[Kind, Any]:
 
 
 def listened(notifications: Any) -> list[tuple[Kind, Any]]:
-    """What a client wants to hear of."""
+    """The things that a client wants to hear of."""
     if not isinstance(notifications, Mapping):
         return [("resources", None)]
     asked = {key: value for key, value in notifications.items() if key not in LISTENED}
-    asked.pop("taskIds", None)  # judged by who has begun them
+    asked.pop("taskIds", None)  # judged by their owners
     uris = asked.pop("resourceSubscriptions", None) or []
     if asked or not isinstance(uris, list):  # extensions may add anything
         return [("resources", None)]
@@ -272,9 +273,9 @@ def listened(notifications: Any) -> list[tuple[Kind, Any]]:
 
 
 async def unknown_names(server: FastMCP[Any], grants_by_name: Mapping[str, Grants]) -> list[str]:
-    """Sentences for those names in tokens' lists that nothing of the server has.
+    """Sentences for the names in tokens' lists that match nothing in the server.
 
-    To be called where the server runs, by nobody's request. Raises whatever the server's lists do.
+    Call it where the server runs, outside of any request. Raises the errors of the server's lists.
     """
     has = await matchers_of(server)
     return [
@@ -287,8 +288,10 @@ async def unknown_names(server: FastMCP[Any], grants_by_name: Mapping[str, Grant
 
 
 async def matchers_of(server: FastMCP[Any]) -> dict[Kind, Callable[[str], bool]]:
-    """For each kind, what tells whether a glob means anything that the server has."""
-    for provider in server.providers:  # the server's own lists leave out, quietly, who fails here
+    """For each kind, a function that is True if a glob matches anything in the server."""
+    for (
+        provider
+    ) in server.providers:  # the server's own lists quietly leave out providers that fail
         await provider.list_tools()
     tools = {tool.name for tool in await server.list_tools(run_middleware=False)}
     prompts = {prompt.name for prompt in await server.list_prompts(run_middleware=False)}

@@ -33,8 +33,8 @@ CLOSE_CONNECTION = (b"Connection", b"close")
 
 NO_REFERRER = (b"Referrer-Policy", b"no-referrer")
 TO_URL_KEY = ((b"Cache-Control", b"no-store"), NO_REFERRER)
-"""For an answer to a request whose token stood in the URL: it is for no cache (RFC 6750 section 2.3), and
-a page must not tell the URL to the next one."""
+"""For an answer to a request whose token stood in the URL: no cache may keep it (RFC 6750 section 2.3),
+and a page must not tell the URL to the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Reply:
 
     @property
     def outcome(self) -> str:
-        """What becomes of a request that gets this reply, in words for records."""
+        """The outcome of a request that gets this reply, in words for records."""
         if not self.reason:
             return "done"
         return "upstream failed" if self.reason.startswith("upstream-") else "refused"
@@ -61,7 +61,7 @@ class Reply:
 
 
 def http_date() -> bytes:
-    """The time as a Date field has it (RFC 9110 section 5.6.7)."""
+    """The time in the form of a Date field (RFC 9110 section 5.6.7)."""
     return _http_date(int(time.time()))
 
 
@@ -73,7 +73,7 @@ def _http_date(second: int) -> bytes:
 def json_reply(
     status: int, content: dict[str, Any], *headers: tuple[bytes, bytes], reason: str = ""
 ) -> Reply:
-    """A JSON reply; never to be stored, since what it says is true only now."""
+    """A JSON reply, which no cache may store, since it is true only now."""
     fixed = ((b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"))
     return Reply(status, json.dumps(content).encode(), (*fixed, *headers), reason)
 
@@ -87,13 +87,13 @@ def rpc_error(
 
 
 def too_many_requests(seconds: float, words: str, reason: str) -> Reply:
-    """The reply to a client that asks more than it may: in so many seconds it may ask again."""
+    """The reply to a client that exceeds its rate: it may ask again in so many seconds."""
     wait = b"%d" % max(1, math.ceil(seconds))
     return rpc_error(429, TOO_MANY, words, (b"Retry-After", wait), reason=reason)
 
 
 def too_many_failures(seconds: float) -> Reply:
-    """The reply to a client whose credentials were no good too often."""
+    """The reply to a client whose credentials have failed too often."""
     return too_many_requests(
         seconds,
         "Too many requests with a token that is no good have come from this address. Correct the token, "
@@ -103,12 +103,13 @@ def too_many_failures(seconds: float) -> Reply:
 
 
 def forbidden(words: str, reason: str) -> Reply:
-    """The reply to a client that is known, and may not do this."""
+    """The reply to a known client that may not do this."""
     return rpc_error(403, FORBIDDEN, words, reason=reason)
 
 
-# The same bytes whatever is wrong with the token, missing included: nobody learns what he was near to. No
-# `resource_metadata`, `scope` or `error` in the challenge: clients take each of them for an invitation to OAuth.
+# The same bytes whatever is wrong with the token, missing included: nobody learns how near a guess was.
+# No `resource_metadata`, `scope` or `error` in the challenge: clients take each of them for an invitation
+# to OAuth.
 CHALLENGE = rpc_error(
     401,
     UNAUTHORIZED,
@@ -287,7 +288,7 @@ def malformed(status: int) -> Reply:
     )
 
 
-# The status, the code and the words of the MCP SDK (2.3.0), so that clients take it for what it is.
+# The status, the code and the words of the MCP SDK (2.3.0), so that clients understand it.
 SESSION_NOT_FOUND = rpc_error(
     404, INVALID_REQUEST, "Session not found. Open a new one with initialize.", reason="session"
 )
@@ -343,7 +344,7 @@ ALIVE = json_reply(200, {"status": "ok"})
 
 
 def ready(stalls: Mapping[str, float]) -> Reply:
-    """The server behind the gate takes calls; `stalls` tells how often everybody had to wait for a tool."""
+    """The reply of a gate whose server takes calls; `stalls` tells how often everybody had to wait for a tool."""
     return json_reply(200, {"status": "ready", "stalls": stalls} if stalls else {"status": "ready"})
 
 
