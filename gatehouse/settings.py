@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -33,12 +33,31 @@ OFF = "off"
 BLANK_MEANS_NONE = {"mcp_app", "state_db"}
 """The settings that may be empty; of any other, an empty one is as good as none."""
 
+NUMBER_FAULTS = {
+    *(
+        "int_parsing",
+        "int_type",
+        "int_from_float",
+        "int_parsing_size",
+        "float_parsing",
+        "float_type",
+    ),
+    *("finite_number", "greater_than", "greater_than_equal", "less_than_equal"),
+}
+"""Pydantic's names of what can be wrong with a number."""
+
 MIN_TOKEN_LENGTH = 32
+MIN_HEADER_BYTES = 1024
+"""The least that MAX_HEADER_BYTES may be: with less, no client's ordinary fields would pass."""
+
 MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'  # noqa: S105
 
 # RFC 3986 section 3.3, without percent-encoding, empty segments and parameters: what an endpoint
 # path needs, and nothing that two programs could read in two ways.
 ENDPOINT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
+HOST_NAME = re.compile(
+    r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_.])?|\[[0-9a-f:.]+\]|[0-9a-f]*:[0-9a-f:.]*:[0-9a-f:.]*"
+)
 IMPORT_STRING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -130,9 +149,19 @@ def _origins(value: str) -> str:
     return value
 
 
+def _hosts(value: str) -> str:
+    for host in listed(value):
+        if not HOST_NAME.fullmatch(host):
+            raise ValueError(
+                f"{host} is no host name; write names such as gate.example.com, without scheme, port "
+                "or *, with commas between"
+            )
+    return value
+
+
 Count = Annotated[int, BeforeValidator(_stripped), Field(ge=1)]
 Seconds = Annotated[float, BeforeValidator(_stripped), Field(gt=0, le=86_400)]
-Hops = Annotated[int, Field(ge=0, le=16)]
+Hops = Annotated[int | None, Field(ge=0, le=16)]
 Rates = Annotated[str, BeforeValidator(_rate)]
 File = Annotated[
     Path | None,
@@ -175,7 +204,7 @@ class Settings(BaseSettings):
     upstream_runtime: Runtime = ""
     upstream_keep_alive: bool = False
 
-    allowed_hosts: Annotated[str, BeforeValidator(_stripped)] = ""
+    allowed_hosts: Annotated[str, BeforeValidator(_stripped), AfterValidator(_hosts)] = ""
     allowed_origins: Annotated[str, AfterValidator(_origins)] = ""
 
     tokens_file: File = None
@@ -184,14 +213,14 @@ class Settings(BaseSettings):
     token_rate: Rates = ""
     query_rate: Rates = ""
     failure_rate: Rates = "60/min, burst 60"
-    trusted_hops: Hops | None = None
+    trusted_hops: Hops = None
     shared_state_url: Annotated[SecretStr | None, BeforeValidator(_shared_state_url)] = None
     log_format: Annotated[Literal["text", "json"], BeforeValidator(_stripped)] = "text"
     metrics_token: Annotated[SecretStr | None, BeforeValidator(_token)] = None
 
     max_connections: Count = 2000
     max_target_bytes: Count = 8192
-    max_header_bytes: Count = 16384
+    max_header_bytes: Annotated[int, BeforeValidator(_stripped), Field(ge=MIN_HEADER_BYTES)] = 16384
     max_header_fields: Count = 100
     max_body_bytes: Count = 4 * 1024 * 1024
 
@@ -356,8 +385,29 @@ def _in_words(fault: Any) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"].startswith("bool_"):
         message = "must be true or false"
-    name = ".".join(str(part) for part in fault["loc"]).upper()
+    loc = fault["loc"]
+    if fault["type"] in NUMBER_FAULTS and loc:
+        message = _number_wanted(str(loc[0]))
+    name = ".".join(str(part) for part in loc).upper()
     return f"{name}: {message}" if name else message
+
+
+def _number_wanted(name: str) -> str:
+    """What to write in the place of a number that is none, or out of its bounds."""
+    field = Settings.model_fields[name]
+    whole = int in (field.annotation, *get_args(field.annotation))
+    bounds = {
+        sign: bound
+        for rule in field.metadata
+        for sign in ("ge", "gt", "le")
+        if (bound := getattr(rule, sign, None)) is not None
+    }
+    words = {"ge": "{} or more", "gt": "more than {}", "le": "at most {}"}
+    limits = " and ".join(
+        words[sign].format(f"{bound:g}" if bound < 1e6 else bound) for sign, bound in bounds.items()
+    )
+    example = 1 if field.default is None else field.default
+    return f"must be a {'whole ' if whole else ''}number, {limits}, such as {example}"
 
 
 def make_token() -> str:

@@ -1099,8 +1099,8 @@ field_values = st.binary(max_size=20) | st.sampled_from(
 def test_whatever_a_request_holds_it_is_judged_and_what_passes_is_well_formed(
     version: str, method: str, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    limits = Settings(
-        _env_file=None, max_target_bytes=60, max_header_fields=6, max_header_bytes=150
+    limits = Settings(_env_file=None, max_target_bytes=60, max_header_fields=6).model_copy(
+        update={"max_header_bytes": 150}
     )
     scope = cast(
         "HTTPScope",

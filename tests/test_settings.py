@@ -60,6 +60,8 @@ def test_without_a_token_it_never_runs_where_others_reach_it(
         {"MCP_APP": "my_server.main:app_1"},
         {"UPSTREAM_PATH": "/api/v1/mcp/"},
         {"PORT": " 8080 "},
+        {"ALLOWED_HOSTS": " Gate.example.com, localhost,192.0.2.1,[::1],my_host., ::1"},
+        {"MAX_HEADER_BYTES": "1024"},
     ],
 )
 def test_what_makes_sense_is_accepted(
@@ -73,7 +75,23 @@ def test_what_makes_sense_is_accepted(
     [
         ({"PORT": "0"}, "PORT: "),
         ({"PORT": "70000"}, "PORT: "),
-        ({"PORT": "http"}, "PORT: "),
+        (
+            {"PORT": "http"},
+            "PORT: must be a whole number, 1 or more and at most 65535, such as 7860",
+        ),
+        (
+            {"MAX_BODY_BYTES": "4MB"},
+            "MAX_BODY_BYTES: must be a whole number, 1 or more, such as 4194304",
+        ),
+        ({"MAX_HEADER_BYTES": "1023"}, "MAX_HEADER_BYTES: must be a whole number, 1024 or more"),
+        (
+            {"HEADER_SECONDS": "nan"},
+            "HEADER_SECONDS: must be a number, more than 0 and at most 86400",
+        ),
+        ({"TRUSTED_HOPS": "x"}, "TRUSTED_HOPS: must be a whole number, 0 or more and at most 16"),
+        ({"ALLOWED_HOSTS": "gate.lan, http://x"}, "ALLOWED_HOSTS: http://x is no host name"),
+        ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS: * is no host name"),
+        ({"ALLOWED_HOSTS": "gate.lan:80"}, "ALLOWED_HOSTS: gate.lan:80 is no host name"),
         ({"UPSTREAM_PORT": "-1"}, "UPSTREAM_PORT: "),
         ({"HOST": "http://x"}, "HOST: must be a host name"),
         ({"HOST": "127.0.0.1:80", "UPSTREAM_HOST": "a b"}, "UPSTREAM_HOST: "),
