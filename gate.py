@@ -3,25 +3,26 @@
 The walk of a request, which is also the order of this file:
 
 1.  `Gate.__call__` answers lifespan, refuses WebSockets, and hands HTTP to `handle`.
-2.  `decide` looks at the request line and the header fields. What is malformed is refused; a page of our
-    own is answered at once. For the MCP endpoint `refusal` goes through the questions in their order:
-    by what name and from what page does it come, what token does it bring, is there room for it, and
-    may it do that (`gatehouse/policy/permits.py`). Only then is a byte of the body read.
+2.  `decide` looks at the request line and the header fields. A malformed request is refused; our own
+    pages are answered at once. For the MCP endpoint `refusal` goes through the questions in their order:
+    by which name and from which page does the request come, which token does it bring, is there room for
+    it, and may it do that (`gatehouse/policy/permits.py`). Only then is a byte of the body read.
 3.  `forward` makes the outbound request from the raw path and query: every end-to-end header field,
     without the credentials, and sends it through a transport of its own.
 4.  The exchange's `RequestBody` (`gatehouse/downstream/exchange.py`) feeds the client's body to the upstream chunk
     by chunk, as fast as the upstream takes it. Then the exchange's watcher takes over `receive`: a client
-    that leaves cancels the exchange. Only an exchange that is not over in a moment gets one.
+    that leaves cancels the exchange. Only an exchange that outlasts a moment gets a watcher.
 5.  `relay` hands the response back as it arrives: the head at once, each chunk as it comes, undecoded.
     Into an event stream that stays silent the watcher writes a comment, between two whole events.
 
-Promises. Nothing is buffered, neither way. What has not started may still become a 502 or 504; what
-has started is either finished or *aborted*, never ended politely, so that a client can tell a cut
-response from a whole one. One task at a time calls `receive`. No token gets past this file: not
-upstream, not into a log.
+Promises. Nothing is buffered, either way. A response that has not started may still become a 502 or
+504; a response that has started is either finished or *aborted*, never ended politely, so that a
+client can tell a cut response from a whole one. One task at a time calls `receive`. No token gets
+past this file: not upstream, not into a log.
 
-What it does not do: parse bodies (JSON-RPC passes as bytes), retry (a POST may have taken effect), or
-know what MCP server stands behind it. What it decides by is in `gatehouse/`, as plain functions.
+The gate does not parse bodies (JSON-RPC passes as bytes), retry (a POST may have taken effect), or
+know which MCP server stands behind it. The rules by which it decides are in `gatehouse/`, as plain
+functions.
 """
 
 from __future__ import annotations
@@ -77,11 +78,11 @@ if TYPE_CHECKING:
 logger = logger_of("gate")
 
 WATCH_SECONDS = 0.025
-"""An exchange that is not over by then gets a watcher, at the latest when as much again is over. Most are
-over before, and the task would be a fifth of what they cost."""
+"""An exchange that runs longer than this gets a watcher, at most twice as late. Most end sooner, and the
+task would add a fifth to their cost."""
 
 LOOK_SECONDS = 1.0
-"""How often it is looked for exchanges whose token is no longer good, or whose upstream has fallen silent."""
+"""How often exchanges in flight are checked for revoked and expired tokens, and for silent upstreams."""
 
 REDIRECTS = frozenset(range(300, 400)) - {304}  # 304 is an answer; the others point elsewhere
 
@@ -89,12 +90,12 @@ REDIRECTS = frozenset(range(300, 400)) - {304}  # 304 is an answer; the others p
 class Gate:
     """The ASGI callable.
 
-    `verifier` turns credentials into a principal, and `permits`, if there are any, say what that one may
-    do. `calls` carries the requests to an upstream in this process; without it they go over the network.
-    For an upstream that this program hosts, `started` is set when it is up, and `secret` is what it wants
-    to see over the network, or it answers nobody. `name` is what the landing page calls the upstream; it
-    may be set later, and so may `observers`, which get a record of each request, `metrics`, and `stalls`: what
-    `/ready` tells of the times at which the event loop stood still.
+    `verifier` turns credentials into a principal, and `permits`, if any, say what the principal may do.
+    `calls` carries the requests to an upstream in this process; without it they go over the network. For an
+    upstream that this program hosts, `started` is set when it is up; over the network it answers only requests
+    with `secret`. `name` is the upstream's name on the landing page; it may be set later, and so may
+    `observers`, which get a record of each request, `metrics`, and `stalls`, the facts that `/ready` tells
+    about the times when the event loop stood still.
     """
 
     def __init__(
@@ -161,7 +162,7 @@ class Gate:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def start_watchers(self, watchers: trio.Nursery) -> None:
-        """Have every exchange watched that has been in flight for WATCH_SECONDS."""
+        """Start a watcher for every exchange that has been in flight for WATCH_SECONDS."""
         while True:
             await self._some_unwatched.wait()
             await trio.sleep(WATCH_SECONDS)
@@ -176,8 +177,8 @@ class Gate:
                 self._some_unwatched = trio.Event()
 
     async def end_overdue(self) -> None:
-        """End every exchange in flight whose token was revoked, or has expired, and every one whose upstream
-        has fallen silent for too long in the middle of its answer.
+        """End every exchange in flight whose token was revoked or has expired, and every one whose upstream
+        has been silent for too long in the middle of its answer.
         """
         while True:
             await trio.sleep(LOOK_SECONDS)
@@ -200,11 +201,11 @@ class Gate:
         return sum(exchange.carries_events for exchange in self._in_flight)
 
     def measure(self, config: GateConfig, *, redact: Callable[[str], str]) -> None:
-        """Count from now on, for the page of figures, with the connections that `config` knows of; no name
-        that `redact` changes is on the page.
+        """Count from now on, for the page of figures, with the connections of `config`; the page shows no name
+        that `redact` changes.
         """
         from gatehouse.records.metrics import (
-            Metrics,  # it takes a while, so only for those who measure
+            Metrics,  # slow to import, so only for gates that measure
         )
 
         self.metrics = Metrics(
@@ -218,10 +219,10 @@ class Gate:
         self.observers.append(self.metrics)
 
     async def drain(self) -> None:
-        """Take no new requests; return when those in flight are over, or GRACE_SECONDS are.
+        """Take no new requests; return when those in flight are over, or after GRACE_SECONDS.
 
-        Streams that stand open end at once, those that answer a call when the grace is over; both at a
-        border between two events. What is no event stream and not over by then is for the caller to cut.
+        Streams that stand open end at once, and those that answer a call when the grace is over; both at
+        a border between two events. The caller cuts all other exchanges that are left.
         """
         self._draining = True
         for patience in self._waiting:
@@ -262,7 +263,7 @@ class Gate:
             await self.forward(exchange)
 
     async def page(self, route: Route, exchange: Exchange) -> Reply:
-        """What the gate answers itself: to anybody, but for the figures."""
+        """The gate's own pages: for anybody, except the figures."""
         if route is Route.NOWHERE or (route is Route.METRICS and self.metrics is None):
             return refusals.NOT_FOUND
         if exchange.scope["method"] not in {"GET", "HEAD"}:
@@ -285,7 +286,7 @@ class Gate:
         )
 
     async def refusal(self, exchange: Exchange) -> Reply | None:
-        """The reply to a request that is not let in to the MCP endpoint, or None for one that is."""
+        """The reply that refuses a request to the MCP endpoint, or None to let it in."""
         scope, headers = exchange.scope, exchange.headers
         origin = value_of(headers, b"origin")
         if reply := self._origins.refusal(value_of(headers, b"host") or b"", origin):
@@ -305,10 +306,10 @@ class Gate:
         return None
 
     def identify(self, exchange: Exchange, verifier: Verifier) -> Reply | None:
-        """Find out who it is; a reply if that is nobody.
+        """Find the principal; returns a reply if there is none.
 
-        The credentials are compared first, and only failures are counted: however many come from an
-        address, a good token that comes from there, too, is let in.
+        The credentials are compared first, and only failures are counted: a good token is let in
+        however many failures come from its address.
         """
         try:
             credentials = credentials_from(exchange.headers, exchange.scope["query_string"])
@@ -326,13 +327,13 @@ class Gate:
         return refusals.challenge(reason)
 
     def address_of(self, scope: HTTPScope) -> str:
-        """The client's address: the other end of the connection, or whom the trusted fronts name."""
+        """The client's address: the other end of the connection, or the one that the trusted fronts name."""
         peer = scope["client"][0] if scope["client"] else "unknown"
         hops = self.settings.hops
         return client_address(peer, scope["headers"], hops) if hops else peer
 
     async def not_started(self) -> Reply | None:
-        """Wait for a hosted upstream that is still coming up; a reply if it does not come in time."""
+        """Wait for a hosted upstream that is still starting; returns a reply if it does not start in time."""
         started = self._started
         if started is None or started.is_set():
             return None
@@ -349,7 +350,7 @@ class Gate:
         return None if started.is_set() else refusals.STARTING
 
     async def forward(self, exchange: Exchange) -> None:
-        """Send the request upstream and relay what comes back, until either side is done."""
+        """Send the request upstream and relay the response, until either side is done."""
         self._in_flight.add(exchange)
         self._unwatched[exchange] = None
         self._some_unwatched.set()
@@ -386,9 +387,9 @@ class Gate:
     async def round_trip(
         self, exchange: Exchange, transport: Transport | Call
     ) -> httpx.Response | None:
-        """Send the request and wait for the response's head; None if it came to nothing.
+        """Send the request and wait for the response's head; None if there is none.
 
-        Then the client has got a local reply that says why, or is gone.
+        In that case the client has got a local reply that says why, or is gone.
         """
         request = self.outbound(exchange)
         try:
@@ -435,7 +436,7 @@ class Gate:
         return response
 
     async def learn(self, exchange: Exchange, response: httpx.Response) -> bool:
-        """Note what an answer says of sessions; False if it is about somebody else's."""
+        """Note the sessions that an answer opens or ends; False if it is about another name's."""
         if self._permits is None or exchange.principal is None:
             return True
         return await self._permits.learn(
@@ -447,7 +448,7 @@ class Gate:
         )
 
     def complain(self, exchange: Exchange, what: str, detail: object) -> None:
-        """Log what the upstream did wrong: `what` has a place for `detail`."""
+        """Log a fault of the upstream: `what` has a place for `detail`."""
         logger.warning(
             "upstream %s, asked %s, %s",
             self.transports.authority,
@@ -538,13 +539,13 @@ class Gate:
 
 
 def failures_of(settings: Settings) -> FailureThrottle | None:
-    """What counts failing credentials; None if that is switched off."""
+    """The counter of failed credentials; None if that is switched off."""
     rate = settings.failure_rate
     return FailureThrottle(parse_rate(rate)) if rate and rate != OFF else None
 
 
 def metrics_verifier(settings: Settings) -> Verifier:
-    """Who may read the figures: whoever brings METRICS_TOKEN, and in no URL."""
+    """The verifier for the figures: it lets METRICS_TOKEN in, but not in a URL."""
     token = settings.metrics_token
     value = token.get_secret_value() if token else ""
     return Keyring(shared=value, shared_name="metrics", query_keys=False)
@@ -557,7 +558,7 @@ def figures(metrics: Metrics) -> Reply:
 
 
 def described(error: httpx.HTTPError) -> str:
-    """What went wrong, for the log: nothing that the upstream may have chosen, since the texts are our own."""
+    """The error for the log: all texts are our own, and hold nothing that the upstream may have chosen."""
     if isinstance(error, FloodError):
         return "a flood of small pieces, fields, framing or interim answers"
     name = type(error).__name__

@@ -1,15 +1,15 @@
 """Start the gate and the MCP server behind it: `python run.py`; `python run.py tokens` manages tokens.
 
-Who starts whom: settings, logging and sockets come first, so that what is wrong with them is one clear
-line and status 2. Then one Trio nursery holds everything. The gate listens at once; the MCP server is
-imported and started behind it, or already runs elsewhere (`MCP_APP` empty).
+The start: settings, logging and sockets come first, so that a fault in them is one clear line and
+status 2. Then one Trio nursery holds everything. The gate listens at once; the MCP server is imported
+and started behind it, or already runs elsewhere (`MCP_APP` empty).
 
-Who stops first: at SIGINT or SIGTERM the gate turns new requests away, and what is in flight may finish
-within GRACE_SECONDS. Only then the listeners close, and the MCP server is stopped, since it was still
-needed; it has what is left of the grace. A second signal ends everything at once. Within a second after the
-grace, or after the server's death, the process is gone, whatever a tool still does (`gatehouse/process/ending.py`).
-Exit status: 0 after a signal, 1 after two or if the MCP server died, 2 if the program could not start.
-SIGHUP has the tokens file read anew, other signals end nothing (`gatehouse/process/signals.py`).
+The end: at SIGINT or SIGTERM the gate turns new requests away, and those in flight may finish within
+GRACE_SECONDS. Only then the listeners close, and the MCP server, no longer needed, is stopped; it has the
+rest of the grace. A second signal ends everything at once. Within a second after the grace, or after the
+server's death, the process is gone, whatever a tool still does (`gatehouse/process/ending.py`). Exit
+status: 0 after a signal, 1 after two or if the MCP server died, 2 if the program could not start. SIGHUP
+has the tokens file read anew, other signals end nothing (`gatehouse/process/signals.py`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if __name__ == "__main__":
         try:
             fresh_start.leave_secrets_behind()
         except (OSError, ValueError) as _error:
-            # Refused, though it could serve: they would stand where every tool can read them, and nobody would know.
+            # Refused, though it could serve: every tool could read the secrets there, and nobody would know.
             print(  # noqa: T201
                 f"cannot start anew without secrets in the environment ({_error}); set them in .env instead: "
                 + ", ".join(fresh_start.SECRETS),
@@ -89,14 +89,14 @@ if TYPE_CHECKING:
     from gatehouse.upstream.inprocess import Calls
 
 CUT_SECONDS = 0.25
-"""What is left of a connection after the grace gets so long to notice that it is over."""
+"""How long connections may take to end after the grace."""
 
 logger = logger_of("gate")
 
 STUCK = "what still runs (a tool, or the server's lifespan) does not end, so the program ends without it"
 
 KEEP_HANDLERS_SECONDS = 1.0
-"""How often it is looked whether other code has taken a signal away."""
+"""How often signals are checked: other code may have taken one away."""
 
 BACKLOG = 1024
 
@@ -125,7 +125,7 @@ def start(settings: Settings) -> int:
 
 
 def prepared(settings: Settings) -> tuple[Program, Callable[[], None]]:
-    """The program that `settings` describe, and what announces it. Raises as `start` does.
+    """The program that `settings` describe, and the function that announces it. Raises as `start` does.
 
     A function of its own, because its variables hold secrets: a hosted server that reports an error with the
     variables of the whole stack (as Sentry's client does) finds none of them while the program runs.
@@ -184,7 +184,7 @@ def run(program: Program, announce: Callable[[], None]) -> int:
             status = refuse(*failed.faults, status=1 if failed.started else 2)
         elif not isinstance(failed, LifespanEndedError):  # which has been logged
             raise
-    finally:  # Python waits for threads now, perhaps for ever
+    finally:  # now Python waits for threads, perhaps for ever
         program.ending.leave(status)
     return status
 
@@ -241,7 +241,7 @@ class Program:
         return 1
 
     async def host(self, hosted: HostedServer) -> None:
-        """Run the hosted server; if that fails, the end is near even if some of its tasks go on."""
+        """Run the hosted server; if it fails, the program ends even if some of its tasks go on."""
         try:
             await hosted.run(self.imported)
         except HostedServerError as error:
@@ -255,7 +255,7 @@ class Program:
         self.signals.keep_handlers()
 
     def heed_signals(self, everything: trio.CancelScope) -> None:
-        """Let signals do from now on what they are for."""
+        """From now on, let signals take effect."""
         token = trio.lowlevel.current_trio_token()
         stops = 0
 
@@ -289,7 +289,7 @@ class Program:
 
     @property
     def grace(self) -> float:
-        """What is left to requests and to the hosted server. One that is not up yet has nothing to finish."""
+        """The grace for requests and the hosted server, in seconds; 0 if that server is not up yet."""
         up = self.hosted is None or self.hosted.started.is_set()
         return self.gate.settings.grace_seconds if up else 0
 
@@ -299,12 +299,12 @@ class Program:
         self.stopping.set()
 
     def reload(self) -> None:
-        """Have the tokens file read now."""
+        """Read the tokens file now."""
         with suppress(trio.WouldBlock):
             self.reading.send_nowait(None)
 
     async def keep_handlers(self) -> None:
-        """See to it that signals stay ours, whatever a hosted server does; never returns."""
+        """Keep signals ours, whatever a hosted server does; never returns."""
         if self.hosted is not None:
             await self.hosted.started.wait()
         while True:
@@ -312,7 +312,7 @@ class Program:
             await trio.sleep(KEEP_HANDLERS_SECONDS)
 
     def keep_last_use_once(self) -> None:
-        """At a hard end, in a thread: what has been used since it was last written."""
+        """At a hard end, in a thread: write the uses of tokens since the last write."""
         path = self.gate.settings.state_db
         if self.gate.settings.tokens_file is not None and path is not None:
             write_last_use(path, dict(self.keyring.used))
@@ -323,16 +323,16 @@ class Program:
         await self.gate.drain()
 
     async def settle(self) -> None:
-        """Once everything is up: make the collector's work less."""
+        """Once everything is up, make less work for the collector."""
         if self.hosted is not None:
             await self.hosted.started.wait()
-        with suppress(Exception):  # then it is tried again by who needs it
-            # What counts failures and rates: imported now, it keeps nobody waiting later.
+        with suppress(Exception):  # the code that needs it tries again
+            # The counters of failures and rates: imported now, they keep nobody waiting later.
             await IMPORT_THREADS.run(importlib.import_module, "throttled")
         settle_memory()
 
     def keep_tokens(self, nursery: trio.Nursery, asked: trio.MemoryReceiveChannel[None]) -> None:
-        """Follow the tokens file, if there is one, and keep when its values were used."""
+        """Follow the tokens file, if there is one, and record the uses of its values."""
         settings = self.gate.settings
         if settings.tokens_file is not None:
             parse = partial(parse_named, settings, settings.tokens_file)
@@ -350,9 +350,9 @@ class Program:
 
 
 def parse_named(settings: Settings, path: Path, text: str) -> tuple[Token, ...]:
-    """The tokens of the file with that text. Raises TokensError, also if a value is the one of another setting.
+    """The tokens in the file's text. Raises TokensError, also if a value equals that of another setting.
 
-    Or a value that was revoked there would still be good, and for more.
+    Otherwise a value that was revoked there would still be good, and for more.
     """
     tokens = parse_tokens(text, str(path))
     others = {"MCP_AUTH_TOKEN": settings.mcp_auth_token, "METRICS_TOKEN": settings.metrics_token}
@@ -369,7 +369,7 @@ def parse_named(settings: Settings, path: Path, text: str) -> tuple[Token, ...]:
 
 
 def calls_for(settings: Settings) -> Calls | None:
-    """What carries requests to a server in this process; None if they go over the network."""
+    """The calls to a server in this process; None if requests go over the network."""
     if not settings.in_process:
         return None
     kind = TrioCalls if settings.on_trio else AsyncioCalls
@@ -377,7 +377,7 @@ def calls_for(settings: Settings) -> Calls | None:
 
 
 def secrets_of(settings: Settings) -> list[str]:
-    """What no line of log may hold; the environment holds it no longer either."""
+    """The secrets that no line of log may hold, and that the environment no longer holds."""
     for name in fresh_start.secret_names():
         del os.environ[name]
     url = settings.shared_state_url
@@ -387,13 +387,13 @@ def secrets_of(settings: Settings) -> list[str]:
 
 
 def shared_state(settings: Settings) -> SharedState | None:
-    """What several gates share; None if this one is alone."""
+    """The state that several gates share; None if this one is alone."""
     url = settings.shared_state_url
     return SharedState(url.get_secret_value()) if url else None
 
 
 def permits_for(settings: Settings, limits: Limits, sessions: Sessions | None) -> Permits | None:
-    """What is asked of requests beyond a good token; None if that is nothing."""
+    """The checks of requests beyond a good token; None if there are none."""
     if sessions is None and not settings.token_rate and not settings.query_rate:
         return None
     return Permits(settings, limits, sessions)
@@ -421,7 +421,7 @@ def hypercorn_config(settings: Settings, listeners: list[socket.socket]) -> Gate
     config.include_server_header = False
     config.include_date_header = False  # the upstream's passes, the gate's own replies have one
     config.errorlog = logger_of("hypercorn.error")
-    # Large enough for the gate to see, and to name, what is over its own limits.
+    # Large enough for the gate to see, and to name, excesses of its own limits.
     config.h11_max_incomplete_size = 2 * (settings.max_target_bytes + settings.max_header_bytes)
     config.keep_alive_timeout = settings.keep_alive_seconds
     config.header_timeout = settings.header_seconds
@@ -437,7 +437,7 @@ def hypercorn_config(settings: Settings, listeners: list[socket.socket]) -> Gate
 
 
 def refuse(*faults: str, status: int = 2) -> int:
-    """Say on stderr what keeps the program from running; returns the exit status."""
+    """Say on stderr why the program cannot run; returns the exit status."""
     for fault in faults:
         outputs.complain(fault)
     return status

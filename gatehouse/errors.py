@@ -29,7 +29,7 @@ def told(error: BaseException) -> str:
         if _is_large(error):
             return _in_short(error)
         return "".join(traceback.format_exception(error, limit=-MAX_FRAMES)).rstrip("\n")
-    except BaseException:  # noqa: BLE001 - whatever somebody else's class raises when it is looked at
+    except BaseException:  # noqa: BLE001 - whatever a foreign class raises when it is read
         return str(type_name(type(error)))
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FOODWISE = "mcp_app:mcp"
 OFF = "off"
 BLANK_MEANS_NONE = {"mcp_app", "state_db"}
-"""The settings that may be empty; of any other, an empty one is as good as none."""
+"""The settings that may be empty; any other empty setting counts as unset."""
 
 NUMBER_FAULTS = {
     *(
@@ -52,8 +52,8 @@ MIN_HEADER_BYTES = 1024
 
 MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'  # noqa: S105
 
-# RFC 3986 section 3.3, without percent-encoding, empty segments and parameters: what an endpoint
-# path needs, and nothing that two programs could read in two ways.
+# RFC 3986 section 3.3, without percent-encoding, empty segments and parameters: enough for an
+# endpoint path, and nothing that two programs could read in two ways.
 ENDPOINT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
 HOST_NAME = re.compile(
     r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_.])?|\[[0-9a-f:.]+\]|[0-9a-f]*:[0-9a-f:.]*:[0-9a-f:.]*"
@@ -166,7 +166,7 @@ Rates = Annotated[str, BeforeValidator(_rate)]
 File = Annotated[
     Path | None,
     BeforeValidator(lambda value: _stripped(value) or None),
-    # As of now: a hosted server may go elsewhere (os.chdir). A link stays one, so that it may be set anew.
+    # Resolved now: a hosted server may go elsewhere (os.chdir). A link stays one, and may be set anew.
     AfterValidator(lambda path: path and path.absolute()),
     Field(validate_default=True),
 ]
@@ -235,7 +235,7 @@ class Settings(BaseSettings):
     start_requests: Annotated[int, Field(ge=0, le=100_000)] = 64
     grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10
 
-    # Set by Hugging Face in a Space, not by the user: they say where we are, not what to do.
+    # Set by Hugging Face in a Space, not by the user: they tell where we are, not what to do.
     space_id: str = ""
     space_host: str = ""
 
@@ -251,32 +251,32 @@ class Settings(BaseSettings):
 
     @property
     def in_space(self) -> bool:
-        """Whether this runs in a Hugging Face Space, which is always reachable from outside."""
+        """True in a Hugging Face Space, which is always reachable from outside."""
         return bool(self.space_id)
 
     @property
     def hops(self) -> int:
-        """How many fronts stand before the gate, each of which adds the address that it sees."""
+        """How many fronts stand before the gate; each adds the address that it sees."""
         return int(self.in_space) if self.trusted_hops is None else self.trusted_hops
 
     @property
     def makes_token(self) -> bool:
-        """Whether there is no token, so that one is made for this run."""
+        """True if no token is set, so that one is made for this run."""
         return self.mcp_auth_token is None and self.tokens_file is None
 
     @property
     def hosts_upstream(self) -> bool:
-        """Whether this program runs the MCP server itself, rather than finding it running."""
+        """True if this program runs the MCP server itself, False if the server runs elsewhere."""
         return bool(self.mcp_app)
 
     @property
     def in_process(self) -> bool:
-        """Whether the gate calls the hosted server directly, instead of through a port of its own."""
+        """True if the gate calls the hosted server directly, not through a port of its own."""
         return (self.upstream_mode or ("inprocess" if self._foodwise else "network")) == "inprocess"
 
     @property
     def on_trio(self) -> bool:
-        """Whether the hosted server runs on Trio itself, instead of on asyncio in trio-asyncio."""
+        """True if the hosted server runs on Trio itself, not on asyncio in trio-asyncio."""
         fast = self._foodwise and self.in_process
         return (self.upstream_runtime or ("trio" if fast else "asyncio")) == "trio"
 
@@ -313,7 +313,7 @@ def load_settings(env_file: Path | str | None = ".env") -> Settings:
             faults = [_in_words(fault) for fault in error.errors()]
             names = {str(fault["loc"][0]) for fault in error.errors()}
             mended = {name: Settings.model_fields[name].default for name in names}
-            # The rest is still worth checking: read again as if the faulty ones were not set.
+            # Check the rest, too: read again as if the faulty settings were not set.
             settings = Settings(_env_file=env_file, **mended)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError([f"{env_file}: cannot be read ({type(error).__name__})"]) from None
@@ -324,7 +324,7 @@ def load_settings(env_file: Path | str | None = ".env") -> Settings:
 
 
 def _disagreements(settings: Settings) -> Iterator[tuple[set[str], str]]:
-    """What is fine one by one, but together would open the gate or loop: settings and sentence."""
+    """Settings that together would open the gate or make it loop, though each is fine: names and sentence."""
     exposed = settings.in_space or not is_loopback(settings.host)
     if settings.makes_token and exposed:
         yield (
@@ -372,7 +372,7 @@ def _disagreements(settings: Settings) -> Iterator[tuple[set[str], str]]:
 
 
 def loops(settings: Settings) -> bool:
-    """Whether the gate would forward to itself."""
+    """True if the gate would forward to itself."""
     everywhere = settings.host in {"0.0.0.0", "::"} and is_loopback(settings.upstream_host)  # noqa: S104
     return (
         not settings.in_process

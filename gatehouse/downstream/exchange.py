@@ -1,4 +1,4 @@
-"""One request and its response, from the client's side: what is asked of `receive` and given to `send`.
+"""One request and its response, from the client's side, through `receive` and `send`.
 
 `RequestBody` is the body on its way in, `Exchange` everything else. `gate.py` decides when things
 happen; this module does them. One task at a time calls `receive`: first the one that feeds the
@@ -218,8 +218,7 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def prove(self) -> bool:
-        """Tell the server that the connection has shown a good token; False if the name may hold no more
-        connections."""
+        """Tell the connection that its token is good; False if the name may hold no more connections."""
         prove = self.scope.get("state", {}).get(PROVEN)
         return prove is None or prove(self.name)
 

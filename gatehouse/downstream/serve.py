@@ -55,8 +55,9 @@ DESCRIPTORS_TO_FREE, RETRY_SECONDS, NONE_FREED_SECONDS = 16, 0.005, 0.05
 
 
 class LifespanEndedError(Exception):
-    """The lifespan ended while the application was being served: nobody would notice revoked tokens, clients
-    that leave and upstreams that fall silent any more.
+    """The lifespan ended while the application was being served.
+
+    Nobody would notice revoked tokens, clients that leave and upstreams that fall silent any more.
     """
 
 

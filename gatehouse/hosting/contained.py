@@ -101,7 +101,7 @@ class Containment:
             called = f"{scope.get('method', scope['type'])} {scope.get('path', '')}"
             try:
                 await app(scope, in_turns(receive), in_turns(send))
-            except Exception as error:  # noqa: BLE001 - told in the words that we tell everything
+            except Exception as error:  # noqa: BLE001 - logged as all our errors are
                 logger.error("the server failed on %s: %s", shown(called), without_text(error))
                 await fail(send)
             except BaseException as error:  # noqa: BLE001

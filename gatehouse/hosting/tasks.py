@@ -61,8 +61,7 @@ class Tasks:
         self._tasks[task_id] = task
 
     def _forget_the_gone(self) -> None:
-        """Forget names without a token before a new one is kept: there are never more names than there were
-        tokens at one time."""
+        """Before a new name is kept: there are never more names than there were tokens at one time."""
         for name in [name for name in self._of if not self._lives(name)]:
             for task_id in self._of.pop(name):
                 del self._tasks[task_id]

@@ -33,7 +33,7 @@ CLOSE_CONNECTION = (b"Connection", b"close")
 
 NO_REFERRER = (b"Referrer-Policy", b"no-referrer")
 TO_URL_KEY = ((b"Cache-Control", b"no-store"), NO_REFERRER)
-"""For an answer to a request whose token stood in the URL: no cache may keep it (RFC 6750 section 2.3),
+"""For answers to requests with a token in the URL: no cache may keep the answer (RFC 6750 section 2.3),
 and a page must not tell the URL to the next one."""
 
 
@@ -107,9 +107,8 @@ def forbidden(words: str, reason: str) -> Reply:
     return rpc_error(403, FORBIDDEN, words, reason=reason)
 
 
-# The same bytes whatever is wrong with the token, missing included: nobody learns how near a guess was.
-# No `resource_metadata`, `scope` or `error` in the challenge: clients take each of them for an invitation
-# to OAuth.
+# The same bytes whatever is wrong with the token, or without one: nobody learns how near a guess was. No
+# `resource_metadata`, `scope` or `error` in the challenge: clients take each of them for an invitation to OAuth.
 CHALLENGE = rpc_error(
     401,
     UNAUTHORIZED,
@@ -344,7 +343,7 @@ ALIVE = json_reply(200, {"status": "ok"})
 
 
 def ready(stalls: Mapping[str, float]) -> Reply:
-    """The reply of a gate whose server takes calls; `stalls` tells how often everybody had to wait for a tool."""
+    """The reply while the server takes calls; `stalls` tells how often everybody had to wait for a tool."""
     return json_reply(200, {"status": "ready", "stalls": stalls} if stalls else {"status": "ready"})
 
 

@@ -47,8 +47,7 @@ class Piece(NamedTuple):
 
 
 class LineWriter:
-    """Writes to the file that is open at `descriptor`, through a descriptor of its own, so that the other may be
-    closed.
+    """Writes to the file open at `descriptor`, through one of its own, so that `descriptor` may be closed.
 
     `report` makes the line that tells how many lines were lost, and why; an empty line if it tells that elsewhere.
     """
@@ -185,7 +184,7 @@ class LineWriter:
         return done
 
     def _keep_descriptor(self) -> None:
-        """See to it that the descriptor is still the file's, or raise OSError.
+        """Make sure that the descriptor is still the file's, or raise OSError.
 
         Code that closes all descriptors it finds closes this one, too, and the next file or connection to be
         opened gets its number: a line of log would ruin that one.

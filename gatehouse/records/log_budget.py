@@ -47,8 +47,7 @@ class LogBudget:
         self._log(logging.ERROR, kind, lines, message, *args)
 
     def tell(self, *, at_once: bool = False) -> None:
-        """Say how many lines were left out in windows that are over, or with `at_once` in all. To be called
-        now and then."""
+        """Say what was left out in windows that are over, or `at_once` in all. Call it now and then."""
         now = self._clock()
         over = [kind for kind, window in self._windows.items() if at_once or now >= window.ends]
         for kind in over:

@@ -271,7 +271,7 @@ def _toml(name: str, table: Table) -> str:
 def _changing(path: Path, new: str | None = None) -> Iterator[_Change]:
     """A change to the file, which is written when the block ends well.
 
-    `new` is what a missing file begins with; without it, the file must be there. Raises TokensError.
+    A missing file begins with `new`; without `new`, the file must exist. Raises TokensError.
     """
     target = Path(os.path.realpath(path))  # so that a link stays one
     try:

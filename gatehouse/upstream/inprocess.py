@@ -283,7 +283,7 @@ class Call(httpx.AsyncBaseTransport):
         if chunk is not None:
             return {"type": "http.request", "body": chunk, "more_body": True}
         if self._request_whole:
-            self._request_whole = False  # told once; what is told next is that the client has left
+            self._request_whole = False  # told once; the next message says that the client has left
             return {"type": "http.request", "body": b"", "more_body": False}
         while not self._left:
             self._leaving = self._leaving or self._calls.event()

@@ -168,9 +168,10 @@ class ResponseBody(httpx.AsyncByteStream):
 
 
 class LargeBody(httpx.AsyncByteStream):
-    """The chunks of a response with a large length, straight from the socket. h11 would copy each
-    chunk three times to count it, a third of the cost of passing it on. h11 never learns that the body
-    has ended, so the connection is not kept for another exchange.
+    """The chunks of a response with a large length, straight from the socket.
+
+    h11 would copy each chunk three times to count it, a third of the cost of passing it on. h11 never
+    learns that the body has ended, so the connection is not kept for another exchange.
     """
 
     def __init__(self, wire: Wire, begun: bytes, length: int) -> None:
@@ -346,8 +347,7 @@ class Transports:
             await self._free.popleft().aclose()
 
     async def sweep(self) -> None:
-        """Every SWEEP_SECONDS, for ever, close the connections that have rested too long or that the
-        upstream has ended."""
+        """Every SWEEP_SECONDS, for ever, close kept connections that have expired."""
         while True:
             await trio.sleep(SWEEP_SECONDS)
             over = [transport for transport in self._free if transport.expired]
