@@ -276,6 +276,8 @@ class Gate:
         if route is Route.HEALTH:
             return refusals.ALIVE
         ready = not self._draining and await self.transports.upstream_accepts()
+        if route is Route.READY and self._draining:
+            return refusals.STOPPING
         if route is Route.READY:
             return refusals.ready(self.stalls()) if ready else refusals.NOT_READY
         return landing_page(

@@ -210,7 +210,8 @@ async def test_while_a_call_is_in_flight_new_ones_are_turned_away_and_it_finishe
             assert (await house.request(b"/ready"))[0].status == 200
             nursery.start_soon(drain)
             await trio.testing.wait_all_tasks_blocked()
-            head, _ = await house.request(b"/ready")
+            head, body = await house.request(b"/ready")
+            assert b'"stopping"' in body
             assert head.status == 503
             assert head.get(b"retry-after")
             assert (await house.request(b"/health"))[0].status == 200

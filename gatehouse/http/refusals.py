@@ -347,4 +347,5 @@ def ready(stalls: Mapping[str, float]) -> Reply:
     return json_reply(200, {"status": "ready", "stalls": stalls} if stalls else {"status": "ready"})
 
 
+STOPPING = json_reply(503, {"status": "stopping"}, (b"Retry-After", b"2"))
 NOT_READY = json_reply(503, {"status": "starting"}, (b"Retry-After", b"2"))

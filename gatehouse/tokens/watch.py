@@ -117,6 +117,10 @@ class Watcher:
                     logger.error("the tokens in force stay as they are: %s", fault)
             self._told = sight.faults
         else:
+            if self._told and sight.tokens == self._tokens:
+                logger.info(
+                    "the tokens file is in order again; the tokens in force stay as they are"
+                )
             self._told = ()
             self._put(sight.tokens)
 
