@@ -393,7 +393,7 @@ def _in_words(fault: Any) -> str:
 
 
 def _number_wanted(name: str) -> str:
-    """What to write in the place of a number that is none, or out of its bounds."""
+    """The advice for a setting that is no number, or out of its bounds."""
     field = Settings.model_fields[name]
     whole = int in (field.annotation, *get_args(field.annotation))
     bounds = {

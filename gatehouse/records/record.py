@@ -102,7 +102,7 @@ class Observer(Protocol):
 
 def write(record: Record) -> None:
     """An observer: the one line that a request leaves in the log."""
-    access.info(record)  # formatted by whoever writes it, as text or as JSON
+    access.info(record)  # its handler formats it, as text or as JSON
 
 
 def _word(chosen: str) -> str:

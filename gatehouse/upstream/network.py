@@ -45,7 +45,7 @@ FIRST_READ, LARGEST_READ = 64 * 1024, 256 * 1024
 """How much of an answer is read at a time: more once there is more, since each piece costs the same."""
 
 BODILESS = frozenset({204, 304})
-"""An answer with such a status has no body (RFC 9110 section 6.4.1), nor has one to HEAD."""
+"""Answers with such a status have no body (RFC 9110 section 6.4.1), and neither have answers to HEAD."""
 
 LARGE = 1024 * 1024
 """From this length on, a response's body is worth a connection of its own."""
