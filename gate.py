@@ -502,6 +502,7 @@ class Gate:
             if is_event_stream(headers) and exchange.scope["method"] != "HEAD":
                 exchange.expect_events()
                 if not await self.relay_events(exchange, aiter(stream)):
+                    exchange.complete("done" if exchange.stands_open else "cut")
                     await exchange.finish()
                     return False
             else:

@@ -143,7 +143,8 @@ def prepared(settings: Settings) -> tuple[Program, Callable[[], None]]:
     secret = secrets.token_urlsafe(32)
     hidden = [*secrets_of(settings), one_off or "", secret]
     configure_logging(hidden, json=settings.log_format == "json")
-    listeners = inherited() or bind("PORT", settings.host, settings.port)
+    handed = inherited()
+    listeners = handed or bind("PORT", settings.host, settings.port)
     calls = calls_for(settings)
     hosted = host(settings, keyring, calls, secret)
     forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
@@ -158,7 +159,7 @@ def prepared(settings: Settings) -> tuple[Program, Callable[[], None]]:
         secret=secret if hosted and not calls else "",
     )
     notice = startup_notice(
-        settings.public_endpoint,
+        endpoint_at(settings, handed),
         one_off_token=one_off,
         names=[token.name for token in tokens],
         url_keys=keyring.takes_url_keys,
@@ -237,6 +238,7 @@ class Program:
             if self.hosted is not None:
                 await self.hosted.stop(self.stop_by - trio.current_time())
             nursery.cancel_scope.cancel()
+            logger.info("ended")
             return 0
         return 1
 
@@ -295,7 +297,9 @@ class Program:
 
     def stop(self) -> None:
         """Begin to end, in order."""
-        self.stop_by = trio.current_time() + self.grace
+        grace, busy = self.grace, self.gate.in_flight
+        logger.info("stopping: %d requests under way have at most %g s to finish", busy, grace)
+        self.stop_by = trio.current_time() + grace
         self.stopping.set()
 
     def reload(self) -> None:
@@ -326,6 +330,7 @@ class Program:
         """Once everything is up, make less work for the collector."""
         if self.hosted is not None:
             await self.hosted.started.wait()
+            logger.info("the server %s is up", self.hosted.import_string)
         with suppress(Exception):  # the code that needs it tries again
             # The counters of failures and rates: imported now, they keep nobody waiting later.
             await IMPORT_THREADS.run(importlib.import_module, "throttled")
@@ -347,6 +352,14 @@ class Program:
         self.keyring.replace(tokens)
         if self.sessions is not None:
             self.sessions.forget_names(self.keyring.grants.keys())
+
+
+def endpoint_at(settings: Settings, handed: list[socket.socket]) -> str:
+    """The endpoint that clients are told of: where the listeners are that were handed down, if there are any."""
+    if handed:
+        host, port = handed[0].getsockname()[:2]
+        settings = settings.model_copy(update={"host": host, "port": port})
+    return settings.public_endpoint
 
 
 def parse_named(settings: Settings, path: Path, text: str) -> tuple[Token, ...]:

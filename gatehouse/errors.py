@@ -50,7 +50,7 @@ def _is_large(error: BaseException) -> bool:
     while waiting:
         one = waiting.pop()
         seen += 1
-        if seen > MAX_ERRORS or len(_text_of(one)) > MAX_TEXT:
+        if seen > MAX_ERRORS or len(text_of(one)) > MAX_TEXT:
             return True
         if (cause := _cause_of(one)) is not None:
             waiting.append(cause)
@@ -72,7 +72,7 @@ def _in_short(error: BaseException) -> str:
 
 def _briefly(error: BaseException) -> str:
     frames = "".join(traceback.format_tb(error.__traceback__, limit=-SHORT_FRAMES))
-    text = _text_of(error)
+    text = text_of(error)
     lines = "\n".join(text[:SHORT_TEXT].splitlines()[:SHORT_LINES])
     more = f"... ({len(text) - len(lines)} more characters)" if len(text) > len(lines) else ""
     return f"Traceback (most recent call last):\n{frames}{type(error).__name__}: {lines}{more}"
@@ -85,7 +85,7 @@ def _cause_of(error: BaseException) -> BaseException | None:
     return None if error.__suppress_context__ else error.__context__
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
     """The text of an error, its notes included."""
     try:
         return "\n".join([str(error), *map(str, getattr(error, "__notes__", None) or ())])

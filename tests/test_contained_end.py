@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -11,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.program import Program, running
+from gatehouse.hosting import server
+from tests.program import ROOT, Program, running
 from tests.test_run import call_tool
 
 if TYPE_CHECKING:
@@ -80,6 +84,9 @@ def test_a_loop_that_stands_still_is_told_once_with_the_tool_and_its_stack(tmp_p
         assert "blocked" in call_tool(program, "block", seconds=2.5).text
         program.wait_for_log(r"goes on, after it stood still for 2\.")
         assert program.log.count("tools/call block blocks everybody") == 1
+        told = re.search(r"has stood still for ([\d.]+) s: tools/call block", program.log)
+        assert told
+        assert 1 <= float(told[1]) < 3
         assert "time.sleep(seconds)" in program.log
         stalls = httpx.get(f"{program.url}/ready", trust_env=False).json()["stalls"]
         assert stalls["count"] >= 1  # the start of a server may block, too, on a busy machine
@@ -101,6 +108,7 @@ def test_a_server_that_takes_signals_at_import_and_in_a_tool_stops_as_told(tmp_p
             program.process.send_signal(signum)
             time.sleep(0.02)
         program.wait_for_log("SIGALRM: ends nothing")
+        assert "is imported a second time, in the main thread" in program.log
         assert "SIGHUP: reading the tokens file anew" in program.log
         assert "SIGUSR1: ends nothing" in program.log
         program.process.send_signal(signal.SIGTERM)
@@ -119,6 +127,27 @@ def test_signals_that_a_tool_has_switched_off_work_again_within_a_second(tmp_pat
         program.process.send_signal(signal.SIGTERM)
         assert 0.9 < seconds_to_end(program, 0) < 2 + SLACK
         assert "has not stopped in the" in program.log
+
+
+def test_a_signal_to_quit_that_a_shell_ignores_in_the_background_works_again() -> None:
+    code = (
+        "import os, signal; signal.signal(signal.SIGQUIT, signal.SIG_IGN)\n"
+        "from gatehouse.process import signals; signals.begin()\n"
+        "os.kill(os.getpid(), signal.SIGQUIT)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=20)
+    assert ended.returncode == -signal.SIGQUIT
+
+
+def test_an_import_that_takes_long_is_told(
+    monkeypatch: pytest.MonkeyPatch, access_log: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "SLOW_SECONDS", 0.01)
+    with server.told_if_slow("slow:mcp"):
+        deadline = time.monotonic() + 10
+        while not access_log.messages and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert "importing slow:mcp has not ended after 0.01 s" in access_log.text
 
 
 def test_a_hangup_takes_the_tokens_file_up_at_once(tmp_path: Path) -> None:

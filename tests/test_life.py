@@ -751,7 +751,7 @@ async def test_restarts_on_an_inherited_listener_lose_no_fresh_connection(
             for _ in range(restarts + 1):
                 served = clients.answered
                 with inherits(
-                    listener, tmp_path, PORT=str(port), MCP_APP="", UPSTREAM_PORT=str(upstream.port)
+                    listener, tmp_path, PORT="1", MCP_APP="", UPSTREAM_PORT=str(upstream.port)
                 ) as (process, output):
                     with trio.fail_after(10):
                         while clients.answered < served + enough:
@@ -765,6 +765,7 @@ async def test_restarts_on_an_inherited_listener_lose_no_fresh_connection(
             nursery.cancel_scope.cancel()
     assert clients.failures == []
     assert clients.answered >= enough * (restarts + 1)
+    assert f"The gate listens at http://127.0.0.1:{port}/mcp" in output.read_text()
     assert pieces_in(output.read_text(), TOKEN) == set()
     assert "Traceback" not in output.read_text()
 

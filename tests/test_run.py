@@ -188,6 +188,9 @@ def test_calls_that_outlast_the_grace_are_cut_and_the_program_still_ends_with_0(
         assert received.endswith(b"\r\n\r\n\r\n0\r\n\r\n")  # a whole event, and the last chunk
         caller.join()
         assert failures, "a cut answer must not look complete"
+        assert program.log.count(" (cut: draining)") == 2
+        found = re.findall(r"(?:the server \S+ is up|stopping: 2 requests|ended)", program.log)
+        assert found == [f"the server {PROBE} is up", "stopping: 2 requests", "ended"]
         assert "Traceback" not in program.output
         assert program.errors == []
 
@@ -283,12 +286,20 @@ def test_if_the_hosted_server_dies_the_program_says_so_and_ends_with_1(tmp_path:
     ("module", "app", "words"),
     [
         ("", "no_such_module:mcp", "there is no module no_such_module"),
-        ("mcp = 1", "broken:mcp", "is no FastMCP server but a int"),
+        ("def mcp(): ...", "broken:mcp", "is no FastMCP server but a function; name the object"),
         ("", "broken:mcp", "broken has no mcp"),
         ("import no_such_library", "broken:mcp", "No module named 'no_such_library'"),
-        ("1/0", "broken:mcp", "ZeroDivisionError: division by zero (.*broken.py, line 1)"),
+        (
+            "import json\njson.loads('')",
+            "broken:mcp",
+            r"JSONDecodeError: .* \(.*broken.py, line 2\)",
+        ),
         ("def f(:", "broken:mcp", "SyntaxError"),
-        ("raise SystemExit(0)", "broken:mcp", "SystemExit"),
+        (
+            "class Odd(SystemExit):\n    def __str__(self): raise Odd\nraise Odd",
+            "broken:mcp",
+            r"Odd: <no text> \(.*broken.py, line 3\)",
+        ),
         (
             "def __getattr__(name):\n    if name == 'mcp':\n        raise KeyboardInterrupt",
             "broken:mcp",
@@ -352,9 +363,9 @@ def test_a_made_up_token_is_shown_works_and_is_another_one_each_time(tmp_path: P
     for app, path, status in [(PROBE, "/ready", 200), ("", "/health", 502)]:
         with running(tmp_path, MCP_APP=app, MCP_AUTH_TOKEN="") as program:
             program.wait_for(path)
-            while not (found := re.findall(r"Token for this run only .*: (\S+)\n", program.output)):
+            while "Stop with Ctrl+C" not in program.output:
                 time.sleep(0.02)  # it is told once the gate listens
-            (token,) = found
+            (token,) = re.findall(r"Token for this run only .*: (\S+)\n", program.output)
             assert call_tool(program, "add", token=token, a=1, b=1).status_code == status
             assert token not in program.log
             assert f"{program.endpoint}?key={token}" in program.output

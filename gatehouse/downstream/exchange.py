@@ -253,10 +253,10 @@ class Exchange:
         self.leaving.cancel()
         return limit
 
-    def complete(self) -> None:
-        """The client has been sent all of the answer, so it may leave."""
+    def complete(self, outcome: str = "done") -> None:
+        """The client has been sent all that it is going to get, so it may leave."""
         if not self.over:
-            self.over, self.outcome = True, "revoked" if self.revoked else "done"
+            self.over, self.outcome = True, "revoked" if self.revoked else outcome
 
     async def finish(self) -> None:
         self.complete()  # before the last send, because Hypercorn reports a disconnect from within it
@@ -376,5 +376,5 @@ class Exchange:
             first_byte_seconds=self._first_byte_at - self.began if self._first_byte_at else None,
             seconds=now - self.began,
             outcome=self.outcome,
-            reason=self.reason,
+            reason=self.reason or ("draining" if self.ending and self.outcome == "cut" else ""),
         )

@@ -11,14 +11,19 @@ from __future__ import annotations
 import contextvars
 import hmac
 import importlib
+import os
 import sys
+import threading
 import traceback
 from contextlib import contextmanager
 from functools import partial
+from inspect import isroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from gatehouse.errors import text_of
 from gatehouse.hosting.contained import Containment, in_short
 from gatehouse.hosting.escapes import close_nurseries, close_threads
 from gatehouse.hosting.worker_threads import keep_anyio_threads, leave_trio_threads_unnamed
@@ -58,6 +63,17 @@ CUT_SECONDS = 0.1
 
 NOT_HERE = "signal only works in main thread"
 """The beginning of Python's ValueError if another thread installs a signal handler."""
+
+
+SLOW_SECONDS = 10
+"""An import that takes longer is told: perhaps it never ends."""
+
+NOT_THEIRS = (
+    "<frozen ",
+    os.path.dirname(os.__file__) + os.sep,  # noqa: PTH120 - as it stands in tracebacks
+    str(Path(__file__).parent.parent) + os.sep,
+)
+"""So the names of files begin that are Python's or the gate's, not the server's."""
 
 
 class HostedServerError(Exception):
@@ -107,11 +123,13 @@ class HostedServer:
         try:
             server = await IMPORT_THREADS.run(context.run, load_server, self.import_string)
         except HostedServerError as error:
-            if not str(error.__cause__).startswith(NOT_HERE):
+            if error.__cause__ is None or not text_of(error.__cause__).startswith(NOT_HERE):
                 raise
             # It installs a signal handler, which works in this thread only; the gate has to wait.
             logger.info(
-                "%s wants signals, so its import keeps the gate waiting", self.import_string
+                "%s wants signals, so it is imported a second time, in the main thread, and the gate answers "
+                "nobody meanwhile",
+                self.import_string,
             )
             server = context.run(load_server, self.import_string)
         for (
@@ -374,7 +392,7 @@ def load_server(import_string: str) -> FastMCP[Any]:
         importlib.import_module(ours)
     module_name, _, name = import_string.partition(":")
     try:
-        with a_loop_as_in_the_main_thread():
+        with a_loop_as_in_the_main_thread(), told_if_slow(import_string):
             module = importlib.import_module(module_name)
             server = getattr(module, name, None)  # the module may make it only now
     except ModuleNotFoundError as error:
@@ -389,11 +407,25 @@ def load_server(import_string: str) -> FastMCP[Any]:
     if server is None:
         raise HostedServerError(f"MCP_APP: {module_name} has no {name}", started=False)
     if not callable(getattr(server, "http_app", None)):
+        advice = "; name the object it returns" if isroutine(server) else ""
         raise HostedServerError(
-            f"MCP_APP: {import_string} is no FastMCP server but a {type(server).__name__}",
+            f"MCP_APP: {import_string} is no FastMCP server but a {type(server).__name__}{advice}",
             started=False,
         )
     return server  # type: ignore[no-any-return]
+
+
+@contextmanager
+def told_if_slow(import_string: str) -> Iterator[None]:
+    """Log a line if the import takes long, from a thread of its own: the import may keep this one for ever."""
+    sentence = "importing %s has not ended after %g s (does it call mcp.run() at import?)"
+    timer = threading.Timer(SLOW_SECONDS, logger.warning, (sentence, import_string, SLOW_SECONDS))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager
@@ -419,8 +451,10 @@ def _cannot_import(import_string: str, error: BaseException) -> HostedServerErro
 
 
 def in_a_line(error: BaseException) -> str:
-    """An error as one line: type, text and place."""
+    """An error as one line: type, text and place, the innermost one in the server's own code if there is any."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    text = "; ".join(str(error).split("\n"))
+    own = [frame for frame in frames if not frame.filename.startswith(NOT_THEIRS)]
+    own = [frame for frame in own if "site-packages" not in frame.filename]
+    place = "".join(f" ({frame.filename}, line {frame.lineno})" for frame in (own or frames)[-1:])
+    text = "; ".join(text_of(error).split("\n"))
     return f"{type(error).__name__}: {text}{place}"

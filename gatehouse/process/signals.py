@@ -58,6 +58,8 @@ def begin() -> None:
     """
     for signum in STOPPING:
         signal.signal(signum, end_at_once)
+    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:  # so a shell's `&` starts a program
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     for signum in RELOADING | IDLE:
         if signal.getsignal(signum) is signal.SIG_DFL:
             with suppress(OSError, ValueError):  # a signal that the C library keeps for itself

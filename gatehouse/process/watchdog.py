@@ -89,7 +89,7 @@ class Watchdog:
                 told = beat  # once, however long it takes
                 frame = sys._current_frames().get(self._main)  # noqa: SLF001 - there is no public way
                 if self._beat == beat:
-                    self._tell(frame, time.monotonic() - beat)
+                    self._tell(frame, time.monotonic() - beat - BEAT_SECONDS)
 
     def _tell(self, frame: FrameType | None, seconds: float) -> None:
         try:
