@@ -425,6 +425,8 @@ def test_last_use_outlives_a_restart_and_its_loss_harms_nobody(tmp_path: Path) -
     settings = {"TOKENS_FILE": "tokens.toml", "STATE_DB": str(state), "MCP_APP": ""}
     with running(tmp_path, **settings) as program:
         program.wait_for("/health")
+        within(10, lambda: state.is_file() and state.stat().st_size > 0)  # the first write is over
+        time.sleep(0.2)
         status_of(program, alice)
         assert program.stop() == 0
     with sqlite3.connect(state) as database:
