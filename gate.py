@@ -204,9 +204,8 @@ class Gate:
         """Count from now on, for the page of figures, with the connections of `config`; the page shows no name
         that `redact` changes.
         """
-        from gatehouse.records.metrics import (
-            Metrics,  # slow to import, so only for gates that measure
-        )
+        # Slow to import, so only for gates that measure.
+        from gatehouse.records.metrics import Metrics
 
         self.metrics = Metrics(
             in_flight=lambda: self.in_flight,

@@ -26,7 +26,7 @@ from gatehouse.tokens.last_use import read_last_use
 from gatehouse.tokens.reader import digest_of
 from tests.clients.leaks import pieces_in
 from tests.program import ROOT, Program, running
-from tests.redis_server import PASSWORD, RedisServer, need_redis
+from tests.redis_server import PASSWORD, RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -479,21 +479,13 @@ def test_a_named_value_that_is_another_settings_too_is_refused(tmp_path: Path) -
 # Several gates.
 
 
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    need_redis()
-    server = RedisServer(tmp_path)
-    yield server
-    server.kill()
-
-
 def test_two_gates_share_a_rate_and_a_dead_redis_opens_neither(
-    tmp_path: Path, redis: RedisServer
+    tmp_path: Path, redis_server: RedisServer
 ) -> None:
     alice = made(tmp_path, "add", "alice", "--rate", "6/min, burst 6")
     settings = {
         "TOKENS_FILE": "tokens.toml",
-        "SHARED_STATE_URL": redis.url,
+        "SHARED_STATE_URL": redis_server.url,
         "MCP_APP": "",
         "STATE_DB": "",
     }
@@ -506,7 +498,7 @@ def test_two_gates_share_a_rate_and_a_dead_redis_opens_neither(
         second.wait_for("/health")
         statuses = [status_of(program, alice) for program in (first, second) * 4]
         assert statuses == [502] * 6 + [429] * 2
-        redis.kill()
+        redis_server.kill()
         statuses = [status_of(second, alice) for _ in range(8)]
         assert 429 in statuses, "each counts for itself now"
         assert status_of(second, "mcpgate_" + "y" * 43) == 401

@@ -220,9 +220,8 @@ async def sweep(config: GateConfig) -> None:
         config.ends.tell()
         began = time.perf_counter()
         for connection in tuple(config.connections):
-            if (
-                time.perf_counter() - began > SLICE_SECONDS
-            ):  # the tasks of those cut end before the next are cut
+            if time.perf_counter() - began > SLICE_SECONDS:
+                # The tasks of those cut end before the next are cut.
                 await trio.lowlevel.checkpoint()
                 began = time.perf_counter()
             connection.cut_if_late(now)
