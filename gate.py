@@ -72,8 +72,7 @@ if TYPE_CHECKING:
     from gatehouse.records.metrics import Metrics
     from gatehouse.records.record import Observer
     from gatehouse.settings import Settings
-    from gatehouse.upstream.inprocess import Call, Calls
-    from gatehouse.upstream.network import Transport
+    from gatehouse.upstream.base import Transport, Upstream
 
 logger = logger_of("gate")
 
@@ -104,7 +103,7 @@ class Gate:
         verifier: Verifier,
         *,
         permits: Permits | None = None,
-        calls: Calls | None = None,
+        calls: Upstream | None = None,
         started: trio.Event | None = None,
         secret: str = "",
         name: str = "MCP server",
@@ -115,7 +114,7 @@ class Gate:
         self.observers: list[Observer] = [record.write]
         self.metrics: Metrics | None = None
         self.stalls: Callable[[], Mapping[str, float]] = dict
-        self.transports: Transports | Calls = calls or Transports(
+        self.transports: Upstream = calls or Transports(
             settings.upstream_host,
             settings.upstream_port,
             keep_alive=settings.hosts_upstream or settings.upstream_keep_alive,
@@ -274,7 +273,7 @@ class Gate:
             return refused or figures(self.metrics)
         if route is Route.HEALTH:
             return refusals.ALIVE
-        ready = not self._draining and await self.transports.upstream_accepts()
+        ready = not self._draining and await self.transports.is_reachable()
         if route is Route.READY and self._draining:
             return refusals.STOPPING
         if route is Route.READY:
@@ -385,9 +384,7 @@ class Gate:
         if exchange.revoked and not exchange.status:
             await exchange.reply(refusals.challenge("revoked"))
 
-    async def round_trip(
-        self, exchange: Exchange, transport: Transport | Call
-    ) -> httpx.Response | None:
+    async def round_trip(self, exchange: Exchange, transport: Transport) -> httpx.Response | None:
         """Send the request and wait for the response's head; None if there is none.
 
         In that case the client has got a local reply that says why, or is gone.
@@ -485,7 +482,7 @@ class Gate:
         )
 
     async def relay(
-        self, exchange: Exchange, transport: Transport | Call, response: httpx.Response
+        self, exchange: Exchange, transport: Transport, response: httpx.Response
     ) -> bool:
         """Hand the response to the client as it arrives. True if it came to its whole end.
 

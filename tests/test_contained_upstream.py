@@ -257,7 +257,7 @@ async def test_an_event_stream_that_falls_silent_is_cut_only_if_that_is_set_and_
 
 @network_only
 async def test_an_upstream_that_vanishes_is_found_out_by_the_kernel(house: House) -> None:
-    wire = await house.gate.transports.connect()  # type: ignore[union-attr]
+    wire = await house.gate.transports.connect()  # type: ignore[attr-defined]
     end = wire._stream.socket  # noqa: SLF001
     assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     for option, value in keepalive.OPTIONS:
@@ -405,7 +405,7 @@ async def test_kept_connections_end_by_themselves_when_the_upstream_has_ended_th
     async with open_house(keep_alive=True) as house:
         house.upstream.script = slow
         await kept_by(house, 50)
-        kept = house.gate.transports._free  # type: ignore[union-attr] # noqa: SLF001
+        kept = house.gate.transports._free  # type: ignore[attr-defined] # noqa: SLF001
         assert len(kept) == 30
         await house.upstream.stop()
         with trio.fail_after(2):
@@ -419,7 +419,7 @@ async def test_kept_connections_end_by_themselves_when_they_have_rested(
     monkeypatch.setattr(network, "IDLE_SECONDS", 0.2)
     async with open_house(keep_alive=True) as house:
         await kept_by(house, 3)
-        kept = house.gate.transports._free  # type: ignore[union-attr] # noqa: SLF001
+        kept = house.gate.transports._free  # type: ignore[attr-defined] # noqa: SLF001
         assert kept
         with trio.fail_after(2):
             while kept:

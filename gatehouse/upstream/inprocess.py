@@ -129,7 +129,7 @@ class Calls(ABC):
     def event(self) -> Event:
         """An event for the app's side to wait on."""
 
-    async def upstream_accepts(self) -> bool:
+    async def is_reachable(self) -> bool:
         """True if the app can be called."""
         return self.app is not None
 

@@ -303,7 +303,7 @@ class Transports:
             httpcore.AsyncMockStream([])
         ).unread  # fails now if httpcore has changed
 
-    async def upstream_accepts(self) -> bool:
+    async def is_reachable(self) -> bool:
         """True if a connection to the upstream can be opened: now, or a moment ago."""
         return await self._accepting.fresh(LOOK_SECONDS)
 

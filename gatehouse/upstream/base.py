@@ -1,0 +1,50 @@
+"""One interface for the ways to the upstream: over the network (`network`), or in this process (`inprocess`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class Upstream(Protocol):
+    """A way to the MCP server behind the gate. It hands out a transport for each exchange."""
+
+    @property
+    def authority(self) -> str:
+        """`host:port` as it stands in a Host field (RFC 9110 section 7.2)."""
+
+    @property
+    def keep_alive(self) -> bool:
+        """False if no connection carries a second exchange, so that each request should say `Connection: close`."""
+
+    async def is_reachable(self) -> bool:
+        """True if the server can be asked: now, or a moment ago."""
+
+    async def take(self) -> Transport:
+        """A transport for one exchange; the caller releases it."""
+
+    async def sweep(self) -> None:
+        """Close what is no longer needed, for ever; may return if there is never anything to close."""
+
+    async def aclose(self) -> None:
+        """Close what is kept, once no exchange is left."""
+
+
+class Transport(Protocol):
+    """Carries one exchange."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request, and return the response when its head is there; the body is streamed.
+
+        The target comes from `extensions`, as raw bytes. Raises httpx's exceptions: ConnectError and
+        ConnectTimeout if the upstream cannot be asked, another TransportError for all later failures.
+        """
+
+    @property
+    def unread(self) -> bytes:
+        """The bytes of the answer that have arrived and that no reader has taken yet."""
+
+    async def release(self, *, whole: bool) -> None:
+        """End the exchange: `whole` is True if the answer came to its whole end, else it is broken off."""
