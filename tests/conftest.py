@@ -27,10 +27,10 @@ from gatehouse.settings import Settings
 from gatehouse.tokens.keyring import Keyring
 from gatehouse.upstream.inprocess import AsyncioCalls, Calls, TrioCalls
 from run import hypercorn_config, permits_for
-from tests import bridge
-from tests.program import TOKEN
-from tests.redis_server import RedisServer, need_redis
-from tests.wire import Head, Peer, Upstream
+from tests.harness import bridge
+from tests.harness.program import TOKEN
+from tests.harness.redis_server import RedisServer, need_redis
+from tests.harness.wire import Head, Peer, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence

@@ -24,7 +24,7 @@ from gatehouse.records.record import Record
 from gatehouse.settings import Settings
 from gatehouse.tokens.reader import TOKEN_KEYS, VALUE_KEYS
 from pantry.settings import PantrySettings
-from tests.program import ROOT
+from tests.harness.program import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 
-from tests.program import ROOT
+from tests.harness.program import ROOT
 
 OURS = {"run", "gate", "mcp_app", "gatehouse", "pantry"}
 ARROWS = {

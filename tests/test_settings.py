@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gatehouse.settings import Settings, SettingsError, load_settings
-from tests.program import TOKEN
+from tests.harness.program import TOKEN
 
 
 @pytest.fixture(autouse=True)

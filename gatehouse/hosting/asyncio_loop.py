@@ -5,7 +5,7 @@ asyncio's own parts wherever they fit: its callbacks, timers, executor, clock an
 Trio's. Three things follow.
 
 -   A server notices no difference: what asyncio promises, and what its users have come to rely on, is
-    asyncio's own code (`tests/test_asyncio_idioms.py` compares the two). trio-asyncio replaces functions of
+    asyncio's own code (`tests/promises/test_asyncio_idioms.py` compares the two). trio-asyncio replaces functions of
     the asyncio module, too, for the whole process; `open_loop` works without, so they are put back.
 -   It is cheaper: asyncio's loop looks at the sockets once for all callbacks that are ready, and so does
     this one, while trio-asyncio does for each. And a cancelled timer is let go.
@@ -13,7 +13,7 @@ Trio's. Three things follow.
     program that looks healthy and answers nobody.
 
 Importing this module puts `BatchLoop` in the place of trio-asyncio's `TrioEventLoop`, for `open_loop` to
-open. `tests/test_asyncio_loop.py` fails when one of the private names that it relies on changes.
+open. `tests/hosting/test_asyncio_loop.py` fails when one of the private names that it relies on changes.
 """
 
 from __future__ import annotations

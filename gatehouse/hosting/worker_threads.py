@@ -4,7 +4,7 @@ Two things that cost such a call up to a third of its time: AnyIO, on trio-async
 thread for each call anew; and Trio has the kernel rename a thread before and after each call, for
 debuggers, and other threads run meanwhile, which then have to wait for each other again. Both are
 changed by private names; if these change one day, calls only cost more
-(`tests/test_worker_threads.py` tells).
+(`tests/hosting/test_worker_threads.py` tells).
 """
 
 from __future__ import annotations

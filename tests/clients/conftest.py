@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from tests.clients.credentials import WRONG
-from tests.clients.leaks import pieces_in
 from tests.clients.stdio import NodePrograms
-from tests.program import TOKEN, Program, running
+from tests.harness.leaks import pieces_in
+from tests.harness.program import TOKEN, Program, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

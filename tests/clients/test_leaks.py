@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.clients.leaks import pieces_in
-from tests.program import TOKEN
+from tests.harness.leaks import pieces_in
+from tests.harness.program import TOKEN
 
 PART = TOKEN[12:28]
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.clients.credentials import REFUSAL, SPELLINGS, WRONG, every_way
-from tests.program import TOKEN
+from tests.harness.program import TOKEN
 
 if TYPE_CHECKING:
     from tests.clients.conftest import Sealed
     from tests.clients.stdio import NodeProgram, NodePrograms
-    from tests.program import Program
+    from tests.harness.program import Program
 
 both_spellings = pytest.mark.parametrize("path", SPELLINGS)
 

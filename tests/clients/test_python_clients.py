@@ -16,7 +16,7 @@ from fastmcp.client.transports import StreamableHttpTransport
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.clients.credentials import REFUSAL, SPELLINGS, WRONG, every_way, header_fields
-from tests.program import TOKEN
+from tests.harness.program import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
     from tests.clients.conftest import Sealed
-    from tests.program import Program
+    from tests.harness.program import Program
 
 SECONDS = 30.0
 

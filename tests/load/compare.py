@@ -25,13 +25,13 @@ if __name__ == "__main__" and not __package__:
     # Started as a file, Python looks for modules beside it, and not in the repository.
     sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
 
+from tests.harness.program import TOKEN
 from tests.load import measures, peers
 from tests.load.calls import CONNECTIONS, ERAS
 from tests.load.measures import Calls, Download, HeldStreams
 from tests.load.processes import Stage, allow_many_files, status
 from tests.load.servers import floor, gate, gate_before, null_upstream, ungated
 from tests.load.tables import Case, Goal, Row, compare, say, spread, table
-from tests.program import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

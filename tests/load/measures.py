@@ -12,10 +12,10 @@ import time
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.harness.program import TOKEN, free_port
 from tests.load.calls import CONNECTIONS, modern_request
 from tests.load.processes import status
 from tests.load.servers import gate_before, launch_gate
-from tests.program import TOKEN, free_port
 
 if TYPE_CHECKING:
     from tests.load.processes import Server, Stage

@@ -11,8 +11,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from tests.harness.program import TOKEN, free_port
 from tests.load.processes import NotThereError
-from tests.program import TOKEN, free_port
 
 if TYPE_CHECKING:
     from tests.load.processes import Server, Stage

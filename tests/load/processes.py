@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.program import ROOT
+from tests.harness.program import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from gatehouse.settings import Settings
+from tests.harness.program import ROOT, TOKEN, free_port
 from tests.load.processes import NotThereError, in_python
-from tests.program import ROOT, TOKEN, free_port
 
 if TYPE_CHECKING:
     from tests.load.processes import Server, Stage

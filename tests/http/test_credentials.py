@@ -1,0 +1,168 @@
+"""Who is this: the places of the token, and what never counts as one."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatehouse.http.credentials import (
+    AmbiguousCredentialsError,
+    Credential,
+    credentials_from,
+    without_key,
+)
+from gatehouse.tokens.keyring import Keyring
+from tests.harness.program import TOKEN
+
+T = TOKEN.encode()
+verify = Keyring(shared=TOKEN)
+
+
+def admitted(*fields: tuple[bytes, bytes], query: bytes = b"") -> bool:
+    return verify(credentials_from(fields, query)) is not None
+
+
+@pytest.mark.parametrize("scheme", [b"Bearer", b"bearer", b"BEARER", b"beAReR"])
+def test_a_bearer_token_is_accepted_with_the_scheme_in_any_case(scheme: bytes) -> None:
+    assert admitted((b"authorization", scheme + b" " + T))
+
+
+def test_each_place_alone_is_enough_and_names_may_be_spelled_in_any_case() -> None:
+    assert admitted((b"Authorization", b"Bearer " + T))
+    assert admitted((b"X-API-Key", T))
+    assert admitted((b"x-api-KEY", T))
+    assert admitted(query=b"key=" + T)
+    assert admitted(query=b"a=1&key=" + T + b"&b=2")
+
+
+def test_the_verifier_answers_with_a_principal_whose_name_is_no_part_of_the_token() -> None:
+    principal = verify([Credential("header", T)])
+    assert principal is not None
+    assert principal.name == "default"
+    assert "default" not in TOKEN
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"Basic dXNlcjpwYXNz",
+        b"Bearer hf_abcdefghijklmnop",
+        b"Bearer",
+        b"",
+        b"Bearer  ",
+        b"\xff\xfe",
+    ],
+)
+def test_one_good_credential_is_enough_whatever_a_front_put_elsewhere(other: bytes) -> None:
+    assert admitted((b"authorization", other), (b"x-api-key", T))
+    assert admitted((b"authorization", other), query=b"key=" + T)
+    assert admitted((b"x-api-key", other), (b"authorization", b"Bearer " + T))
+    assert admitted((b"authorization", b"Bearer " + T), query=b"key=wrong")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"",
+        b" ",
+        T[:-1],
+        T + b"x",
+        T[1:],
+        T.upper(),
+        T.swapcase(),
+        T[:-1] + b"1",
+        T * 2,
+        b"x" * 8192,
+        "tökén".encode(),
+        b"\xff" * 40,
+        b"\x00" + T,
+        b'"' + T + b'"',
+    ],
+)
+def test_anything_but_the_exact_token_is_refused(wrong: bytes) -> None:
+    assert not admitted((b"authorization", b"Bearer " + wrong))
+    assert not admitted((b"x-api-key", wrong))
+    assert not admitted(query=b"key=" + quote(wrong).encode())
+
+
+@pytest.mark.parametrize("scheme", [b"Basic ", b"Token ", b"Bearer:", b"Bearer\t", b"Bearer=", b""])
+def test_another_scheme_is_no_bearer_token(scheme: bytes) -> None:
+    assert not admitted((b"authorization", scheme + T))
+
+
+@pytest.mark.parametrize(
+    ("fields", "query"),
+    [
+        ([(b"authorization", b"Bearer " + T)] * 2, b""),
+        ([(b"authorization", b"Basic eA=="), (b"Authorization", b"Bearer " + T)], b""),
+        ([(b"x-api-key", T), (b"X-Api-Key", b"other")], b""),
+        ([], b"key=" + T + b"&key=" + T),
+        ([], b"key=" + T + b"&k%65y=x"),
+        ([(b"authorization", b"Bearer " + T)], b"key=&key="),
+    ],
+)
+def test_the_same_kind_twice_is_ambiguous_even_if_equal(
+    fields: list[tuple[bytes, bytes]], query: bytes
+) -> None:
+    with pytest.raises(AmbiguousCredentialsError):
+        credentials_from(fields, query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [b"KEY=", b"Key=", b"key2=", b"xkey=", b"a=1;key=", b"key%00=", b"%6b%65%79x=", b"ke+y="],
+)
+def test_only_a_parameter_named_exactly_key_is_a_credential(query: bytes) -> None:
+    assert not admitted(query=query + T)
+    assert without_key(query + T) == query + T
+
+
+@pytest.mark.parametrize("name", [b"key", b"%6bey", b"%6B%65%79", b"ke%79", b"k%65y"])
+def test_every_percent_encoded_spelling_of_key_is_read_and_removed(name: bytes) -> None:
+    encoded = b"".join(b"%%%02x" % byte for byte in T)
+    for value in (T, encoded):
+        query = b"a=%2F&" + name + b"=" + value + b"&b=c;d"
+        assert admitted(query=query)
+        assert without_key(query) == b"a=%2F&b=c;d"
+
+
+@pytest.mark.parametrize(
+    ("query", "rest"),
+    [
+        (b"", b""),
+        (b"key=K", b""),
+        (b"key", b""),
+        (b"a=1&key=K&b=%2F;c", b"a=1&b=%2F;c"),
+        (b"&&key=K&", b"&&"),
+        (b"a=%zz&key=%zz&b=%", b"a=%zz&b=%"),
+        (b"x=key=K", b"x=key=K"),
+        (b"key=a=b=c&z", b"z"),
+        (b"a=+&key=+&b=%2B", b"a=+&b=%2B"),
+    ],
+)
+def test_the_rest_of_the_query_stays_byte_for_byte(query: bytes, rest: bytes) -> None:
+    assert without_key(query) == rest
+
+
+def test_a_plus_in_the_query_is_a_plus() -> None:
+    token = "a+b" * 12
+    assert Keyring(shared=token)(credentials_from([], b"key=" + token.encode())) is not None
+
+
+parameters = st.lists(st.binary(max_size=12).map(lambda part: part.replace(b"&", b"%")), max_size=6)
+
+
+@given(parameters)
+def test_no_query_that_a_server_reads_a_key_from_gets_through(parts: list[bytes]) -> None:
+    rest = without_key(b"&".join(parts))
+    names = [name for name, _ in parse_qsl(rest.decode("latin-1"), keep_blank_values=True)]
+    assert "key" not in names
+
+
+@given(st.lists(st.binary(max_size=40), max_size=4))
+def test_nothing_but_the_token_is_ever_admitted(guesses: list[bytes]) -> None:
+    credentials = [Credential("header", guess) for guess in guesses]
+    assert (verify(credentials) is not None) == (T in guesses)

@@ -1,0 +1,94 @@
+"""Hypercorn changed under the gate: it serves with our connections, or it does not start."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import hypercorn
+
+from tests.harness.program import ROOT, Program, running
+
+VERSION = "0.18.0"
+SOURCE = Path(hypercorn.__file__).parent
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+# What the gate asks of Hypercorn's objects, and what Hypercorn's own way of serving is made of.
+FURTHER = [
+    *("handle_lifespan", "wait_for_startup", "wait_for_shutdown", "wsgi_max_body_size"),
+    *("create_sockets", "insecure_sockets", "backlog", "graceful_timeout", "bind"),
+    *("TCPServer", "worker_serve", "serve", "raise_shutdown", "ShutdownError", "ProtocolWrapper"),
+]
+
+
+def test_hypercorn_is_pinned_to_the_release_that_was_read() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (pin,) = [line for line in project["dependencies"] if line.startswith("hypercorn")]
+    assert pin == f"hypercorn=={VERSION}"
+    assert importlib.metadata.version("hypercorn") == VERSION
+
+
+def test_with_any_of_its_names_changed_it_serves_as_before_or_does_not_start(
+    tmp_path: Path,
+) -> None:
+    names = imported_names()
+    assert {"Config", "Lifespan", "wrap_app", "ConnectionState"} <= names
+    copies = [copied(tmp_path / "same", "")]
+    copies += [copied(tmp_path / name, name) for name in sorted(names | set(FURTHER))]
+    tried = subprocess.run(
+        [sys.executable, ROOT / "tests/harness/hypercorn_trial.py", *copies],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    outcomes = dict(line.split(": ", 1) for line in tried.stdout.splitlines())
+    assert outcomes.keys() == {copy.name for copy in copies}
+    assert set(outcomes.values()) == {"serves as before", "does not start"}, outcomes
+    assert outcomes["same"] == outcomes["TCPServer"] == "serves as before"
+
+
+def test_the_program_serves_as_before_without_hypercorns_own_connections(tmp_path: Path) -> None:
+    copy = copied(tmp_path / "copy", "TCPServer")
+    with running(tmp_path, MCP_APP="", PYTHONPATH=f"{copy}:{ROOT}") as program:
+        program.wait_for("/health")
+        assert answered(program, PREFACE).startswith(b"HTTP/1.1 505 ")
+        health = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        assert answered(program, health).startswith(b"HTTP/1.1 200 OK")
+        assert program.stop() == 0
+
+
+def answered(program: Program, data: bytes) -> bytes:
+    """The first that comes back."""
+    with socket.create_connection(("127.0.0.1", program.port), timeout=5) as client:
+        client.sendall(data)
+        return client.recv(1000)
+
+
+def imported_names() -> set[str]:
+    """Every name that a module of the gate imports from Hypercorn."""
+    return {
+        alias.name
+        for path in [ROOT / "run.py", ROOT / "gate.py", *(ROOT / "gatehouse").rglob("*.py")]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hypercorn")
+        for alias in node.names
+    }
+
+
+def copied(folder: Path, name: str) -> Path:
+    """A copy of Hypercorn in `folder`, with that name changed wherever it stands."""
+    shutil.copytree(SOURCE, folder / "hypercorn", ignore=shutil.ignore_patterns("__pycache__"))
+    if name:
+        for path in (folder / "hypercorn").rglob("*.py"):
+            source = path.read_text()
+            path.write_text(re.sub(rf"\b{name}\b", f"{name}_changed", source))
+    return folder

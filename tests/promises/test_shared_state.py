@@ -1,0 +1,542 @@
+"""What several gates have in common, in a real Redis; and that a broken one opens nothing, to nobody."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+import trio
+
+from gatehouse.identity.rate import parse_rate
+from gatehouse.policy.sessions import Sessions
+from gatehouse.policy.shared_state import (
+    CALL_SECONDS,
+    RETRY_SECONDS,
+    SOCKET_SECONDS,
+    UNAVAILABLE,
+    Breaker,
+    SharedState,
+    shared_address,
+)
+from gatehouse.policy.throttles import Limits
+from tests.conftest import SOON
+from tests.harness.program import free_port
+from tests.harness.redis_server import PASSWORD, RedisServer, need_redis
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    import redis
+    from trio.testing import MockClock
+
+    from tests.conftest import Share
+
+RATE = parse_rate("60/min, burst 10")
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server that nobody breaks; each test has other keys."""
+    need_redis()
+    folder = tmp_path_factory.mktemp("redis")
+    server = RedisServer(folder, "--unixsocket", str(folder / "socket"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Every line of every library, in which no piece of the password may be."""
+    caplog.set_level(logging.DEBUG)
+    yield caplog
+    for spelling in (PASSWORD, quote(PASSWORD, safe="")):
+        assert not any(spelling[at : at + 6] in caplog.text for at in range(len(spelling) - 5))
+
+
+def lines(log: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in log.records if record.name == "gate.shared"]
+
+
+async def let_in(limits: Limits, key: str, tries: int = 20) -> int:
+    return [await limits.retry_after(key, RATE) for _ in range(tries)].count(None)
+
+
+# Budgets.
+
+
+async def test_two_gates_share_one_budget(steady: RedisServer, share: Share) -> None:
+    ours, theirs = Limits(share(steady.url)), Limits(share(steady.url))
+    assert await let_in(ours, "two gates", 4) == 4
+    assert await let_in(theirs, "two gates") == 6
+    wait = await ours.retry_after("two gates", RATE)
+    assert wait is not None
+    assert 0 < wait <= 1.001
+    assert await let_in(ours, "another key") == 10
+
+
+async def test_a_new_rate_is_a_new_budget_for_all_gates(steady: RedisServer, share: Share) -> None:
+    ours, theirs = Limits(share(steady.url)), Limits(share(steady.url))
+    assert await let_in(ours, "new rate") == 10
+    changed = parse_rate("60/min, burst 1")
+    assert await theirs.retry_after("new rate", changed) is None
+    assert await ours.retry_after("new rate", changed) is not None
+
+
+async def test_a_killed_redis_leaves_each_gate_with_its_own_limits_and_one_warning(
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+) -> None:
+    limits = Limits(share(redis_server.url))
+    assert await let_in(limits, "alice", 4) == 4
+    redis_server.kill()
+    assert await let_in(limits, "alice") == 6
+    assert await let_in(limits, "bob") == 10
+    (line,) = lines(log)
+    assert line.startswith(
+        f"shared state at redis://127.0.0.1:{redis_server.port}/0 is unavailable ("
+    )
+    assert "ConnectionRefusedError" in line
+
+
+async def test_a_hanging_redis_is_waited_for_once_not_once_for_each_request(
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+) -> None:
+    limits = Limits(share(redis_server.url, retry_seconds=5))
+    assert await let_in(limits, "alice", 1) == 1
+    redis_server.send(signal.SIGSTOP)
+    answers: list[float | None] = []
+
+    async def request(key: str) -> None:
+        answers.append(await limits.retry_after(key, RATE))
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(request, "alice")
+            nursery.start_soon(request, f"key {number}")
+    assert trio.current_time() - began < CALL_SECONDS  # as long as one
+    assert answers.count(None) == 9 + 50
+    began = trio.current_time()
+    for name in range(200):
+        await limits.retry_after(f"{name}", RATE)
+    assert trio.current_time() - began < SOCKET_SECONDS
+    redis_server.send(signal.SIGCONT)
+    assert len(lines(log)) == 1
+
+
+async def test_once_it_is_back_budgets_are_shared_again_and_one_line_says_so(
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+) -> None:
+    shared = share(redis_server.url)
+    ours, theirs = Limits(shared), Limits(share(redis_server.url, retry_seconds=60))
+    assert await let_in(ours, "alice", 1) == 1
+    redis_server.send(signal.SIGSTOP)
+    assert await let_in(ours, "alice", 1) == 1
+    for _ in range(3):  # tried again, in vain, without another line, and no call waits for that
+        await trio.sleep(SOON * 1.5)
+        began = trio.current_time()
+        assert await let_in(ours, "alice", 1) == 1
+        assert trio.current_time() - began < SOCKET_SECONDS / 2
+        await shared.catch_up()
+    redis_server.send(signal.SIGCONT)
+    await trio.sleep(SOON * 1.5)
+    await shared.catch_up()
+    assert await let_in(ours, "bob", 4) == 4
+    assert await let_in(theirs, "bob") == 6
+    assert len(lines(log)) == 2
+    assert lines(log)[1] == f"shared state at redis://127.0.0.1:{redis_server.port}/0 is back"
+
+
+async def test_a_redis_that_answers_but_takes_nothing_is_not_back(
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+) -> None:
+    shared = share(redis_server.url)
+    limits = Limits(shared)
+    for broken, mended in [
+        ("REPLICAOF 127.0.0.1 9", "REPLICAOF NO ONE"),
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    ]:
+        log.clear()
+        with redis_server.client() as client:
+            client.execute_command(*broken.split())  # type: ignore[no-untyped-call]
+            for _ in range(3):
+                assert await let_in(limits, "alice", 1) == 1
+                await trio.sleep(SOON * 1.5)
+                await shared.catch_up()
+            (line,) = lines(log)
+            assert "is unavailable (" in line
+            client.execute_command(*mended.split())  # type: ignore[no-untyped-call]
+        await trio.sleep(SOON * 1.5)
+        await shared.catch_up()
+        assert "is back" in lines(log)[1]
+
+
+async def test_a_restart_of_redis_in_quiet_times_is_not_even_noticed(
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+) -> None:
+    limits = Limits(share(redis_server.url))
+    assert await let_in(limits, "alice", 1) == 1
+    redis_server.kill()
+    redis_server.start()
+    assert await let_in(limits, "alice", 1) == 1
+    assert lines(log) == []
+
+
+async def test_a_budget_from_a_clock_that_was_set_back_does_not_lock_a_key_out(
+    steady: RedisServer, share: Share, log: pytest.LogCaptureFixture
+) -> None:
+    shared = share(steady.url)
+    assert await let_in(Limits(shared), "clock", 1) == 1
+    with steady.client() as client:
+        (key,) = client.scan_iter("mcp-gate:*:clock")
+        client.set(key, 1e12)
+    assert await shared.take("clock", "clock", RATE) is UNAVAILABLE
+    assert await let_in(Limits(shared), "clock") == 10
+
+
+async def test_a_cancelled_caller_does_not_wait(redis_server: RedisServer, share: Share) -> None:
+    limits = Limits(share(redis_server.url))
+    assert await let_in(limits, "alice", 1) == 1
+    redis_server.send(signal.SIGSTOP)
+    began = trio.current_time()
+    with trio.move_on_after(0.05) as patience:
+        await limits.retry_after("alice", RATE)
+    assert patience.cancelled_caught
+    assert trio.current_time() - began < SOCKET_SECONDS
+    redis_server.send(signal.SIGCONT)
+
+
+def test_one_failure_stops_all_and_then_only_the_gate_itself_tries_again(
+    monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(
+        "gatehouse.policy.shared_state.time", SimpleNamespace(monotonic=lambda: now)
+    )
+    breaker = Breaker("there", retry_seconds=5)
+    first, second = breaker.admit(), breaker.admit()
+    assert first is not None
+    assert second is not None
+    breaker.failed(first, "Reason")
+    assert not breaker.valid(second)  # it need not even begin
+    breaker.failed(second, "Reason")
+    breaker.succeeded(second)  # late news
+    assert breaker.admit() is None
+    now += 5
+    assert breaker.admit() is None
+    trial = breaker.admit(again=True)
+    assert trial is not None
+    assert breaker.admit(again=True) is None
+    breaker.failed(trial, "Reason")
+    now += 4.9
+    assert breaker.admit(again=True) is None
+    now += 0.1
+    trial = breaker.admit(again=True)
+    assert trial is not None
+    breaker.succeeded(trial)
+    assert breaker.admit() == breaker.admit() == trial
+    assert [line.partition("(")[0] for line in lines(log)] == [
+        "shared state at there is unavailable ",
+        "shared state at there is back",
+    ]
+
+
+# Whatever stands at that address.
+
+
+async def fake_redis(answer: bytes, *, task_status: trio.TaskStatus[int]) -> None:
+    """Something that answers everything with `answer`, piece by piece, and is no Redis."""
+
+    async def talk(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            async for asked in stream:
+                for piece in answer.split(b"|") * max(1, asked.count(b"GET\r\n")):
+                    await stream.send_all(piece)
+                    await trio.sleep(0.1 if b"|" in answer else 0)
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    task_status.started(listener.socket.getsockname()[1])
+    await trio.serve_listeners(talk, [listener])
+
+
+@pytest.fixture
+async def nobody() -> AsyncIterator[trio.Nursery]:
+    """Where a fake runs."""
+    async with trio.open_nursery() as nursery:
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"|".join([b"$40\r\n", *[b"x"] * 40]),
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x46",
+        b"+OK\r\n",
+        b":-1\r\n",
+        b"*-1\r\n",
+        b"*4\r\n:0\r\n$3\r\nabc\r\n$3\r\nabc\r\n$3\r\nabc\r\n",
+        b"*4\r\n:1\r\n:0\r\n$3\r\nnan\r\n$3\r\nnan\r\n",
+        b"*1000000000\r\n",
+        b"$-99\r\n",
+        b"-NOAUTH Authentication required.\r\n",
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+        b"-READONLY You can't write against a read only replica.\r\n",
+        b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
+        b"-MISCONF Redis is configured to save RDB snapshots\r\n",
+        b"-NOPERM this user has no permissions to run the 'evalsha' command\r\n",
+        b"-MOVED 3999 127.0.0.1:1\r\n",
+        b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+    ],
+)
+async def test_whatever_the_server_says_limits_hold_and_no_session_is_opened(
+    nobody: trio.Nursery, share: Share, answer: bytes, log: pytest.LogCaptureFixture
+) -> None:
+    port = await nobody.start(fake_redis, answer)
+    limits, sessions = (
+        Limits(share(f"redis://127.0.0.1:{port}")),
+        Sessions(share(f"redis://127.0.0.1:{port}")),
+    )
+    began = trio.current_time()
+    assert await let_in(limits, "alice", 12) == 10
+    told = {b"+OK\r\n": "OK", b"*-1\r\n": None}.get(answer, UNAVAILABLE)
+    assert await sessions.owner(b"unknown") == told
+    assert await sessions.opened(b"ours", "alice") or answer == b"+OK\r\n"
+    assert await sessions.owner(b"ours") in {None, "alice", "OK"}
+    await sessions.ended(b"ours")
+    assert trio.current_time() - began < 3 * CALL_SECONDS
+
+
+async def test_with_nobody_there_or_the_wrong_password_limits_hold(
+    steady: RedisServer, share: Share, log: pytest.LogCaptureFixture
+) -> None:
+    for url, why in [
+        (f"redis://127.0.0.1:{free_port()}", "ConnectionRefusedError"),
+        (f"redis://:{PASSWORD[:4]}@127.0.0.1:{steady.port}", "AuthenticationError"),
+        (f"redis://127.0.0.1:{steady.port}", "AuthenticationError"),
+        (f"rediss://127.0.0.1:{steady.port}", "Error"),  # it waits for the rest of the greeting
+        (f"rediss://127.0.0.1:{steady.port}?ssl_ca_certs=/nowhere.pem", "FileNotFoundError"),
+        ("unix:///nowhere/redis.sock", "FileNotFoundError"),
+    ]:
+        log.clear()
+        assert await let_in(Limits(share(url)), "alice") == 10
+        (line,) = lines(log)
+        assert why in line
+
+
+async def test_valkey_urls_and_sockets_are_understood(steady: RedisServer, share: Share) -> None:
+    password = quote(PASSWORD, safe="")
+    ours = Limits(share(steady.url.replace("redis://", "valkey://")))
+    theirs = Limits(share(f"unix://:{password}@{steady.folder}/socket?db=0"))
+    assert await let_in(ours, "by other ways", 4) == 4
+    assert await let_in(theirs, "by other ways") == 6
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://localhost", "redis://localhost:6379"),
+        ("redis://user:pa55word@host.example:1234/7", "redis://host.example:1234/7"),
+        ("rediss://:pa55word@[2001:db8::1]/0", "rediss://[2001:db8::1]:6379/0"),
+        ("valkey://:pa55word@10.0.0.1:6379", "valkey://10.0.0.1:6379"),
+        ("valkeys://:pa55word@a?ssl_ca_certs=/etc/ca.pem", "valkeys://a:6379"),
+        ("unix://:pa55word@/run/redis.sock?db=3", "unix:///run/redis.sock"),
+    ],
+)
+def test_the_address_for_the_log_holds_no_password(url: str, address: str) -> None:
+    assert shared_address(url) == address
+    SharedState(url).close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "pa55word",
+        "pa55word@host:6379",
+        "http://:pa55word@host:6379",
+        "REDIS://:pa55word@host",
+        "redis:pa55word@host",
+        "redis://",
+        "redis://:pa55word@",
+        "redis://:pa55word@:6379",
+        "redis://:pa55word",
+        "redis://host:pa55word",
+        "redis://host:0",
+        "redis://host:65536",
+        "redis://host/pa55word",
+        "redis://:pa55word@x/y@host:6379",
+        "redis://:pa55word?x@host:6379",
+        "redis://:pa55word#x@host:6379",
+        "redis://:pa55word@x@host:6379",
+        "redis://:pa55word x@host",
+        "redis://:pa55wörd@host",
+        "redis://host:6379/0?password=pa55word",
+        "redis://host:6379/0?socket_timeout=1000",
+        "redis://host:6379/0?ssl_ca_certs=/etc/ca.pem",
+        "rediss://host:6379/0?ssl_cert_reqs=none",
+        "rediss://host?ssl_ca_certs=/etc/ca.pem&ssl_cert_reqs=none",
+        "redis://host:6379/0#pa55word",
+        "redis://[::1",
+        "redis://host\n",
+        "unix://pa55word",
+        "unix://run/redis.sock",
+        "unix:///run/redis.sock?password=pa55word",
+    ],
+)
+def test_a_url_that_is_none_is_refused_in_words_without_a_piece_of_it(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be a URL: redis://:PASSWORD@HOST") as refused:
+        SharedState(url)
+    assert "pa55" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+# The ledger.
+
+
+async def test_a_session_that_one_gate_opened_is_known_to_the_other(
+    steady: RedisServer, share: Share
+) -> None:
+    ours, theirs = Sessions(share(steady.url)), Sessions(share(steady.url))
+    assert await theirs.owner(b"a session") is None
+    assert await ours.opened(b"a session", "alice")
+    assert await theirs.owner(b"a session") == "alice"
+    assert theirs.known == 1
+    await theirs.ended(b"a session")
+    assert await theirs.owner(b"a session") is None
+    assert await Sessions(share(steady.url)).owner(b"a session") is None
+
+
+async def test_no_gate_binds_a_session_to_a_second_name(steady: RedisServer, share: Share) -> None:
+    ours, theirs = Sessions(share(steady.url)), Sessions(share(steady.url))
+    assert await ours.opened(b"contested", "alice")
+    assert not await theirs.opened(b"contested", "mallory")
+    assert theirs.known == 0
+    assert await theirs.owner(b"contested") == "alice"
+    assert await theirs.opened(b"contested", "alice")
+
+
+async def test_the_id_of_a_session_is_not_stored(redis_server: RedisServer, share: Share) -> None:
+    sessions = Sessions(share(redis_server.url))
+    await sessions.opened(b"such an id", "alice")
+    with redis_server.client() as client:
+        (key,) = client.scan_iter()
+        assert key.startswith(b"mcp-gate:session:")
+        assert client.get(key) == b"alice"
+    for form in ("such an id", b"such an id".hex()):
+        assert form not in key.decode()
+
+
+async def test_with_redis_down_sessions_that_a_gate_knows_go_on_and_nobody_knows_of_others(
+    redis_server: RedisServer, share: Share
+) -> None:
+    shared = [share(redis_server.url) for _ in range(2)]
+    ours, theirs = [Sessions(one) for one in shared]
+    assert await ours.opened(b"before", "alice")
+    redis_server.kill()
+    assert await ours.owner(b"before") == "alice"
+    assert await theirs.owner(b"before") is UNAVAILABLE
+    assert await ours.opened(b"during", "alice")
+    assert not await ours.opened(b"during", "mallory")
+    assert await ours.owner(b"during") == "alice"
+    await ours.ended(b"before")
+    assert await ours.owner(b"before") is None
+    redis_server.start()
+    await trio.sleep(SOON * 1.5)
+    for one in shared:
+        await one.catch_up()
+    assert await ours.owner(b"during") == "alice"
+    assert await theirs.owner(b"during") == "alice"
+
+
+async def test_two_gates_that_bound_a_session_apart_settle_on_the_first_to_share_it(
+    redis_server: RedisServer, share: Share
+) -> None:
+    shared = [share(redis_server.url) for _ in range(2)]
+    ours, theirs = [Sessions(one) for one in shared]
+    redis_server.kill()
+    assert await ours.opened(b"contested", "alice")
+    assert await theirs.opened(b"contested", "mallory")
+    redis_server.start()
+    await trio.sleep(SOON * 1.5)
+    for one in shared:
+        await one.catch_up()
+    assert await ours.owner(b"contested") == "alice"
+    assert await theirs.owner(b"contested") is None
+    assert await theirs.owner(b"contested") == "alice"
+
+
+async def test_of_two_names_at_once_one_gets_the_session_even_while_redis_hangs(
+    redis_server: RedisServer, share: Share
+) -> None:
+    sessions = Sessions(share(redis_server.url))
+    redis_server.send(signal.SIGSTOP)
+    names: list[str] = []
+
+    async def open_it(name: str) -> None:
+        if await sessions.opened(b"contested", name):
+            names.append(name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(open_it, "alice")
+        nursery.start_soon(open_it, "mallory")
+    assert [await sessions.owner(b"contested")] == names
+    redis_server.send(signal.SIGCONT)
+
+
+def seconds_left(client: redis.Redis, key: bytes) -> int:
+    """After how many seconds Redis forgets the key by itself."""
+    seconds = client.ttl(key)
+    assert isinstance(seconds, int)
+    return seconds
+
+
+async def test_redis_is_told_again_now_and_then_of_a_session_in_use(
+    steady: RedisServer, share: Share, mock_clock: MockClock
+) -> None:
+    sessions = Sessions(share(steady.url), idle_seconds=1000)
+    await sessions.opened(b"in use", "alice")
+    with steady.client() as client:
+        (key,) = (key for key in client.scan_iter() if 990 < seconds_left(client, key) <= 1000)
+        for seconds, told in [(0, False), (240, False), (20, True), (240, False), (20, True)]:
+            client.expire(key, 5)
+            mock_clock.jump(seconds)
+            assert await sessions.owner(b"in use") == "alice"
+            assert (seconds_left(client, key) > 5) == told
+            with sessions.use(b"in use"):
+                pass
+        client.delete(key)
+        mock_clock.jump(260)
+        assert await sessions.owner(b"in use") == "alice"
+        assert client.get(key) == b"alice"
+
+
+async def test_a_session_that_had_to_make_room_is_forgotten_by_all(
+    redis_server: RedisServer, share: Share
+) -> None:
+    sessions = Sessions(share(redis_server.url), most_per_name=2)
+    for number in range(20):
+        assert await sessions.opened(b"%d" % number, "alice")
+    with redis_server.client() as client:
+        assert client.dbsize() == 2
+    assert await sessions.owner(b"17") is None
+    assert await sessions.owner(b"18") == "alice"
+
+
+async def test_nobody_waits_for_redis_to_use_a_session_that_is_known(
+    redis_server: RedisServer, share: Share
+) -> None:
+    sessions = Sessions(share(redis_server.url, retry_seconds=RETRY_SECONDS))
+    await sessions.opened(b"known", "alice")
+    redis_server.send(signal.SIGSTOP)
+    began = trio.current_time()
+    for _ in range(100):
+        assert await sessions.owner(b"known") == "alice"
+    assert trio.current_time() - began < SOCKET_SECONDS
+    redis_server.send(signal.SIGCONT)

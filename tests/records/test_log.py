@@ -1,0 +1,336 @@
+"""Logs: one handler for all, no piece of a secret in any spelling, and no line that was forged."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import sys
+import warnings
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect
+
+from gatehouse.errors import without_text
+from gatehouse.records import loggers, record
+from gatehouse.records.log import (
+    TALKATIVE,
+    RedactingFormatter,
+    configure_logging,
+    is_no_client_that_left,
+)
+from gatehouse.records.loggers import logger_of
+from gatehouse.records.redact import MASK, PIECE, Redactor
+from tests.harness.program import TOKEN
+from tests.records.test_record import ANSWERED, LEFT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+redact = Redactor([TOKEN])
+
+VALUE = "mcpgate_Zk3-9fQ_x7Lw2sVbN4tRyU8iOp1aSdFgHjKlQwErT-z"
+"""As the gate's tool makes one; no redactor here has been told of it."""
+
+AWKWARD = r"""a\b"cd\ef"gh\ij"kl\mn"op\qr"st\uv"wx"""
+"""A token of which no piece stays what it is where text is quoted."""
+
+
+def percent(text: str, form: str = "%{:02x}") -> str:
+    return "".join(form.format(byte) for byte in text.encode())
+
+
+def base64_of(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        TOKEN,
+        quote(TOKEN, safe=""),
+        percent(TOKEN),
+        percent(TOKEN, "%{:02X}"),
+        base64_of(TOKEN),
+        base64_of(f"user:{TOKEN}"),
+        base64_of(f"me:{TOKEN}"),
+        base64.urlsafe_b64encode(f"u:{TOKEN}".encode()).decode(),
+        TOKEN[:20],
+        TOKEN[10:],
+        TOKEN[5 : 5 + PIECE],
+    ],
+)
+def test_a_piece_of_a_secret_is_blanked_in_any_spelling(spelling: str) -> None:
+    blanked = redact(f"before {spelling} after")
+    assert blanked.startswith("before ")
+    assert blanked.endswith(" after")
+    assert MASK in blanked
+    assert not pieces(spelling) & pieces(blanked)
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        VALUE,
+        VALUE[:16],
+        VALUE + "more",
+        percent(VALUE),
+        percent(VALUE, "%{:02X}"),
+        base64_of(VALUE),
+        base64_of(f"u:{VALUE}"),
+        base64_of(f"u:{VALUE}:"),
+        base64_of(f"user{VALUE}"),
+    ],
+)
+def test_a_token_value_of_ours_is_blanked_though_nobody_knows_it(spelling: str) -> None:
+    blanked = Redactor([])(f"before {spelling} after")
+    assert blanked.startswith("before ")
+    assert blanked.endswith(" after")
+    assert MASK in blanked
+    assert not pieces(spelling) & pieces(blanked)
+
+
+def test_what_only_begins_like_a_value_is_kept() -> None:
+    for text in ("mcpgate_", "mcpgate_x", "mcp_gate_requests_total", "the gate", "mcpgate"):
+        assert Redactor([])(text) == text
+
+
+@given(st.text(max_size=9), st.sampled_from([TOKEN, AWKWARD, VALUE]), st.text(max_size=9))
+def test_no_place_in_a_line_hides_a_secret_from_the_quick_look(
+    before: str, secret: str, after: str
+) -> None:
+    assert Redactor([TOKEN, AWKWARD]).suspects(before + secret + after)
+
+
+def test_an_ordinary_line_costs_no_more_than_the_quick_look() -> None:
+    for as_json in (False, True):
+        with logging_to_a_stream(json=as_json) as stream:
+            record.write(ANSWERED)
+        assert not Redactor([]).suspects(stream.getvalue())
+
+
+def pieces(text: str) -> set[str]:
+    return {text[at : at + PIECE + 4] for at in range(len(text) - PIECE - 3)} or {text}
+
+
+def test_text_without_a_secret_stays_as_it_is() -> None:
+    for text in ("", "short", "POST /mcp 200 1.5 ms", TOKEN[: PIECE - 1]):
+        assert redact(text) == text
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_what_stands_around_a_secret_is_kept(before: str, after: str) -> None:
+    assert redact(f"{before}\0{TOKEN}\0{after}") == f"{before}\0{MASK}\0{after}"
+
+
+@given(st.lists(st.sampled_from([TOKEN, TOKEN[:9], "x", " "]), max_size=6))
+def test_no_piece_survives_between_other_text(parts: list[str]) -> None:
+    blanked = redact("".join(parts))
+    assert not any(TOKEN[at : at + PIECE] in blanked for at in range(len(TOKEN) - PIECE + 1))
+
+
+@contextmanager
+def logging_to_a_stream(*, json: bool = False) -> Iterator[io.StringIO]:
+    """What the one handler writes; the root logger is put back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in TALKATIVE}
+    stream = io.StringIO()
+    ours = loggers.root.handlers
+    configure_logging([TOKEN, AWKWARD], stream.write, json=json)
+    try:
+        yield stream
+    finally:
+        logging.captureWarnings(capture=False)
+        root.handlers, root.level = handlers, level
+        loggers.root.handlers = ours
+        logger_of("hypercorn").setLevel(logging.NOTSET)
+        for name, before in levels.items():
+            logging.getLogger(name).setLevel(before)
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    with logging_to_a_stream() as stream:
+        yield stream
+
+
+@pytest.fixture
+def json_stream() -> Iterator[io.StringIO]:
+    with logging_to_a_stream(json=True) as stream:
+        yield stream
+
+
+@pytest.fixture(params=["stream", "json_stream"])
+def either_stream(request: pytest.FixtureRequest) -> io.StringIO:
+    """Every test with this runs with both formats."""
+    stream = request.getfixturevalue(request.param)
+    assert isinstance(stream, io.StringIO)
+    return stream
+
+
+def test_arguments_tracebacks_and_warnings_are_redacted(either_stream: io.StringIO) -> None:
+    log = logging.getLogger("some.library")
+    log.warning("sent %s", {"authorization": f"Bearer {TOKEN}"})
+    try:
+        raise ValueError(f"illegal header value {TOKEN!r}")
+    except ValueError:
+        log.exception("failed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn(f"odd: {TOKEN}", stacklevel=1)
+    written = either_stream.getvalue()
+    assert written.count(MASK) >= 3
+    assert "ValueError: illegal header value" in written
+    assert TOKEN not in written
+
+
+FORGED = "2026-11-24 12:00:00,000 INFO gate.access: GET /forged 200 1.0 ms"
+
+
+@pytest.mark.parametrize(
+    "break_", ["\n", "\r", "\r\n", "\v", "\f", "\x85", "\u2028", "\u2029", "\0"]
+)
+def test_nobody_forges_a_line(either_stream: io.StringIO, break_: str) -> None:
+    logger_of("gate").warning("asked for %s", f"/x{break_}{FORGED}")
+    try:
+        raise ValueError(break_ + FORGED)
+    except ValueError:
+        logger_of("gate").exception("failed")
+    written = either_stream.getvalue()
+    lines = written.splitlines()
+    assert not [line for line in lines if line.startswith(FORGED[:10]) and "forged" in line]
+    assert len([line for line in lines if not line.startswith(" ")]) == 2
+    assert written.endswith("\n")
+
+
+def test_a_terminal_is_told_nothing_but_text(either_stream: io.StringIO) -> None:
+    # Given to the handler alone: pytest would send the text on, and cannot encode half a character.
+    text = "asked for \x1b[2J\x9b31m\x07\x7f\u202e\udc9b and that was all"
+    [ours] = [
+        handler
+        for handler in loggers.root.handlers
+        if isinstance(handler.formatter, RedactingFormatter)
+    ]
+    ours.handle(logging.makeLogRecord({"name": "gate", "levelname": "WARNING", "msg": text}))
+    written = either_stream.getvalue()
+    assert written.removesuffix("\n").isprintable()
+    assert "and that was all" in written
+
+
+def test_a_traceback_is_whole_and_belongs_to_its_line(stream: io.StringIO) -> None:
+    try:
+        raise ValueError("first\n\tsecond")
+    except ValueError:
+        logger_of("gate").exception("failed")
+    first, *rest = stream.getvalue().splitlines()
+    assert first.endswith("ERROR gate: failed")
+    assert rest[0] == "  Traceback (most recent call last):"
+    assert rest[-2:] == ["  ValueError: first", "  \tsecond"]
+
+
+def test_arguments_that_do_not_fit_are_not_printed_by_logging_itself(
+    either_stream: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logging.getLogger("some.library").warning("sent %d bytes", VALUE)
+    assert capsys.readouterr() == ("", "")
+    written = either_stream.getvalue()
+    assert "test_log.py:" in written
+    assert VALUE not in written
+    assert len(written.splitlines()) == 1
+
+
+def objects(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_as_json_every_line_is_an_object(json_stream: io.StringIO) -> None:
+    logger_of("gate").warning("upstream %s", "gone")
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        logging.getLogger("some.library").exception("failed")
+    record.write(LEFT)
+    plain, failed, request = objects(json_stream)
+    assert plain.keys() == {"time", "level", "logger", "message"}
+    assert plain["level"] == "WARNING"
+    assert plain["logger"] == "gate"
+    assert plain["message"] == "upstream gone"
+    assert failed["message"] == "failed"
+    assert failed["error"].startswith("Traceback (most recent call last):\n")
+    assert failed["error"].endswith("ValueError: first\nsecond")
+    assert request["logger"] == "gate.access"
+    assert "message" not in request
+    assert request == {**request, **LEFT.fields()}
+
+
+def test_as_json_the_time_is_utc_with_milliseconds(json_stream: io.StringIO) -> None:
+    logger_of("gate").info("now")
+    (logged,) = objects(json_stream)
+    time = datetime.strptime(logged["time"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    assert abs(datetime.now(UTC) - time) < timedelta(seconds=10)
+    assert len(logged["time"]) == len("2026-11-24T12:00:00.000Z")
+
+
+@pytest.mark.parametrize("secret", [TOKEN, AWKWARD, VALUE])
+def test_what_a_client_writes_into_a_record_is_redacted(
+    either_stream: io.StringIO, secret: str
+) -> None:
+    record.write(ANSWERED._replace(path=f"/{secret}", tool=f"x {secret}", rpc_method=secret))
+    written = either_stream.getvalue()
+    assert written.count(MASK) == 3
+    assert not pieces(secret) & pieces(written)
+    assert len(written.splitlines()) == 1
+
+
+def test_redacting_leaves_json_what_it_was(json_stream: io.StringIO) -> None:
+    logger_of("gate").warning("%s", f'"{AWKWARD}"')
+    (logged,) = objects(json_stream)
+    assert logged["message"] == f'"{MASK}"'
+
+
+def test_libraries_stay_silent_about_what_passes_whatever_level_the_root_has(
+    stream: io.StringIO,
+) -> None:
+    logging.getLogger().setLevel(logging.DEBUG)
+    for name in (
+        "httpcore.http11",
+        "httpx",
+        "mcp.server.sse",
+        "sse_starlette.sse",
+        "uvicorn.error",
+    ):
+        logging.getLogger(name).info("header fields: ...")
+    assert stream.getvalue() == ""
+
+
+def test_an_error_without_its_text_still_says_what_and_where() -> None:
+    try:
+        raise ExceptionGroup("group", [ValueError(TOKEN)])
+    except ExceptionGroup as error:
+        described = without_text(error)
+    assert described.startswith("ValueError")
+    assert TOKEN not in described
+    try:
+        int("x" + TOKEN)
+    except ValueError as error:
+        described = without_text(error)
+    assert TOKEN not in described
+    assert "int(" in described
+    assert sys._getframe().f_code.co_name in described  # noqa: SLF001
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_traceback() -> None:
+    entries = []
+    for error in (ClientDisconnect(), ValueError()):
+        entry = logging.LogRecord("mcp.server", logging.ERROR, "", 0, "Error handling", (), None)
+        entry.exc_info = (type(error), error, None)
+        entries.append(entry)
+    assert [is_no_client_that_left(entry) for entry in entries] == [False, True]

@@ -1,0 +1,187 @@
+"""Metrics: what has happened is counted, and nobody can make the page large, wrong or telling."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from gatehouse.records.metrics import LONGEST_NAME, MOST_NAMES, OTHER, Metrics
+from gatehouse.records.redact import Redactor
+from tests.harness.program import ROOT, TOKEN
+from tests.records.test_log import VALUE
+from tests.records.test_record import ANSWERED, LEFT, REFUSED, STRANGER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gatehouse.records.record import Record
+
+
+def metrics_with(redact: Callable[[str], str] | None = None) -> Metrics:
+    return Metrics(
+        in_flight=lambda: 1, open_streams=lambda: 2, connections=lambda: 3, redact=redact
+    )
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    """What the page says, as Prometheus' own parser reads it; labels in alphabetical order."""
+    content_type, body = metrics.page()
+    assert content_type == b"text/plain; version=0.0.4; charset=utf-8"
+    return {
+        sample.name + str(sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+        if sample.name.startswith("mcp_gate_")
+    }
+
+
+def observed(*records: Record) -> dict[str, float]:
+    metrics = metrics_with()
+    for record in records:
+        metrics(record)
+    return samples(metrics)
+
+
+def value(found: dict[str, float], name: str, **labels: str) -> float | None:
+    return found.get(f"mcp_gate_{name}{sorted(labels.items())}")
+
+
+def labelled(found: dict[str, float], name: str) -> list[str]:
+    return [key for key in found if key.startswith(f"mcp_gate_{name}[")]
+
+
+def test_requests_are_counted_by_token_lane_status_and_outcome() -> None:
+    found = observed(ANSWERED, ANSWERED, LEFT, REFUSED)
+    name, lane = "alice", "header"
+    count = "requests_total"
+    assert value(found, count, token=name, lane=lane, status="2xx", outcome="done") == 2
+    assert value(found, count, token=name, lane=lane, status="4xx", outcome="client left") == 1
+    assert value(found, count, token="", lane="", status="4xx", outcome="refused") == 1
+    assert value(found, "bytes_received_total") == 840
+    assert value(found, "bytes_sent_total") == 900
+
+
+def test_refusals_and_failures_are_counted_by_their_reason() -> None:
+    rate = REFUSED._replace(name="alice", status=429, reason="rate")
+    found = observed(REFUSED, REFUSED, rate, ANSWERED)
+    assert value(found, "refusals_total", reason="token") == 2
+    assert value(found, "refusals_total", reason="rate") == 1
+    assert len(labelled(found, "refusals_total")) == 2
+
+
+def test_calls_are_counted_by_token_and_tool() -> None:
+    found = observed(ANSWERED, ANSWERED, ANSWERED._replace(name="bob", tool="add"))
+    assert value(found, "calls_total", token="alice", tool="list_inventory") == 2
+    assert value(found, "calls_total", token="bob", tool="add") == 1
+
+
+def test_durations_are_told_by_method_in_buckets() -> None:
+    found = observed(
+        ANSWERED._replace(seconds=0.001),
+        ANSWERED._replace(seconds=0.003),
+        ANSWERED._replace(seconds=1000.0, first_byte_seconds=None),
+        ANSWERED._replace(method="GET"),
+        ANSWERED._replace(method="PATCH"),
+    )
+    duration = "request_duration_seconds"
+    for end, count in (("0.001", 1), ("0.0025", 1), ("0.005", 2), ("300.0", 2), ("+Inf", 3)):
+        assert value(found, duration + "_bucket", method="POST", le=end) == count
+    assert value(found, duration + "_count", method="POST") == 3
+    assert value(found, duration + "_sum", method="POST") == pytest.approx(1000.004)
+    assert value(found, duration + "_count", method="GET") == 1
+    assert value(found, duration + "_count", method=OTHER) == 1
+    assert value(found, "first_byte_seconds_count", method="POST") == 2
+
+
+def test_refusals_say_nothing_of_how_fast_mcp_is() -> None:
+    found = observed(REFUSED, STRANGER, REFUSED._replace(name="alice", reason="rate"))
+    assert not labelled(found, "request_duration_seconds_count")
+    assert not labelled(found, "first_byte_seconds_count")
+
+
+def test_what_there_is_now_is_asked_when_the_page_is() -> None:
+    numbers = [1, 2, 3]
+    metrics = Metrics(
+        in_flight=lambda: numbers[0],
+        open_streams=lambda: numbers[1],
+        connections=lambda: numbers[2],
+    )
+    for numbers[:] in ([1, 2, 3], [4, 5, 6]):
+        found = samples(metrics)
+        assert value(found, "requests_in_flight") == numbers[0]
+        assert value(found, "open_streams") == numbers[1]
+        assert value(found, "connections") == numbers[2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is read from /proc")
+def test_the_page_tells_of_the_process_too() -> None:
+    assert b"process_resident_memory_bytes " in metrics_with().page()[1]
+
+
+def test_two_gates_in_a_process_count_for_themselves() -> None:
+    one, two = metrics_with(), metrics_with()
+    one(ANSWERED)
+    assert labelled(samples(one), "calls_total")
+    assert not labelled(samples(two), "calls_total")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ANSWERED._replace(status=404),
+        LEFT,
+        STRANGER._replace(tool="invented"),
+        ANSWERED._replace(outcome="refused", status=403),
+    ],
+    ids=["not answered well", "not answered", "not let in", "refused"],
+)
+def test_a_tool_counts_only_in_a_call_that_was_let_in_and_answered(record: Record) -> None:
+    assert not labelled(observed(record), "calls_total")
+
+
+def test_only_so_many_names_are_told() -> None:
+    metrics = metrics_with()
+    for number in range(MOST_NAMES + 50):
+        metrics(ANSWERED._replace(name=f"name{number}", tool=f"tool{number}"))
+    metrics(ANSWERED._replace(name="name0", tool="tool0"))
+    found = samples(metrics)
+    assert value(found, "calls_total", token="name0", tool="tool0") == 2
+    assert value(found, "calls_total", token=OTHER, tool=OTHER) == 50
+    assert len(labelled(found, "calls_total")) == MOST_NAMES + 1
+    assert len(labelled(found, "requests_total")) == MOST_NAMES + 1
+
+
+@pytest.mark.parametrize(
+    "odd", ["a\nb", "a\0", "\ud800", "\x1b[2J", "x" * (LONGEST_NAME + 1), VALUE, f"u:{TOKEN}"]
+)
+def test_an_odd_name_or_a_secret_is_not_told(odd: str) -> None:
+    metrics = metrics_with(Redactor([TOKEN]))
+    metrics(ANSWERED._replace(tool=odd))
+    assert value(samples(metrics), "calls_total", token="alice", tool=OTHER) == 1
+
+
+@given(st.text(max_size=12), st.text(min_size=1, max_size=12))
+def test_no_name_breaks_the_page(name: str, tool: str) -> None:
+    metrics = metrics_with()
+    metrics(ANSWERED._replace(name=name, tool=tool))
+    metrics(ANSWERED)
+    body = metrics.page()[1].decode()
+    assert sum(line.startswith("mcp_gate_requests_total{") for line in body.split("\n")) <= 2
+    found = samples(metrics)
+    assert sum(found[key] for key in labelled(found, "requests_total")) == 2
+
+
+@pytest.mark.parametrize("tool", ['quo"te', "back\\slash", 'x",token="bob', "a}b", "größe", "\\n"])
+def test_a_printable_name_stays_what_it_is(tool: str) -> None:
+    assert value(observed(ANSWERED._replace(tool=tool)), "calls_total", token="alice", tool=tool)
+
+
+def test_the_client_library_is_imported_only_for_whoever_has_metrics() -> None:
+    code = "import sys, gatehouse.records.metrics; sys.exit('prometheus_client' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
