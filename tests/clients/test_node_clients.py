@@ -14,7 +14,7 @@ from tests.clients.credentials import REFUSAL, SPELLINGS, WRONG, every_way
 from tests.harness.program import TOKEN
 
 if TYPE_CHECKING:
-    from tests.clients.conftest import Sealed
+    from tests.clients.programs import Sealed
     from tests.clients.stdio import NodeProgram, NodePrograms
     from tests.harness.program import Program
 

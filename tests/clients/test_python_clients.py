@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mcp.shared.dispatcher import ProgressFnT
 
-    from tests.clients.conftest import Sealed
+    from tests.clients.programs import Sealed
     from tests.harness.program import Program
 
 SECONDS = 30.0

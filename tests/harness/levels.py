@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.conftest import House, open_house
+from tests.harness.house import House, open_house
 from tests.harness.program import TOKEN
 from tests.harness.wire import answer
 

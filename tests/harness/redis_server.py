@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -14,12 +15,19 @@ from urllib.parse import quote
 import pytest
 import redis
 
+from gatehouse.policy.shared_state import SharedState
 from tests.harness.program import free_port
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Iterator
     from pathlib import Path
+
+Share = Callable[..., SharedState]
+"""Makes the shared state of one more gate."""
+
+SOON = 0.15
+"""After how many seconds the tests' gates ask a Redis again that was away."""
 
 PASSWORD = "p4ss/word@f0r:tests?0nly#1"
 

@@ -14,7 +14,7 @@ import trio
 
 from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, SMALL_BYTES, Bodies, BodiesFullError
 from gatehouse.tokens.reader import Token, TokenValue, digest_of
-from tests.conftest import House, open_house
+from tests.harness.house import House, open_house
 from tests.harness.levels import connected, steady_house
 from tests.harness.program import ROOT, TOKEN
 from tests.promises.test_slow_clients import FRAMINGS, last, piece, reading, refusal, upload_head

@@ -19,12 +19,13 @@ from gatehouse.policy.throttles import Limits
 from gatehouse.scheduling import fair_threads
 from gatehouse.scheduling.fair_threads import BusyError, FairThreads
 from gatehouse.tokens.reader import Token, TokenValue, digest_of, make_value
-from tests.conftest import SOON, open_house
-from tests.harness.redis_server import RedisServer
+from tests.harness.house import open_house
+from tests.harness.redis_server import SOON, RedisServer
 from tests.harness.wire import answer
 
 if TYPE_CHECKING:
-    from tests.conftest import House, Share
+    from tests.harness.house import House
+    from tests.harness.redis_server import Share
 
 RATE = parse_rate("1000/s")
 

@@ -16,7 +16,7 @@ import trio.testing
 
 from gatehouse.downstream.incoming import BYTES_PER_CHUNK, MAX_CHUNKS
 from gatehouse.scheduling.turns import BURST_SECONDS, REST, SLICE_SECONDS, Crowd, LoopShare
-from tests.conftest import House, open_house
+from tests.harness.house import House, open_house
 from tests.harness.levels import connected, gone, settled, steady_house
 from tests.harness.loop_steps import loop_steps, own_time
 from tests.harness.program import ROOT, TOKEN

@@ -13,7 +13,7 @@ import trio
 from gatehouse.downstream.places import Places
 from gatehouse.records.ends import SAYS
 from gatehouse.tokens.reader import Token, TokenValue, digest_of
-from tests.conftest import House, open_house
+from tests.harness.house import House, open_house
 from tests.harness.levels import gone, steady_house
 from tests.harness.program import TOKEN, running
 from tests.harness.wire import Peer, until_gone

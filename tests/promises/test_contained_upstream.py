@@ -19,7 +19,7 @@ from gatehouse import keepalive
 from gatehouse.scheduling.turns import Turns
 from gatehouse.upstream import addresses, network
 from gatehouse.upstream.answers import MAX_LINES, Connection
-from tests.conftest import House, network_only, open_house
+from tests.harness.house import House, network_only, open_house
 from tests.harness.levels import connected, steady_house
 from tests.harness.loop_steps import loop_steps
 from tests.harness.wire import Head, Peer, answer, until_gone

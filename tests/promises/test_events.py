@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from mcp.client.streamable_http import streamable_http_client
 
 from gatehouse.http.events import COMMENT, EventBorders
-from tests.conftest import open_house
+from tests.harness.house import open_house
 from tests.harness.leaks import pieces_in
 from tests.harness.program import TOKEN, Program, running
 from tests.harness.wire import Head, Peer, until_gone
@@ -31,7 +31,7 @@ from tests.harness.wire import Head, Peer, until_gone
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from tests.conftest import House
+    from tests.harness.house import House
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -19,7 +19,7 @@ from gatehouse.http.fields import (
     sound,
     value_of,
 )
-from tests.conftest import BEARER
+from tests.harness.house import BEARER
 from tests.harness.program import TOKEN
 from tests.harness.wire import Head, Peer, answer
 from tests.promises.test_framing import (

@@ -21,7 +21,7 @@ from gatehouse.http.fields import CONTROL
 from gatehouse.http.framing import METHODS, malformation
 from gatehouse.settings import Settings
 from gatehouse.upstream.network import Transports
-from tests.conftest import BEARER, House, open_house
+from tests.harness.house import BEARER, House, open_house
 from tests.harness.program import TOKEN, running
 from tests.harness.wire import SECONDS, Head, Peer, answer
 

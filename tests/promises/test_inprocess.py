@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from gatehouse.upstream.inprocess import MAX_PIECES
-from tests.conftest import CALLS, House, open_house
+from tests.harness.house import CALLS, House, open_house
 from tests.harness.program import TOKEN
 
 if TYPE_CHECKING:

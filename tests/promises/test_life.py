@@ -17,7 +17,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.conftest import BEARER, House, open_house
+from tests.harness.house import BEARER, House, open_house
 from tests.harness.leaks import pieces_in
 from tests.harness.program import ROOT, TOKEN, Program, free_port, running
 from tests.harness.wire import Head, Peer, Upstream, answer, until_gone

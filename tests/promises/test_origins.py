@@ -15,7 +15,7 @@ from gate import Gate
 from gatehouse.policy.origins import Origins, cors_headers, hostname, preflight
 from gatehouse.settings import Settings
 from gatehouse.tokens.keyring import Keyring
-from tests.conftest import BEARER, House
+from tests.harness.house import BEARER, House
 from tests.harness.program import TOKEN
 from tests.harness.wire import Head, Peer, answer
 from tests.http.test_paths import ODD

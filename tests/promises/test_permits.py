@@ -16,14 +16,14 @@ from gatehouse.http import refusals
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import Grants
 from gatehouse.tokens.reader import Token, TokenValue, digest_of, make_value
-from tests.conftest import one_way, open_house
+from tests.harness.house import one_way, open_house
 from tests.harness.program import TOKEN
 from tests.harness.wire import Head, Peer, answer, until_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.conftest import House
+    from tests.harness.house import House
 
 ALICE, ALICE_NEW, BOB, GUEST, TABLET, SLOW = (make_value() for _ in range(6))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.conftest import BEARER, House, network_only, one_way
+from tests.harness.house import BEARER, House, network_only, one_way
 from tests.harness.program import TOKEN
 from tests.http.test_paths import DISCOVERY, ODD
 

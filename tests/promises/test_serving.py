@@ -18,7 +18,7 @@ import trio
 from gate import Gate
 from gatehouse.downstream.connection import LINGER_SECONDS, SWEEP_SECONDS, Connection
 from gatehouse.downstream.serve import LifespanEndedError
-from tests.conftest import BEARER, House, open_house
+from tests.harness.house import BEARER, House, open_house
 from tests.harness.levels import connected, gone, settled, steady_house
 from tests.harness.program import TOKEN, running
 from tests.harness.wire import Head, Peer, Upstream, answer, until_gone

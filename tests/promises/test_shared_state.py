@@ -24,9 +24,8 @@ from gatehouse.policy.shared_state import (
     shared_address,
 )
 from gatehouse.policy.throttles import Limits
-from tests.conftest import SOON
 from tests.harness.program import free_port
-from tests.harness.redis_server import PASSWORD, RedisServer, need_redis
+from tests.harness.redis_server import PASSWORD, SOON, RedisServer, need_redis
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     import redis
     from trio.testing import MockClock
 
-    from tests.conftest import Share
+    from tests.harness.redis_server import Share
 
 RATE = parse_rate("60/min, burst 10")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.conftest import BEARER, House
+from tests.harness.house import BEARER, House
 from tests.harness.levels import connected, gone, settled, steady_house
 from tests.harness.program import TOKEN, running
 from tests.harness.wire import Head, Peer, Upstream, answer

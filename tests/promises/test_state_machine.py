@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 import trio.testing
 
-from tests.conftest import BEARER, open_house
+from tests.harness.house import BEARER, open_house
 from tests.harness.leaks import pieces_in
 from tests.harness.program import TOKEN
 from tests.harness.wire import Head, Peer, until_gone
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tests.conftest import House
+    from tests.harness.house import House
 
 STEPS = 100
 FIXED_SEEDS = [2, 3]

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from gatehouse.upstream.network import LARGE
-from tests.conftest import BEARER, House, network_only, open_house
+from tests.harness.house import BEARER, House, network_only, open_house
 from tests.harness.wire import Head, Peer, answer, until_gone
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from gatehouse.upstream.network import Transports
-from tests.conftest import House, open_house
+from tests.harness.house import House, open_house
 from tests.harness.levels import connected, steady_house
 from tests.harness.program import free_port
 from tests.harness.wire import Head, Peer, answer, until_gone

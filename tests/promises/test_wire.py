@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatehouse.upstream.inprocess import Calls
-from tests.conftest import BEARER, House, network_only, open_house
+from tests.harness.house import BEARER, House, network_only, open_house
 from tests.harness.program import TOKEN
 from tests.harness.wire import Head, Peer, answer
 

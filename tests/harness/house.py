@@ -1,0 +1,158 @@
+"""A real gate on Hypercorn and Trio, in front of a scripted upstream, both on loopback."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import trio
+
+from gate import Gate
+from gatehouse.downstream.listeners import bind
+from gatehouse.downstream.serve import GateConfig, serve
+from gatehouse.policy.sessions import Sessions
+from gatehouse.policy.throttles import Limits
+from gatehouse.settings import Settings
+from gatehouse.tokens.keyring import Keyring
+from gatehouse.upstream.inprocess import AsyncioCalls, Calls, TrioCalls
+from run import hypercorn_config, permits_for
+from tests.harness import bridge
+from tests.harness.program import TOKEN
+from tests.harness.wire import Head, Peer, Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from gatehouse.policy.shared_state import SharedState
+    from gatehouse.tokens.reader import Token
+
+BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
+
+
+CALLS: dict[str, type[Calls]] = {"trio": TrioCalls, "asyncio": AsyncioCalls}
+
+WAYS: dict[str, dict[str, Any]] = {
+    "close": {"keep_alive": False},
+    "keep-alive": {"keep_alive": True},
+    "inprocess-trio": {"runtime": "trio"},
+    "inprocess-asyncio": {"runtime": "asyncio"},
+}
+
+
+network_only = pytest.mark.parametrize("way", ["close", "keep-alive"], indirect=True)
+"""For what makes no sense in one process: connections, and their failing."""
+
+one_way = pytest.mark.parametrize("way", ["close"], indirect=True)
+"""For what ends before the upstream comes into it."""
+
+
+@dataclass
+class House:
+    """The gate as a client meets it, and the upstream behind it."""
+
+    port: int
+    upstream: Upstream
+    gate: Gate
+    config: GateConfig
+    stop: trio.Event
+    keyring: Keyring
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def connect(self) -> Peer:
+        return Peer(await trio.open_tcp_stream("127.0.0.1", self.port))
+
+    async def request(
+        self,
+        target: bytes = b"/mcp",
+        *fields: bytes,
+        method: bytes = b"GET",
+        body: bytes = b"",
+        token: bool = True,
+    ) -> tuple[Head, bytes]:
+        """One request on a connection of its own, and its whole answer."""
+        peer = await self.connect()
+        async with peer.stream:
+            await peer.send(self.raw(target, *fields, method=method, body=body, token=token))
+            head = await peer.head()
+            return head, b"" if method == b"HEAD" else await peer.body(head)
+
+    def raw(
+        self,
+        target: bytes = b"/mcp",
+        *fields: bytes,
+        method: bytes = b"GET",
+        body: bytes = b"",
+        token: bool = True,
+    ) -> bytes:
+        lines = [b"%s %s HTTP/1.1" % (method, target), b"Host: gate.example"]
+        if token:
+            lines.append(BEARER.rstrip())
+        if body:
+            lines.append(b"Content-Length: %d" % len(body))
+        return b"\r\n".join([*lines, *fields]) + b"\r\n\r\n" + body
+
+    def client(self, *, token: bool = True) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {TOKEN}"} if token else {}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False)
+
+
+def build(
+    settings: Settings,
+    tokens: Sequence[Token] | None,
+    shared: SharedState | None,
+    **parts: Any,
+) -> tuple[Gate, Keyring]:
+    """The gate of these settings, with these tokens in force beside TOKEN, and its keyring."""
+    keyring = Keyring(tokens or (), shared=TOKEN, query_keys=settings.allow_query_key)
+    sessions = None if tokens is None else Sessions(shared)
+    permits = permits_for(settings, Limits(shared), sessions)
+    return Gate(settings, keyring, permits=permits, **parts), keyring
+
+
+@asynccontextmanager
+async def open_house(
+    *,
+    keep_alive: bool = True,
+    runtime: str = "",
+    started: trio.Event | None = None,
+    tokens: Sequence[Token] | None = None,
+    shared: SharedState | None = None,
+    **settings: Any,
+) -> AsyncIterator[House]:
+    """A gate and its upstream, until the block ends. With `runtime`, the two are in one process; with
+    `tokens`, these are in force beside TOKEN, as if they stood in a tokens file. `shared` is what it has in
+    common with other gates.
+    """
+    async with trio.open_nursery() as nursery:
+        upstream = Upstream()
+        await nursery.start(upstream.serve)
+        calls = CALLS[runtime]("127.0.0.1:7870") if runtime else None
+        if calls:
+            await nursery.start(bridge.serve, calls, upstream)
+        listeners = bind("PORT", "127.0.0.1", 0)
+        port = listeners[0].getsockname()[1]
+        given = Settings(
+            _env_file=None,
+            port=port,
+            upstream_port=upstream.port,
+            upstream_keep_alive=keep_alive,
+            mcp_app="",
+            tokens_file=None if tokens is None else Path("tokens.toml"),
+            **{"allowed_hosts": "gate.example,127.0.0.1", **settings},
+        )
+        gate, keyring = build(given, tokens, shared, calls=calls, started=started)
+        config = hypercorn_config(given, listeners)
+        stop = trio.Event()
+        async with trio.open_nursery() as gate_nursery:
+            await gate_nursery.start(partial(serve, gate, config, shutdown_trigger=stop.wait))
+            yield House(port, upstream, gate, config, stop, keyring)
+            stop.set()
+        nursery.cancel_scope.cancel()
