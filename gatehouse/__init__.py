@@ -16,5 +16,6 @@
 2  records/        log, redaction, metrics, one record a request
 1  scheduling/     turns on the loop, threads with limits of their own
 1  errors.py       errors as text for the log
+1  pinned.py       what other libraries keep private and the gate replaces for speed, checked against the release
 1  keepalive.py    how the kernel notices a peer that has vanished
 """

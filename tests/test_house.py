@@ -65,6 +65,7 @@ FLOORS = {
     "records": 2,
     "scheduling": 1,
     "errors": 1,
+    "pinned": 1,
     "keepalive": 1,
 }
 DOORS = {
@@ -75,7 +76,7 @@ DOORS = {
     "pydantic": {"settings"},
     "prometheus_client": {"records"},
     **{name: {"hosting"} for name in ("fastmcp", "mcp", "starlette", "uvicorn")},
-    **{name: {"hosting"} for name in ("trio_asyncio", "anyio")},
+    **{name: {"hosting", "pinned"} for name in ("trio_asyncio", "anyio")},
 }
 """The rooms that may import a library, for those that have few."""
 

@@ -26,35 +26,29 @@ import signal
 import stat
 import threading
 import time
-from _asyncio import get_running_loop
 from asyncio import BaseEventLoop, _set_running_loop
 from asyncio.log import logger as asyncio_logger
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
-import trio_asyncio._loop as original
 from sniffio import thread_local as current_library
-from trio_asyncio import aio_as_trio
 from trio_asyncio._async import TrioEventLoop
 from trio_asyncio._base import TrioAsyncioExit
 from trio_asyncio._handles import AsyncHandle, ScopedHandle
 
-from gatehouse.hosting.contained import in_short, place_of_caller
+from gatehouse.hosting.contained import in_short, log_failed_callback, place_of_caller
 from gatehouse.hosting.escapes import in_thread
 from gatehouse.http.mcp import printable
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
 T = TypeVar("T")
-
-__all__ = ["BatchLoop", "aio_as_trio", "open_loop"]
 
 logger = logger_of("gate.upstream")
 
@@ -407,10 +401,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Log the error of a callback, or of a task that nobody awaits; trio-asyncio would end the loop."""
-        error = context.get("exception")
-        message = context.get("message") or "an asyncio background task failed"
-        told = in_short(error) if isinstance(error, BaseException) else "no exception"
-        logger.error("%s: %s", printable(message), told)
+        log_failed_callback(context)
 
 
 def refuse_file(fd: Any) -> None:
@@ -418,41 +409,3 @@ def refuse_file(fd: Any) -> None:
     number = fd if isinstance(fd, int) else fd.fileno()
     if number >= 0 and stat.S_ISREG(os.fstat(number).st_mode):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-
-@asynccontextmanager
-async def open_loop() -> AsyncIterator[BatchLoop]:
-    """A loop for asyncio's tasks, in the current Trio task, for as long as the block lasts.
-
-    Raises RuntimeError if trio-asyncio would have opened another.
-    """
-    async with original.open_loop() as loop:
-        if type(loop) is not BatchLoop:
-            raise RuntimeError("this release of trio-asyncio opens another loop than the gate's")
-        yield loop
-
-
-def give_asyncio_back() -> None:
-    """Put asyncio's functions back in the places where trio-asyncio has put its own.
-
-    trio-asyncio's would hand one of its own loops to any thread that makes a loop, and refuse a policy.
-    BatchLoop itself tells the interpreter that it runs, which is all that asyncio's functions need.
-    """
-    own: dict[str, Any] = {
-        "_get_running_loop": original._orig_run_get,  # noqa: SLF001
-        "get_running_loop": get_running_loop,
-        "get_event_loop": original._orig_loop_get,  # noqa: SLF001
-        "set_event_loop": original._orig_loop_set,  # noqa: SLF001
-        "new_event_loop": original._orig_loop_new,  # noqa: SLF001
-        "get_event_loop_policy": original._orig_policy_get,  # noqa: SLF001
-        "set_event_loop_policy": original._orig_policy_set,  # noqa: SLF001
-    }
-    for name, function in own.items():
-        setattr(asyncio, name, function)
-        setattr(asyncio.events, name, function)
-    asyncio.current_task = asyncio.tasks.current_task = original._orig_current_task  # noqa: SLF001
-    asyncio.set_event_loop_policy(original._original_policy)  # noqa: SLF001
-
-
-setattr(original, "TrioEventLoop", BatchLoop)  # noqa: B010 - there is no public way
-give_asyncio_back()

@@ -33,7 +33,7 @@ from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.inprocess import AnswerCutError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from mcp.server.context import HandlerResult, ServerRequestContext
 
@@ -208,6 +208,14 @@ def place_of(error: BaseException) -> str:
     own = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
     frame = (own or frames)[-1]
     return f" ({frame.filename}, line {frame.lineno}, in {frame.name})"
+
+
+def log_failed_callback(context: Mapping[str, Any]) -> None:
+    """Log the error of an asyncio callback, or of a task that nobody awaits, as the loop tells it."""
+    error = context.get("exception")
+    message = context.get("message") or "an asyncio background task failed"
+    told = in_short(error) if isinstance(error, BaseException) else "no exception"
+    logger.error("%s: %s", printable(message), told)
 
 
 def place_of_caller() -> str:

@@ -5,7 +5,7 @@
 -   Trio puts the `repr` of an error that a task ends with into words, in the middle of its scheduler. An error
     that has no `repr`, or is nested too deep for one, ends Trio, and the program.
 
-The import looks the names up: if one is missing, the program does not start.
+The names are looked up before the server serves: if one is missing, the program does not start.
 """
 
 from __future__ import annotations

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from gatehouse import pinned
 from gatehouse.errors import text_of
 from gatehouse.hosting.contained import Containment, in_short
 from gatehouse.hosting.escapes import close_nurseries, close_threads
-from gatehouse.hosting.worker_threads import keep_anyio_threads, leave_trio_threads_unnamed
 from gatehouse.http import refusals
 from gatehouse.http.fields import SECRET_HEADER
 from gatehouse.records.loggers import logger_of
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 logger = logger_of("gate.upstream")
 
 IMPORT_THREADS = OwnThreads("imports")
+
+warn = partial(logger.warning, "%s")
 
 KEEP_ALIVE_SECONDS = 20
 """Longer than `transports.IDLE_SECONDS`, so that the gate always closes a connection first."""
@@ -117,7 +119,7 @@ class HostedServer:
 
         Raises HostedServerError if the server cannot start, or ends by itself.
         """
-        leave_trio_threads_unnamed()
+        pinned.leave_trio_threads_unnamed(warn)
         # In a thread, because the import takes seconds, and the gate answers meanwhile.
         context = contextvars.copy_context()
         try:
@@ -251,7 +253,7 @@ class HostedServer:
                 group.cancel_scope.cancel()
 
         async def serve_on_asyncio() -> None:
-            keep_anyio_threads()
+            pinned.keep_anyio_threads(warn)
             close_threads()
             await serve()
 
@@ -265,7 +267,7 @@ class HostedServer:
             await serve()
             return
         # Imported here, not at the top: the import is slow, and by now the gate is up.
-        from gatehouse.hosting.asyncio_loop import aio_as_trio, open_loop
+        from gatehouse.hosting.loops import aio_as_trio, open_loop
 
         async with open_loop():
             await aio_as_trio(serve_on_asyncio)()
@@ -376,7 +378,7 @@ OURS_TOO = (
     "encodings.idna",
     "fastmcp.server.http",
     "gatehouse.hosting.tool_lock",
-    "gatehouse.hosting.asyncio_loop",
+    "gatehouse.hosting.loops",
     "throttled",
     "uvicorn.lifespan.off",
     "uvicorn.protocols.http.auto",
@@ -390,6 +392,9 @@ def load_server(import_string: str) -> FastMCP[Any]:
     """Import the FastMCP server `module:name`. Raises HostedServerError in words."""
     for ours in OURS_TOO:
         importlib.import_module(ours)
+    from gatehouse.hosting import loops
+
+    loops.prepare()
     module_name, _, name = import_string.partition(":")
     try:
         with a_loop_as_in_the_main_thread(), told_if_slow(import_string):

@@ -8,7 +8,7 @@ import anyio
 import h11
 import trio
 
-from gatehouse.hosting.asyncio_loop import aio_as_trio, open_loop
+from gatehouse.hosting.loops import aio_as_trio, open_loop
 from gatehouse.upstream.inprocess import AsyncioCalls, Calls, TrioCalls
 
 if TYPE_CHECKING:

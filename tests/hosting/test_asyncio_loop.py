@@ -18,14 +18,16 @@ import pytest
 import trio
 import trio_asyncio
 
-from gatehouse.hosting.asyncio_loop import FEW_TIMERS, BatchLoop, aio_as_trio, open_loop
+from gatehouse import pinned
+from gatehouse.hosting.asyncio_loop import FEW_TIMERS, BatchLoop
+from gatehouse.hosting.loops import aio_as_trio, open_loop
 from tests.harness.program import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 T = TypeVar("T")
-TRIO_ASYNCIO = "0.16.0"
+TRIO_ASYNCIO = pinned.LOOP_OF_TRIO_ASYNCIO.release
 
 # sha256 of the modules of trio-asyncio that gatehouse/hosting/asyncio_loop.py overrides, or builds on.
 RELIED_ON = {

@@ -33,7 +33,7 @@ from mcp_types import (
 )
 
 from gatehouse.downstream.listeners import bind
-from gatehouse.hosting.asyncio_loop import aio_as_trio, open_loop
+from gatehouse.hosting.loops import aio_as_trio, open_loop
 from gatehouse.hosting.server import Port
 from gatehouse.hosting.tool_lock import lock, unknown_names
 from gatehouse.http.mcp import KINDS
