@@ -146,3 +146,18 @@ def test_no_function_is_longer_than_a_page() -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or 0) - node.lineno + 1
                 assert length <= LONGEST_FUNCTION, f"{name}: {node.name} has {length} lines"
+
+
+def test_no_test_imports_another() -> None:
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        others = {name for name in imported_by(ast.parse(path.read_text())) if ".test_" in name}
+        assert not others, f"{path} imports {others}"
+
+
+def test_conftest_holds_fixtures_and_hooks_only() -> None:
+    for path in (ROOT / "tests").rglob("conftest.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                decorators = [ast.unparse(each) for each in node.decorator_list]
+                fixture = any(each.startswith("pytest.fixture") for each in decorators)
+                assert fixture or node.name.startswith("pytest_"), f"{path}: {node.name}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+from base64 import b64encode
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import trio
 
@@ -15,6 +17,7 @@ from tests.harness.wire import answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     import pytest
 
@@ -23,11 +26,19 @@ if TYPE_CHECKING:
 SECONDS = 10.0
 """How long what is over may take to be gone."""
 
+SECRETS = [TOKEN, quote(TOKEN, safe=""), b64encode(TOKEN.encode()).decode()[:-4]]
+"""TOKEN in three spellings."""
+
 
 def levels() -> dict[str, int]:
     """Open file descriptors and living tasks of this process: gate, upstream and clients."""
     tasks = trio.lowlevel.current_statistics().tasks_living
     return {"file descriptors": len(os.listdir("/dev/fd")), "tasks": tasks}  # noqa: PTH208
+
+
+async def good_call(house: House) -> None:
+    head, body = await house.request(method=b"POST", body=b"{}")
+    assert (head.status, body) == (200, b"{}")
 
 
 async def settled(house: House, level: dict[str, int] | None = None) -> dict[str, int]:
@@ -46,34 +57,43 @@ async def settled(house: House, level: dict[str, int] | None = None) -> dict[str
 
 @asynccontextmanager
 async def steady(
-    house: House, log: pytest.LogCaptureFixture, *, failures: int = 0
+    house: House, log: pytest.LogCaptureFixture, *, failures: int = 0, level: int = logging.INFO
 ) -> AsyncIterator[None]:
     """Do something to a gate that must leave no trace, except so many failed connections."""
-    log.set_level(logging.INFO)
-    assert (await house.request(method=b"POST", body=b"{}"))[0].status == 200
+    log.set_level(level)
+    await good_call(house)
     house.upstream.heads.clear()
     house.upstream.connections = 0
     before = await settled(house)
     yield
     house.upstream.script = answer()
-    head, body = await house.request(method=b"POST", body=b"{}")
-    assert (head.status, body) == (200, b"{}")
+    await good_call(house)
     await settled(house, before)
     assert house.config.failures == failures
     records = [*log.get_records("setup"), *log.get_records("call")]
     assert sum(record.levelno >= logging.ERROR for record in records) == failures
     formatter = logging.Formatter()
-    assert not any(TOKEN in formatter.format(record) for record in records)
+    lines = [formatter.format(record) for record in records]
+    assert not [line for line in lines if any(secret in line for secret in SECRETS)]
 
 
 @asynccontextmanager
 async def steady_house(
-    log: pytest.LogCaptureFixture, *, failures: int = 0, **settings: Any
+    log: pytest.LogCaptureFixture,
+    *,
+    failures: int = 0,
+    level: int = logging.INFO,
+    **settings: Any,
 ) -> AsyncIterator[House]:
     """A gate with these settings, and the same demands on it."""
     async with open_house(**settings) as house:
-        async with steady(house, log, failures=failures):
+        async with steady(house, log, failures=failures, level=level):
             yield house
+
+
+def unharmed(log: pytest.LogCaptureFixture, **settings: Any) -> AbstractAsyncContextManager[House]:
+    """The same, and the lines of every library from the lowest level on are searched for the token."""
+    return steady_house(log, level=logging.DEBUG, **{"keep_alive": False, **settings})
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatehouse.http.paths import Route, route_of, upstream_path
+from tests.harness.paths import DISCOVERY, ODD
 
 
 @pytest.mark.parametrize(
@@ -58,16 +59,6 @@ def test_the_pages_of_the_gate_are_matched_exactly(path: bytes, route: Route) ->
     assert route_of(path.upper() + b"x") is Route.NOWHERE
 
 
-ODD = """
-    //mcp /mcp// /mcp//a /mcp/a// /./mcp /../mcp /mcp/. /mcp/.. /mcp/./a /mcp/../admin /mcp/a/..
-    /mcp/%2e%2e/admin /mcp/%2E /mcp/.%2e/x /mcp/%2e./x /mcp;x /mcp;/a /mcp/a;b /mcp/a%3Bb /mcp%2f
-    /mcp%2Fa /mcp/a%2fb /mcp/a%5cb /mcp\\ /mcp/a\\b /m%63p /%6dcp /MCP /Mcp /mcp/%6d /mcp/%41 /mcp#x
-    /mcp/a#b /mcp%00 /mcp/a%00 /mcp/%0d%0a /mcp/%7f /mcp/%1b /mcp/%25 /mcp/%252e%252e /mcp/%3f
-    /mcp/%23 /mcp/% /mcp/%4 /mcp/%zz /mcp/%u002e /mcpx /mcp.json /mcp, mcp mcp/ * http://host/mcp
-    host:443 /xmcp /a/mcp /mcp/a|b /mcp/a"b /mcp/<a> /mcp/a^b /mcp/{a} /mcp/a`b /mcp%20 /mcp/.%2F
-""".split()
-
-
 @pytest.mark.parametrize("path", ODD)
 def test_a_path_that_could_be_read_in_two_ways_has_no_route(path: str) -> None:
     assert route_of(path.encode()) is Route.NOWHERE
@@ -77,15 +68,6 @@ def test_control_characters_and_raw_8_bit_have_no_route() -> None:
     for byte in [*range(0x21), *range(0x7F, 0x100)]:
         assert route_of(b"/mcp/a" + bytes([byte])) is Route.NOWHERE
         assert route_of(b"/mcp" + bytes([byte])) is Route.NOWHERE
-
-
-DISCOVERY = """
-    /.well-known/oauth-protected-resource /.well-known/oauth-protected-resource/mcp
-    /.well-known/oauth-authorization-server /.well-known/oauth-authorization-server/mcp
-    /.well-known/openid-configuration /.well-known/openid-configuration/mcp
-    /mcp/.well-known/openid-configuration /mcp/.well-known /mcp/a/.well-known/b /.well-known/
-    /register /authorize /token /register/ /oauth/token
-""".split()
 
 
 @pytest.mark.parametrize("path", DISCOVERY)

@@ -17,7 +17,7 @@ from gatehouse.tokens.reader import Token, TokenValue, digest_of
 from tests.harness.house import House, open_house
 from tests.harness.levels import connected, steady_house
 from tests.harness.program import ROOT, TOKEN
-from tests.promises.test_slow_clients import FRAMINGS, last, piece, reading, refusal, upload_head
+from tests.harness.uploads import FRAMINGS, last, piece, reading, refusal, upload_head
 
 if TYPE_CHECKING:
     from tests.harness.wire import Head, Peer

@@ -16,17 +16,12 @@ import pytest
 
 from gatehouse.hosting import server
 from tests.harness.program import ROOT, Program, running
-from tests.promises.test_run import call_tool
+from tests.harness.tools import MODES, call_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MODES = {
-    "network": {"UPSTREAM_MODE": "network"},
-    "asyncio": {"UPSTREAM_MODE": "inprocess", "UPSTREAM_RUNTIME": "asyncio"},
-    "trio": {"UPSTREAM_MODE": "inprocess", "UPSTREAM_RUNTIME": "trio"},
-}
 SLACK = 0.5
 """What a busy machine may add to the second that is promised."""
 

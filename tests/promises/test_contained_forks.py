@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from tests.harness.program import running
-from tests.promises.test_contained_end import MODES
-from tests.promises.test_run import call_tool
+from tests.harness.tools import MODES, call_tool
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,18 +19,11 @@ from gatehouse.http.fields import (
     sound,
     value_of,
 )
+from tests.harness.answers import TOP, answers, assert_no_banner, assert_rpc_error, refused, said
 from tests.harness.house import BEARER
+from tests.harness.levels import unharmed
 from tests.harness.program import TOKEN
 from tests.harness.wire import Head, Peer, answer
-from tests.promises.test_framing import (
-    TOP,
-    answers,
-    assert_no_banner,
-    assert_rpc_error,
-    refused,
-    said,
-    unharmed,
-)
 
 Log = pytest.LogCaptureFixture
 

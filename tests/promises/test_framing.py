@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from base64 import b64encode
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
@@ -20,148 +15,30 @@ from hypothesis import strategies as st
 from gatehouse.http.fields import CONTROL
 from gatehouse.http.framing import METHODS, malformation
 from gatehouse.settings import Settings
-from gatehouse.upstream.network import Transports
+from tests.harness.answers import (
+    TOP,
+    Answer,
+    answers,
+    assert_no_banner,
+    assert_rpc_error,
+    refused,
+    said,
+)
 from tests.harness.house import BEARER, House, open_house
-from tests.harness.program import TOKEN, running
-from tests.harness.wire import SECONDS, Head, Peer, answer
+from tests.harness.levels import SECRETS, good_call, levels, settled, unharmed
+from tests.harness.program import running
+from tests.harness.wire import Head, Peer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Container
+    from pathlib import Path
 
     from hypercorn.typing import HTTPScope
 
 Log = pytest.LogCaptureFixture
 
-TOP = b"POST /mcp HTTP/1.1\r\nHost: gate.example\r\n" + BEARER
 CHUNKED = TOP + b"Transfer-Encoding: chunked\r\n\r\n"
 SECOND = b"GET /mcp?second HTTP/1.1\r\nHost: gate.example\r\n" + BEARER + b"\r\n"
 """A good request in a place where none may be found."""
-
-SECRETS = [TOKEN, quote(TOKEN, safe=""), b64encode(TOKEN.encode()).decode()[:-4]]
-
-
-# What holds after every case.
-
-
-@asynccontextmanager
-async def unharmed(log: Log, *, keep_alive: bool = False, **limits: Any) -> AsyncIterator[House]:
-    """A house that is, after the block, as it was before: it answers, and has kept nothing.
-
-    No descriptor, no task, and in no line of any library's log the token.
-    """
-    log.set_level(logging.DEBUG)
-    async with open_house(keep_alive=keep_alive, **limits) as house:
-        await trio.testing.wait_all_tasks_blocked()  # until all of it has started
-        descriptors, tasks = level()
-        await good_call(house)
-        house.upstream.heads.clear()
-        yield house
-        house.upstream.script = answer()
-        await good_call(house)
-        await until_level(descriptors, tasks, house)
-        assert house.config.failures == 0
-    assert not [secret for secret in SECRETS if secret in log.text]
-    assert not [record for record in log.records if record.exc_info and record.name != "asyncio"]
-
-
-def level() -> tuple[int, int]:
-    """How many descriptors are open, and how many tasks live."""
-    return len([*Path("/proc/self/fd").iterdir()]), trio.lowlevel.current_statistics().tasks_living
-
-
-async def until_level(descriptors: int, tasks: int, house: House) -> None:
-    """Wait until there are no more than that, save for resting connections to the upstream."""
-    with trio.move_on_after(SECONDS):
-        while leaked(descriptors, tasks, house) != (0, 0):
-            await trio.sleep(0.005)
-    assert leaked(descriptors, tasks, house) == (0, 0)
-
-
-def leaked(descriptors: int, tasks: int, house: House) -> tuple[int, int]:
-    assert isinstance(house.gate.transports, Transports)
-    resting = len(house.gate.transports._free)  # noqa: SLF001 - there is no other way to know
-    open_now, living = level()
-    return max(open_now - descriptors - 2 * resting, 0), max(living - tasks - resting, 0)
-
-
-async def good_call(house: House) -> None:
-    head, body = await house.request(method=b"POST", body=b"{}")
-    assert (head.status, body) == (200, b"{}")
-
-
-# Talking, and reading all that is answered.
-
-
-@dataclass(frozen=True)
-class Answer:
-    head: Head
-    body: bytes
-
-    @property
-    def status(self) -> int:
-        return self.head.status
-
-
-def answers(raw: bytes, *, to_head: bool = False) -> list[Answer]:
-    """All answers in what a connection brought, to its last byte."""
-    found = []
-    while raw:
-        top, mark, raw = raw.partition(b"\r\n\r\n")
-        assert mark, top
-        head = Head(top + mark)
-        body = b""
-        if head.status >= 200 and head.status not in {204, 304} and not to_head:
-            size = int(head.get(b"content-length") or 0)
-            body, raw = raw[:size], raw[size:]
-            assert len(body) == size
-        found.append(Answer(head, body))
-    return found
-
-
-async def said(house: House, *pieces: bytes) -> bytes:
-    """All that the gate says to these bytes, until it ends the connection. Fails if it does not."""
-    peer = await house.connect()
-    raw = b""
-    async with peer.stream:
-        with suppress(trio.BrokenResourceError):
-            for piece in pieces:
-                await peer.send(piece)
-                await trio.lowlevel.checkpoint()
-        while data := await peer.receive():
-            raw += data
-    return raw
-
-
-async def refused(
-    house: House,
-    *pieces: bytes,
-    status: Container[int] = (400,),
-    to_head: bool = False,
-) -> Head:
-    """The head of the only final answer, which refuses, says why, and ends the connection."""
-    raw = await said(house, *pieces)
-    (only,) = [each for each in answers(raw, to_head=to_head) if each.status >= 200]
-    assert only.status in status
-    assert only.head.get(b"Connection") == b"close"
-    assert house.upstream.heads == []
-    if not to_head:
-        assert_rpc_error(only)
-    assert_no_banner(only.head)
-    return only.head
-
-
-def assert_rpc_error(reply: Answer) -> None:
-    content = json.loads(reply.body)
-    assert content["jsonrpc"] == "2.0"
-    assert content["id"] is None
-    assert -32019 <= content["error"]["code"] <= -32010
-    assert content["error"]["message"].endswith(".")
-
-
-def assert_no_banner(head: Head) -> None:
-    assert head.get(b"Server") is None
-    assert head.get(b"X-Powered-By") is None
-    assert not [word for word in (b"hypercorn", b"h11", b"python") if word in head.raw.lower()]
 
 
 # A 1: both framings in one request (RFC 9112 section 6.1).
@@ -1060,7 +937,7 @@ def test_whatever_bytes_come_without_a_token_nothing_passes_and_the_gate_goes_on
 async def survive(conversations: list[tuple[list[bytes], bool]]) -> None:
     async with open_house() as house:
         await trio.testing.wait_all_tasks_blocked()
-        before = level()
+        before = levels()
         for pieces, dribble in conversations:
             peer = await house.connect()
             async with peer.stream:
@@ -1078,7 +955,7 @@ async def survive(conversations: list[tuple[list[bytes], bool]]) -> None:
         assert house.upstream.heads == []
         assert house.config.failures == 0
         await good_call(house)
-        await until_level(*before, house)
+        await settled(house, before)
 
 
 field_names = st.binary(max_size=20) | st.sampled_from(

@@ -20,6 +20,7 @@ import trio.testing
 from tests.harness.house import BEARER, House, open_house
 from tests.harness.leaks import pieces_in
 from tests.harness.program import ROOT, TOKEN, Program, free_port, running
+from tests.harness.tools import slow_call
 from tests.harness.wire import Head, Peer, Upstream, answer, until_gone
 
 if TYPE_CHECKING:
@@ -626,30 +627,6 @@ async def test_a_second_signal_ends_the_program_at_once_with_status_1(
             await call.head()
         await call.reset()
         await stuck.reset()
-
-
-def slow_call() -> bytes:
-    """A call to the probe server that takes a minute."""
-    meta = (
-        b'{"io.modelcontextprotocol/protocolVersion":"2026-07-28",'
-        b'"io.modelcontextprotocol/clientCapabilities":{},"progressToken":1}'
-    )
-    body = (
-        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"count",'
-        b'"arguments":{"to":60,"pause":1},"_meta":' + meta + b"}}"
-    )
-    lines = [
-        b"POST /mcp HTTP/1.1",
-        b"Host: 127.0.0.1",
-        BEARER.rstrip(),
-        b"Content-Type: application/json",
-        b"Accept: application/json, text/event-stream",
-        b"MCP-Protocol-Version: 2026-07-28",
-        b"Mcp-Method: tools/call",
-        b"Mcp-Name: count",
-        b"Content-Length: %d" % len(body),
-    ]
-    return b"\r\n".join([*lines, b"", body])
 
 
 def test_after_a_sigkill_the_next_start_binds_the_same_port(tmp_path: Path) -> None:

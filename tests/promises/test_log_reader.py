@@ -28,8 +28,7 @@ from gatehouse.records.log import (
 )
 from gatehouse.records.redact import MASK, Redactor
 from tests.harness.program import ROOT, TOKEN, Program
-from tests.records.test_log import VALUE
-from tests.records.test_record import ANSWERED
+from tests.harness.records import ANSWERED, VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -308,7 +307,7 @@ from gatehouse.records import outputs
 from gatehouse.records import record
 from gatehouse.records.loggers import logger_of
 from gatehouse.records.log import configure_logging
-from tests.records.test_record import ANSWERED
+from tests.harness.records import ANSWERED
 configure_logging(["s" * 32])
 logging.basicConfig(force=True, level=logging.CRITICAL, format="%(thread)d %(message)s")
 logging.config.dictConfig({"version": 1, "disable_existing_loggers": True})
@@ -426,7 +425,7 @@ import threading
 from gatehouse.records import outputs
 from gatehouse.records import record
 from gatehouse.records.log import configure_logging
-from tests.records.test_record import ANSWERED
+from tests.harness.records import ANSWERED
 configure_logging([], json=True)
 for _ in range(6000):
     record.write(ANSWERED)

@@ -15,11 +15,12 @@ from gate import Gate
 from gatehouse.policy.origins import Origins, cors_headers, hostname, preflight
 from gatehouse.settings import Settings
 from gatehouse.tokens.keyring import Keyring
+from tests.harness.answers import answers, assert_no_banner, assert_rpc_error, said
 from tests.harness.house import BEARER, House
+from tests.harness.levels import unharmed
+from tests.harness.paths import ODD
 from tests.harness.program import TOKEN
 from tests.harness.wire import Head, Peer, answer
-from tests.http.test_paths import ODD
-from tests.promises.test_framing import answers, assert_no_banner, assert_rpc_error, said, unharmed
 
 Log = pytest.LogCaptureFixture
 

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from tests.harness.house import BEARER, House, network_only, one_way
+from tests.harness.paths import DISCOVERY, ODD
 from tests.harness.program import TOKEN
-from tests.http.test_paths import DISCOVERY, ODD
 
 if TYPE_CHECKING:
     from tests.harness.wire import Head, Peer

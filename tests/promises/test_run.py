@@ -11,14 +11,14 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import httpx
 import pytest
 
 from tests.harness.program import ROOT, TOKEN, Program, free_port, running
-from tests.promises.test_life import slow_call
+from tests.harness.tools import JSON_AND_SSE, call_tool, rpc, slow_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,32 +26,6 @@ if TYPE_CHECKING:
 
 PROBE = "probe_server:mcp"
 MODES = ["network", "inprocess"]
-JSON_AND_SSE = {"Accept": "application/json, text/event-stream"}
-
-
-def rpc(method: str, **params: Any) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-
-
-def call_tool(program: Program, name: str, token: str = TOKEN, **arguments: Any) -> httpx.Response:
-    """A 2026-07-28 call, which needs no handshake."""
-    meta = {
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
-    return httpx.post(
-        program.endpoint,
-        headers={
-            **JSON_AND_SSE,
-            "Authorization": f"Bearer {token}",
-            "MCP-Protocol-Version": "2026-07-28",
-            "Mcp-Method": "tools/call",
-            "Mcp-Name": name,
-        },
-        json=rpc("tools/call", name=name, arguments=arguments, _meta=meta),
-        timeout=30,
-        trust_env=False,
-    )
 
 
 @pytest.fixture(scope="module", params=MODES)

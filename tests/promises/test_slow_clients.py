@@ -10,56 +10,22 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.harness.house import BEARER, House
-from tests.harness.levels import connected, gone, settled, steady_house
+from tests.harness.house import House
+from tests.harness.levels import connected, settled, steady_house
 from tests.harness.program import TOKEN, running
+from tests.harness.uploads import FRAMINGS, last, piece, reading, refusal, upload_head
 from tests.harness.wire import Head, Peer, Upstream, answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 MIB = 1024 * 1024
-FRAMINGS = ["Content-Length", "chunked"]
-
-
-def upload_head(framing: str, size: int, *, token: bool = True) -> bytes:
-    length = b"Transfer-Encoding: chunked" if framing == "chunked" else b"Content-Length: %d" % size
-    lines = [b"POST /mcp HTTP/1.1", b"Host: gate.example", length]
-    return b"\r\n".join([*lines, *([BEARER.rstrip()] if token else [])]) + b"\r\n\r\n"
-
-
-def piece(framing: str, data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data) if framing == "chunked" else data
-
-
-def last(framing: str) -> bytes:
-    return b"0\r\n\r\n" if framing == "chunked" else b""
-
-
-async def refusal(peer: Peer, status: int) -> None:
-    """Read a whole refusal, and the end of the connection behind it."""
-    head = await peer.head()
-    assert head.status == status
-    assert json.loads(await peer.body(head))["error"]
-    await gone(peer)
 
 
 async def refused(house: House, request: bytes, status: int) -> None:
     async with connected(house) as peer:
         await peer.send(request)
         await refusal(peer, status)
-
-
-async def reading(peer: Peer, head: Head) -> None:
-    """Read the body to its proper end, and keep nothing of it."""
-    if head.get(b"Transfer-Encoding"):
-        while await peer.chunk():
-            pass
-    else:
-        rest = int(head.get(b"Content-Length") or 0)
-        while rest:
-            rest -= len(await peer.exactly(min(rest, 65536)))
-    await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
 
 # Too large.

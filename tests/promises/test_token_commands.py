@@ -35,7 +35,7 @@ from gatehouse.tokens.reader import (
     load_tokens,
 )
 from tests.harness.program import ROOT
-from tests.tokens.test_reader import Written, token_files
+from tests.harness.token_files import Written, token_files
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -29,15 +29,13 @@ from gatehouse.records.log import (
 from gatehouse.records.loggers import logger_of
 from gatehouse.records.redact import MASK, PIECE, Redactor
 from tests.harness.program import TOKEN
-from tests.records.test_record import ANSWERED, LEFT
+from tests.harness.records import ANSWERED, LEFT, VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 redact = Redactor([TOKEN])
 
-VALUE = "mcpgate_Zk3-9fQ_x7Lw2sVbN4tRyU8iOp1aSdFgHjKlQwErT-z"
-"""As the gate's tool makes one; no redactor here has been told of it."""
 
 AWKWARD = r"""a\b"cd\ef"gh\ij"kl\mn"op\qr"st\uv"wx"""
 """A token of which no piece stays what it is where text is quoted."""

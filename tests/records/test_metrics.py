@@ -14,8 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gatehouse.records.metrics import LONGEST_NAME, MOST_NAMES, OTHER, Metrics
 from gatehouse.records.redact import Redactor
 from tests.harness.program import ROOT, TOKEN
-from tests.records.test_log import VALUE
-from tests.records.test_record import ANSWERED, LEFT, REFUSED, STRANGER
+from tests.harness.records import ANSWERED, LEFT, REFUSED, STRANGER, VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,27 +15,7 @@ from gatehouse.http import refusals
 from gatehouse.http.refusals import Reply
 from gatehouse.records import record
 from gatehouse.records.record import Record, request_id_of
-
-ANSWERED = Record(
-    request_id="5f0c1122aabbccdd",
-    client="203.0.113.7",
-    name="alice",
-    lane="header",
-    method="POST",
-    path="/mcp",
-    rpc_method="tools/call",
-    tool="list_inventory",
-    status=200,
-    bytes_in=210,
-    bytes_out=300,
-    first_byte_seconds=0.0029,
-    seconds=0.00314,
-    outcome="done",
-    reason="",
-)
-LEFT = ANSWERED._replace(status=499, bytes_out=0, first_byte_seconds=None, outcome="client left")
-STRANGER = ANSWERED._replace(name="", lane="", rpc_method="", tool="")
-REFUSED = STRANGER._replace(status=401, outcome="refused", reason="token")
+from tests.harness.records import ANSWERED, LEFT, REFUSED
 
 
 @pytest.mark.parametrize(
