@@ -51,13 +51,11 @@ from gatehouse.http.fields import (
 from gatehouse.http.framing import malformation
 from gatehouse.http.paths import Route, route_of, upstream_path
 from gatehouse.http.refusals import Reply
-from gatehouse.identity.rate import parse_rate
 from gatehouse.pages.landing import landing_page
 from gatehouse.policy.origins import CORS, Origins, cors_headers, preflight
 from gatehouse.policy.throttles import FailureThrottle
 from gatehouse.records import record
 from gatehouse.records.loggers import logger_of
-from gatehouse.settings import OFF
 from gatehouse.tokens.keyring import Keyring
 from gatehouse.upstream.network import FloodError, Transports
 
@@ -71,7 +69,7 @@ if TYPE_CHECKING:
     from gatehouse.policy.permits import Permits
     from gatehouse.records.metrics import Metrics
     from gatehouse.records.record import Observer
-    from gatehouse.settings import Settings
+    from gatehouse.settings.environment import Settings
     from gatehouse.upstream.base import Transport, Upstream
 
 logger = logger_of("gate")
@@ -109,6 +107,7 @@ class Gate:
         name: str = "MCP server",
     ) -> None:
         self.settings = settings
+        self._limits = settings.limits
         self.verifier = verifier
         self.name = name
         self.observers: list[Observer] = [record.write]
@@ -122,9 +121,11 @@ class Gate:
         self.bodies = Bodies(
             MAX_LARGEST_BODIES * settings.max_body_bytes, by_name=settings.tokens_file is not None
         )
-        self._origins = Origins(settings)
+        self._origins = Origins(
+            settings.hosts_allowed, settings.allowed_origins, loopback=settings.on_loopback
+        )
         self._permits = permits
-        self._failures = failures_of(settings)
+        self._failures = FailureThrottle(settings.failure_rate)
         self._may_measure = metrics_verifier(settings)
         self._authority = self.transports.authority.encode("ascii")
         self._endpoint = settings.upstream_path.encode("ascii")
@@ -143,7 +144,7 @@ class Gate:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         if scope["type"] == "http":
-            await self.handle(Exchange(scope, receive, send, self.settings))
+            await self.handle(Exchange(scope, receive, send, self._limits))
         elif scope["type"] == "lifespan":
             await self.lifespan(receive, send)
         else:  # MCP has no WebSocket transport; closing before accepting is a 403
@@ -249,7 +250,7 @@ class Gate:
 
     async def decide(self, exchange: Exchange) -> None:
         scope = exchange.scope
-        if reply := malformation(scope, self.settings):
+        if reply := malformation(scope, self._limits):
             await exchange.reply(reply)
             return
         route = route_of(scope["raw_path"])
@@ -299,7 +300,7 @@ class Gate:
             return reply
         if self._draining:
             return refusals.DRAINING
-        if int(value_of(headers, b"content-length") or 0) > self.settings.max_body_bytes:
+        if int(value_of(headers, b"content-length") or 0) > self._limits.body_bytes:
             return refusals.BODY_TOO_LARGE
         if self._permits is not None and exchange.principal is not None:
             return await self._permits.refusal(exchange.principal, scope["raw_path"], headers)
@@ -320,7 +321,7 @@ class Gate:
             exchange.name = exchange.principal.name
             return None if exchange.prove() else refusals.TOO_MANY_OF_NAME
         exchange.name, reason = verifier.why_not(credentials)
-        if credentials and self._failures is not None:
+        if credentials:
             seconds = self._failures.retry_after(self.address_of(exchange.scope))
             if seconds is not None:
                 return refusals.too_many_failures(seconds)
@@ -411,7 +412,7 @@ class Gate:
             await exchange.reply(refusals.BODY_TOO_SLOW)
             return None
         if patience.cancelled_caught:
-            self.complain(exchange, "did not answer within %g s", self.settings.upstream_seconds)
+            self.complain(exchange, "did not answer within %g s", self._limits.upstream_seconds)
             await exchange.reply(refusals.UPSTREAM_TIMED_OUT)
             return None
         if response.status_code in REDIRECTS or response.status_code < 200:
@@ -535,12 +536,6 @@ class Gate:
                 chunk = chunk[:border]
             exchange.events.feed(chunk)
             await exchange.write(chunk)
-
-
-def failures_of(settings: Settings) -> FailureThrottle | None:
-    """The counter of failed credentials; None if that is switched off."""
-    rate = settings.failure_rate
-    return FailureThrottle(parse_rate(rate)) if rate and rate != OFF else None
 
 
 def metrics_verifier(settings: Settings) -> Verifier:

@@ -73,7 +73,7 @@ from gatehouse.records.log_budget import LogBudget
 from gatehouse.records.loggers import logger_of
 from gatehouse.records.redact import Redactor
 from gatehouse.scheduling.turns import let_threads_in
-from gatehouse.settings import Settings, SettingsError, load_settings, make_token
+from gatehouse.settings.environment import Settings, SettingsError, load_settings, make_token
 from gatehouse.tokens.keyring import Keyring
 from gatehouse.tokens.last_use import keep_last_use, write_last_use
 from gatehouse.tokens.reader import TokensError, digest_of, parse_tokens, read_text
@@ -407,9 +407,16 @@ def shared_state(settings: Settings) -> SharedState | None:
 
 def permits_for(settings: Settings, limits: Limits, sessions: Sessions | None) -> Permits | None:
     """The checks of requests beyond a good token; None if there are none."""
-    if sessions is None and not settings.token_rate and not settings.query_rate:
+    if sessions is None and not settings.token_rate and not settings.shared_query_rate:
         return None
-    return Permits(settings, limits, sessions)
+    return Permits(
+        limits,
+        sessions,
+        hosted=settings.hosts_upstream,
+        rate=settings.token_rate,
+        shared_query_rate=settings.shared_query_rate,
+        named_query_rate=settings.named_query_rate,
+    )
 
 
 def host(

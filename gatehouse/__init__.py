@@ -3,7 +3,7 @@
 7  run.py          the order of the start and of the end, exit status
 6  gate.py         the order in which a request meets things
 6  commands/       the command line
-5  settings.py     the environment, typed and judged all at once
+5  settings/       the environment, typed and judged all at once
 5  hosting/        the MCP server that this program runs itself; only this room knows FastMCP and asyncio
 5  pages/          pages that the gate answers itself, and snippets for clients
 4  policy/         the rules: origins, tools, rates, sessions, and the state that several gates share

@@ -8,6 +8,7 @@ import re
 import tomllib
 from functools import cache
 from http import HTTPStatus
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +22,7 @@ from gatehouse.policy import permits, tools
 from gatehouse.records.ends import SAYS
 from gatehouse.records.metrics import Metrics
 from gatehouse.records.record import Record
-from gatehouse.settings import Settings
+from gatehouse.settings.environment import Settings
 from gatehouse.tokens.reader import TOKEN_KEYS, VALUE_KEYS
 from pantry.settings import PantrySettings
 from tests.harness.program import ROOT
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 README = ROOT / "README.md"
+EXAMPLE = ROOT / ".env.example"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 PAPERS = [
     README,
@@ -117,41 +119,76 @@ def test_no_sentence_begins_awkwardly(paper: Path) -> None:
 # Settings
 
 
-def in_code() -> dict[str, str]:
-    """Every setting with its default, as code has it."""
-    fields = {**Settings.model_fields, **PantrySettings.model_fields}
-    return {
-        name.upper(): "" if field.default is None else str(field.default)
-        for name, field in fields.items()
-        if name not in NOT_SETTINGS
-    }
+NONE = (None, ())
+"""The defaults that are written as nothing, or as `none`."""
+
+GATES_OWN = {*Settings.model_fields} - NOT_SETTINGS
+ALL_SETTINGS = {name.upper() for name in GATES_OWN | {*PantrySettings.model_fields}}
 
 
-def in_table(paper: Path) -> dict[str, str]:
-    """Every setting with its default, as a document has it."""
+def assert_defaults(written: dict[str, str]) -> None:
+    """Each of these texts is what its setting is by default."""
+    usual = Settings(_env_file=None)
+    for name, text in written.items():
+        if name.lower() in GATES_OWN:
+            given = Settings(_env_file=None, **{name.lower(): text})  # type: ignore[arg-type]
+            default = getattr(usual, name.lower())
+            assert getattr(given, name.lower()) == default, name
+            assert (text == "") == (default in NONE), name
+        else:
+            default = PantrySettings.model_fields[name.lower()].default
+            assert text == ("" if default is None else str(default)), name
+
+
+@cache
+def meanings() -> dict[str, str]:
+    """The first sentence of each of the gate's own settings, from the string under its field."""
+    texts = {}
+    for path in (ROOT / "gatehouse/settings").glob("*.py"):
+        for group in ast.walk(ast.parse(path.read_text())):
+            if isinstance(group, ast.ClassDef):
+                for field, below in pairwise(group.body):
+                    if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+                        name = ast.unparse(field.target).upper()
+                        texts[name] = " ".join(ast.literal_eval(below.value).split())
+    return {name: re.split(r"\.(?: |$)", text)[0] for name, text in texts.items()}
+
+
+def plain(cell: str) -> str:
+    """A cell without the marks of code and links."""
+    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell).replace("`", "")
+
+
+def test_every_setting_has_its_meaning_under_its_field() -> None:
+    assert meanings().keys() == {name.upper() for name in GATES_OWN}
+
+
+def in_tables(paper: Path) -> dict[str, list[str]]:
+    """Default and meaning of each setting that a document has in a table."""
     return {
-        row[0].strip("`"): "" if row[1] == "none" else row[1].strip("`")
+        row[0].strip("`"): ["" if row[1] == "none" else row[1].strip("`"), plain(row[2])]
         for row in rows(paper)
         if re.fullmatch(r"`[A-Z][A-Z_]+`", row[0]) and len(row) == 3
     }
 
 
-def test_the_page_of_settings_has_every_one_with_its_default() -> None:
-    assert in_table(ROOT / "docs/settings.md") == in_code()
+@pytest.mark.parametrize("paper", [README, ROOT / "docs/settings.md"], ids=lambda path: path.name)
+def test_the_tables_have_the_settings_as_they_are(paper: Path) -> None:
+    shown = in_tables(paper)
+    assert shown.keys() == ALL_SETTINGS if paper != README else len(shown) == 6
+    assert_defaults({name: default for name, (default, _) in shown.items()})
+    for name in shown.keys() & meanings().keys():
+        assert shown[name][1].startswith(meanings()[name]), name
 
 
-def test_the_first_page_has_six_settings_as_they_are() -> None:
-    shown = in_table(README)
-    assert len(shown) == 6
-    assert shown.items() <= in_code().items()
-
-
-def test_the_example_file_lists_every_setting_with_its_default() -> None:
-    lines = (ROOT / ".env.example").read_text().splitlines()
-    written = dict(
-        line.removeprefix("#").split("=", 1) for line in lines if re.match(r"#?[A-Z_]+=", line)
-    )
-    assert written == in_code()
+def test_the_example_file_has_every_setting_as_it_is() -> None:
+    blocks = re.findall(r"((?:^#.*\n)*)^([A-Z_]+)=(.*)$", text_of(EXAMPLE), re.MULTILINE)
+    assert {name for _, name, _ in blocks} == ALL_SETTINGS
+    assert_defaults({name: default for _, name, default in blocks})
+    for comment, name, _ in blocks:
+        if name in meanings():
+            told = " ".join(line.removeprefix("# ") for line in comment.splitlines())
+            assert told.startswith(meanings()[name]), name
 
 
 # Paths, commands, statuses

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from gatehouse.downstream.bodies import Bodies
     from gatehouse.http.fields import Headers
+    from gatehouse.http.limits import Limits
     from gatehouse.http.refusals import Reply
     from gatehouse.identity.principal import Principal
     from gatehouse.records.record import Record
-    from gatehouse.settings import Settings
 
 logger = logger_of("gate")
 
@@ -71,7 +71,7 @@ class RequestBody(httpx.AsyncByteStream):
     counts against it.
     """
 
-    def __init__(self, receive: ASGIReceiveCallable, length: int | None, limits: Settings) -> None:
+    def __init__(self, receive: ASGIReceiveCallable, length: int | None, limits: Limits) -> None:
         self._receive = receive
         self._length = length
         self._limits = limits
@@ -102,7 +102,7 @@ class RequestBody(httpx.AsyncByteStream):
             chunk = await self._next()
             self.awaited = self.patience.cancel_called  # then the chunk came too late, if only just
             self._waited += trio.current_time() - began
-            if self.size > self._limits.max_body_bytes:
+            if self.size > self._limits.body_bytes:
                 raise BodyTooLargeError
             self._count(self.size)
             if chunk:
@@ -164,12 +164,12 @@ class Exchange:
         scope: HTTPScope,
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
-        settings: Settings,
+        limits: Limits,
     ) -> None:
         self.scope = scope
         self.headers = list(scope["headers"])
         length = value_of(self.headers, b"content-length") or b""
-        self.body = RequestBody(receive, int(length) if length.isdigit() else None, settings)
+        self.body = RequestBody(receive, int(length) if length.isdigit() else None, limits)
         self.cors: Headers = []
         self.added: Headers = []
         """The gate's own header fields for the response, the upstream's or its own."""
@@ -188,7 +188,7 @@ class Exchange:
         self.began = time.perf_counter()
         self.leaving = trio.CancelScope()
         """Around all work that ends when the client leaves."""
-        self._settings = settings
+        self._limits = limits
         self._send = send
         self._sent = 0
         self._watching = trio.CancelScope()
@@ -243,11 +243,9 @@ class Exchange:
         any other body the limit is UPSTREAM_SECONDS: a server that makes its answer while sending it has as
         long for each piece as others have for the whole.
         """
-        settings = self._settings
-        limit = (
-            settings.upstream_silence_seconds if self.carries_events else settings.upstream_seconds
-        )
-        if not limit or self.over or trio.current_time() < self._silent_since + limit:
+        limits = self._limits
+        limit = limits.silence_seconds if self.carries_events else limits.upstream_seconds
+        if self.over or trio.current_time() < self._silent_since + limit:
             return 0
         self.outcome, self.reason = "upstream broke off", "upstream-silent"
         self.leaving.cancel()
@@ -289,9 +287,9 @@ class Exchange:
     def expect_events(self) -> None:
         """From here on the response is an event stream, which the watcher keeps from falling silent."""
         self.carries_events = True
-        if self._settings.comment_seconds:
+        if math.isfinite(self._limits.comment_seconds):
             due = trio.current_time() + FIRST_COMMENT_SECONDS
-            self._wrote_at = due - self._settings.comment_seconds
+            self._wrote_at = due - self._limits.comment_seconds
             self._alarm.deadline = due
 
     def end_events(self) -> None:
@@ -346,10 +344,10 @@ class Exchange:
     async def _break_silence(self) -> None:
         """Write a comment if the stream has been silent long enough, and set the next alarm."""
         now = trio.current_time()
-        due = self._wrote_at + self._settings.comment_seconds
+        due = self._wrote_at + self._limits.comment_seconds
         if now >= due and not self.over and self.events.at_border:
             await self.write(COMMENT)
-            due = now + self._settings.comment_seconds
+            due = now + self._limits.comment_seconds
         elif now >= due:
             due = now + 1.0  # in the middle of an event: look again soon
         self._alarm = trio.CancelScope(deadline=due)

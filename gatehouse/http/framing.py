@@ -16,8 +16,8 @@ from gatehouse.http.fields import CONTROL
 if TYPE_CHECKING:
     from hypercorn.typing import HTTPScope
 
+    from gatehouse.http.limits import Limits
     from gatehouse.http.refusals import Reply
-    from gatehouse.settings import Settings
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Not TRACE, which echoes credentials, nor CONNECT, which asks for a tunnel (RFC 9110 section 9.3)."""
@@ -26,20 +26,20 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
-def malformation(scope: HTTPScope, settings: Settings) -> Reply | None:
+def malformation(scope: HTTPScope, limits: Limits) -> Reply | None:
     """The reply that refuses a malformed request, or None if it is well formed."""
     if scope["http_version"] not in {"1.0", "1.1"}:
         return refusals.HTTP_VERSION_NOT_SUPPORTED
     if scope["method"] not in METHODS:
         return refusals.METHOD_UNKNOWN
-    if len(scope["raw_path"]) + len(scope["query_string"]) > settings.max_target_bytes:
+    if len(scope["raw_path"]) + len(scope["query_string"]) > limits.target_bytes:
         return refusals.malformed(414)
     if b"#" in scope["query_string"]:  # a fragment never leaves a browser (RFC 9110 section 4.2.5)
         return refusals.malformed(400)
-    return _fields_malformation(scope, settings)
+    return _fields_malformation(scope, limits)
 
 
-def _fields_malformation(scope: HTTPScope, settings: Settings) -> Reply | None:
+def _fields_malformation(scope: HTTPScope, limits: Limits) -> Reply | None:
     fields = 0
     size = 0
     framings: set[bytes] = set()
@@ -61,7 +61,7 @@ def _fields_malformation(scope: HTTPScope, settings: Settings) -> Reply | None:
             return refusals.EXPECTATION_FAILED
         elif name == b"upgrade" and value.lower() == b"websocket":  # others may be ignored, and are
             return refusals.NO_WEBSOCKET
-    if fields > settings.max_header_fields or size > settings.max_header_bytes:
+    if fields > limits.header_fields or size > limits.header_bytes:
         return refusals.malformed(431)
     # RFC 9112 section 6.1: both framings at once, or chunks in HTTP/1.0, are how requests are smuggled.
     smuggles = len(framings) > 1 or (

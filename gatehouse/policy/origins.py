@@ -16,8 +16,9 @@ from gatehouse.http.address import is_loopback
 from gatehouse.http.refusals import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gatehouse.http.fields import Headers
-    from gatehouse.settings import Settings
 
 # The fields that MCP clients in a browser send and read (MCP, transports; every revision so far).
 _ALLOW_HEADERS = (
@@ -36,12 +37,15 @@ CORS = b"access-control-"
 
 
 class Origins:
-    """The hosts and origins that the settings let in."""
+    """The hosts and origins that are let in, in lower case; hosts are without port and brackets.
 
-    def __init__(self, settings: Settings) -> None:
-        self._loopback = is_loopback(settings.host)
-        self._hosts = frozenset(settings.hosts_allowed)
-        self._origins = frozenset(settings.origins_allowed)
+    Without hosts, any may come, or with `loopback`, any name of this machine.
+    """
+
+    def __init__(self, hosts: Iterable[str], origins: Iterable[str], *, loopback: bool) -> None:
+        self._loopback = loopback
+        self._hosts = frozenset(hosts)
+        self._origins = frozenset(origins)
 
     def refusal(self, host: bytes, origin: bytes | None) -> Reply | None:
         """The reply that refuses a wrong host name or a foreign page, or None."""

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 from gatehouse.http import refusals
 from gatehouse.http.fields import values_of
 from gatehouse.http.paths import is_endpoint
-from gatehouse.identity.rate import parse_rate
 from gatehouse.policy.shared_state import BUSY, UNAVAILABLE
 from gatehouse.policy.tools import policy_refusal
 from gatehouse.scheduling.fair_threads import BusyError
-from gatehouse.settings import OFF
 from gatehouse.tokens.reader import RESERVED
 
 if TYPE_CHECKING:
@@ -27,12 +25,8 @@ if TYPE_CHECKING:
     from gatehouse.identity.rate import Rate
     from gatehouse.policy.sessions import Sessions
     from gatehouse.policy.throttles import Limits
-    from gatehouse.settings import Settings
 
 SESSION = b"mcp-session-id"
-
-NAMED_QUERY_RATE = "60/min, burst 20"
-"""The rate of a named token by URL key if QUERY_RATE is not set: a key in a URL is the easiest to lose."""
 
 BELOW_ENDPOINT = refusals.forbidden(
     "Forbidden: this token is limited to some tools, and what lies below the MCP endpoint is none. Ask the "
@@ -44,16 +38,26 @@ BELOW_ENDPOINT = refusals.forbidden(
 class Permits:
     """The checks of each request, and of its answer.
 
-    A gate with a single token has no `sessions`, and does not tell them apart.
+    A gate with a single token has no `sessions`, and does not tell them apart. `rate` holds for tokens
+    without a rate of their own, the others for tokens in a URL.
     """
 
-    def __init__(self, settings: Settings, limits: Limits, sessions: Sessions | None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        sessions: Sessions | None,
+        *,
+        hosted: bool,
+        rate: Rate | None,
+        shared_query_rate: Rate | None,
+        named_query_rate: Rate | None,
+    ) -> None:
         self._limits = limits
         self._sessions = sessions
-        self._hosted = settings.hosts_upstream
-        self._rate = rate_of(settings.token_rate)
-        self._query_rate = rate_of(settings.query_rate)
-        self._named_query_rate = rate_of(settings.query_rate or NAMED_QUERY_RATE)
+        self._hosted = hosted
+        self._rate = rate
+        self._shared_query_rate = shared_query_rate
+        self._named_query_rate = named_query_rate
 
     async def refusal(
         self, principal: Principal, raw_path: bytes, headers: Headers
@@ -77,7 +81,7 @@ class Permits:
         rates = {principal.name: principal.rate or self._rate}
         if principal.lane == "query":
             shared = principal.name == RESERVED
-            rate = self._query_rate if shared else self._named_query_rate
+            rate = self._shared_query_rate if shared else self._named_query_rate
             rates[f"{principal.name} by query"] = rate
         for key, rate in rates.items():
             if not rate:
@@ -128,8 +132,3 @@ class Permits:
         elif opened and status < 300:
             return await self._sessions.opened(opened[0], principal.name)
         return True
-
-
-def rate_of(text: str) -> Rate | None:
-    """The rate of a setting; None if it is empty or "off"."""
-    return parse_rate(text) if text and text != OFF else None

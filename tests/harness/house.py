@@ -17,7 +17,7 @@ from gatehouse.downstream.listeners import bind
 from gatehouse.downstream.serve import GateConfig, serve
 from gatehouse.policy.sessions import Sessions
 from gatehouse.policy.throttles import Limits
-from gatehouse.settings import Settings
+from gatehouse.settings.environment import Settings
 from gatehouse.tokens.keyring import Keyring
 from gatehouse.upstream.inprocess import AsyncioCalls, Calls, TrioCalls
 from run import hypercorn_config, permits_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from gatehouse.settings import Settings
+from gatehouse.settings.environment import Settings
 from tests.harness.program import ROOT, TOKEN, free_port
 from tests.load.processes import NotThereError, in_python
 

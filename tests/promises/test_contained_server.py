@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from gatehouse.process import fresh_start
-from gatehouse.settings import Settings
+from gatehouse.settings.environment import Settings
 from gatehouse.tokens.last_use import MODE, read_last_use, write_last_use
 from tests.harness.program import ROOT, TOKEN, Program, free_port, running
 

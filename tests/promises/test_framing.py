@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gatehouse.http.fields import CONTROL
 from gatehouse.http.framing import METHODS, malformation
-from gatehouse.settings import Settings
+from gatehouse.settings.environment import Settings
 from tests.harness.answers import (
     TOP,
     Answer,
@@ -976,9 +976,8 @@ field_values = st.binary(max_size=20) | st.sampled_from(
 def test_whatever_a_request_holds_it_is_judged_and_what_passes_is_well_formed(
     version: str, method: str, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    limits = Settings(_env_file=None, max_target_bytes=60, max_header_fields=6).model_copy(
-        update={"max_header_bytes": 150}
-    )
+    usual = Settings(_env_file=None).limits
+    limits = usual._replace(target_bytes=60, header_fields=6, header_bytes=150)
     scope = cast(
         "HTTPScope",
         {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gate import Gate
 from gatehouse.policy.origins import Origins, cors_headers, hostname, preflight
-from gatehouse.settings import Settings
+from gatehouse.settings.environment import Settings
 from gatehouse.tokens.keyring import Keyring
 from tests.harness.answers import answers, assert_no_banner, assert_rpc_error, said
 from tests.harness.house import BEARER, House
@@ -34,7 +34,9 @@ PAGES = {"host": "0.0.0.0", "allowed_origins": "https://app.example, http://dev.
 
 def judged(given_settings: dict[str, str], host: bytes, origin: bytes | None = None) -> int:
     """The status of the refusal; 0 if there is none."""
-    refusal = Origins(Settings(_env_file=None, **given_settings)).refusal(host, origin)  # type: ignore[arg-type]
+    given = Settings(_env_file=None, **given_settings)  # type: ignore[arg-type]
+    origins = Origins(given.hosts_allowed, given.allowed_origins, loopback=given.on_loopback)
+    refusal = origins.refusal(host, origin)
     return refusal.status if refusal else 0
 
 
@@ -85,6 +87,7 @@ def test_a_loopback_bind_answers_to_no_other_name(host: bytes) -> None:
         (NAMED, b"gate.example", 0),
         (NAMED, b"GATE.example:8443", 0),
         (NAMED, b"other.example", 0),
+        (NAMED, b"[::2]:8443", 0),
         (NAMED, b"gate.example.", 421),
         (NAMED, b"a.gate.example", 421),
         (NAMED, b"gate.example.evil", 421),

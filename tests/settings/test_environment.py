@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gatehouse.settings import Settings, SettingsError, load_settings
+from gatehouse.settings.environment import Settings, SettingsError, load_settings
 from tests.harness.program import TOKEN
 
 

@@ -1,0 +1,167 @@
+"""The gate's settings, read once from the environment or `.env`, and judged all at once.
+
+Every fault is collected, so that one run tells everything that has to be mended.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gatehouse.http.address import is_loopback
+from gatehouse.settings.access import AccessSettings
+from gatehouse.settings.kinds import MAKE_A_TOKEN, stripped
+from gatehouse.settings.limits import LimitSettings
+from gatehouse.settings.place import PlaceSettings
+from gatehouse.settings.upstream import UpstreamSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BLANK_MEANS_NONE = {"mcp_app", "state_db"}
+"""The settings that may be empty; any other empty setting counts as unset."""
+
+NUMBER_FAULTS = {
+    *(
+        "int_parsing",
+        "int_type",
+        "int_from_float",
+        "int_parsing_size",
+        "float_parsing",
+        "float_type",
+    ),
+    *("finite_number", "greater_than", "greater_than_equal", "less_than_equal"),
+}
+"""Pydantic's names of what can be wrong with a number."""
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. `faults` has one sentence for each fault, naming the setting."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Settings(LimitSettings, UpstreamSettings, PlaceSettings, AccessSettings, BaseSettings):
+    """All settings of the gate. The string under each field is its meaning; docs/settings.md has more."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(stripped)] = "text"
+    """The form of the log: text for people, json for machines."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_unset(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in given.items()
+            if stripped(value) != "" or name in BLANK_MEANS_NONE
+        }
+
+    @property
+    def loops(self) -> bool:
+        """True if the gate would forward to itself."""
+        everywhere = self.host in {"0.0.0.0", "::"} and is_loopback(self.upstream_host)  # noqa: S104
+        return (
+            not self.in_process
+            and self.port == self.upstream_port
+            and (everywhere or self.host == self.upstream_host)
+        )
+
+    def disagreements(self) -> Iterator[tuple[set[str], str]]:
+        """Settings that do not go together, though each is fine by itself: their names, and a sentence."""
+        if self.makes_token and self.exposed:
+            yield (
+                {"mcp_auth_token", "tokens_file", "host"},
+                (
+                    "MCP_AUTH_TOKEN: is missing, and the gate never runs open. On a HOST that others can "
+                    "reach, or in a Space, set it to 32 random characters or more (or set TOKENS_FILE). "
+                    f"Make one with: {MAKE_A_TOKEN}"
+                ),
+            )
+        if self.metrics_token is not None and self.metrics_token == self.mcp_auth_token:
+            yield (
+                {"mcp_auth_token", "metrics_token"},
+                "METRICS_TOKEN: is the same as MCP_AUTH_TOKEN; who may read figures may not call tools",
+            )
+        yield from self.upstream_disagreements()
+        if self.loops:
+            yield (
+                {"port", "upstream_port", "host", "upstream_host"},
+                (
+                    "UPSTREAM_PORT: is the gate's own PORT, so the gate would forward to itself; give one "
+                    "of the two another number"
+                ),
+            )
+
+
+def load_settings(env_file: Path | str | None = ".env") -> Settings:
+    """Read the environment and `env_file` (the environment wins).
+
+    Raises SettingsError with every fault in words; no value of a secret is in them.
+    """
+    faults: list[str] = []
+    mended: dict[str, Any] = {}
+    try:
+        try:
+            settings = Settings(_env_file=env_file)
+        except ValidationError as error:
+            faults = [_in_words(fault) for fault in error.errors()]
+            names = {str(fault["loc"][0]) for fault in error.errors()}
+            mended = {name: Settings.model_fields[name].default for name in names}
+            # Check the rest, too: read again as if the faulty settings were not set.
+            settings = Settings(_env_file=env_file, **mended)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{env_file}: cannot be read ({type(error).__name__})"]) from None
+    faults += [fault for names, fault in settings.disagreements() if not names & mended.keys()]
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def _in_words(fault: Any) -> str:
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    name = str(fault["loc"][0]) if fault["loc"] else ""
+    if fault["type"].startswith("bool_"):
+        message = "must be true or false"
+    elif fault["type"] == "literal_error":
+        choices = fault["ctx"]["expected"].replace("'", "")
+        message = f"must be {choices}"
+    elif fault["type"] in NUMBER_FAULTS and name:
+        message = _number_wanted(name)
+    return f"{name.upper()}: {message}" if name else message
+
+
+def _number_wanted(name: str) -> str:
+    """The advice for a setting that is no number, or out of its bounds."""
+    field = Settings.model_fields[name]
+    whole = int in (field.annotation, *get_args(field.annotation))
+    bounds = {
+        sign: bound
+        for rule in field.metadata
+        for sign in ("ge", "gt", "le")
+        if (bound := getattr(rule, sign, None)) is not None
+    }
+    words = {"ge": "{} or more", "gt": "more than {}", "le": "at most {}"}
+    limits = " and ".join(
+        words[sign].format(f"{bound:g}" if bound < 1e6 else bound) for sign, bound in bounds.items()
+    )
+    example = 1 if field.default is None else field.default
+    return f"must be a {'whole ' if whole else ''}number, {limits}, such as {example}"
+
+
+def make_token() -> str:
+    """A one-off token: 43 URL-safe characters, 256 bits of randomness."""
+    return secrets.token_urlsafe(32)

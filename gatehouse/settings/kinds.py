@@ -1,0 +1,163 @@
+"""The kinds of settings: each turns a setting's text into its value, once.
+
+A validator that refuses a text says why in words that complete «NAME: ...». The words never repeat a value
+that may be secret.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from gatehouse.identity.rate import Rate, parse_rate
+from gatehouse.policy.shared_state import shared_address
+
+OFF = "off"
+"""The text of a rate that is no limit."""
+
+MIN_TOKEN_LENGTH = 32
+"""Of 32 random characters nobody guesses one."""
+
+MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'  # noqa: S105
+
+# RFC 3986 section 3.3, without percent-encoding, empty segments and parameters: enough for an
+# endpoint path, and nothing that two programs could read in two ways.
+_ENDPOINT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
+_HOST_NAME = re.compile(
+    r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_.])?|\[[0-9a-f:.]+\]|[0-9a-f]*:[0-9a-f:.]*:[0-9a-f:.]*"
+)
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
+_IMPORT_STRING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def stripped(value: Any) -> Any:
+    """A text without the space around it; any other value as it is."""
+    return value.strip() if isinstance(value, str) else value
+
+
+def _host(value: Any) -> Any:
+    host = stripped(value)
+    if isinstance(host, str):
+        host = host.removeprefix("[").removesuffix("]")
+        if not re.fullmatch(r"[A-Za-z0-9.:_%-]+", host):
+            raise ValueError("must be a host name or an IP address, without port or scheme")
+    return host
+
+
+def _token(value: Any) -> Any:
+    """Refuse a token that does not fit into a header field as it is, or that could be guessed."""
+    token = stripped(value)
+    if not isinstance(token, str):
+        return token
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise ValueError("may hold visible ASCII characters only, no spaces")
+    if len(token) < MIN_TOKEN_LENGTH:
+        raise ValueError(
+            f"is too short: it needs {MIN_TOKEN_LENGTH} random characters or more. "
+            f"Make one with: {MAKE_A_TOKEN}"
+        )
+    return token
+
+
+def _endpoint_path(value: Any) -> Any:
+    path = stripped(value)
+    if isinstance(path, str) and not _ENDPOINT_PATH.fullmatch(path):
+        raise ValueError(
+            "must be a plain path such as /mcp: no query, no %, no empty or dot segments"
+        )
+    return path
+
+
+def _import_string(value: Any) -> Any:
+    name = stripped(value)
+    if isinstance(name, str) and name and not _IMPORT_STRING.fullmatch(name):
+        raise ValueError(
+            "must look like module:name (for example mcp_app:mcp), or be empty if an MCP server "
+            "already runs at the upstream address"
+        )
+    return name
+
+
+def _rate(value: Any) -> Any:
+    """The rate that a text says; OFF remains."""
+    text = stripped(value)
+    if not isinstance(text, str) or text == OFF:
+        return text
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; off for no limit") from None
+
+
+def _rate_or_none(value: Any) -> Any:
+    rate = _rate(value)
+    return None if rate == OFF else rate
+
+
+def _shared_state_url(value: Any) -> Any:
+    url = stripped(value)
+    if isinstance(url, str):
+        shared_address(url)
+    return url
+
+
+def _listed(value: Any) -> Any:
+    """The items of a comma-separated list, in lower case."""
+    if not isinstance(value, str):
+        return value
+    return tuple(item for part in value.lower().split(",") if (item := part.strip()))
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"{origin} is no origin; write scheme://host or scheme://host:port, with commas between"
+            )
+    return origins
+
+
+def _hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    for host in hosts:
+        if not _HOST_NAME.fullmatch(host):
+            raise ValueError(
+                f"{host} is no host name; write names such as gate.example.com, without scheme, port "
+                "or *, with commas between"
+            )
+    return tuple(host.removeprefix("[").removesuffix("]") for host in hosts)
+
+
+Host = Annotated[str, BeforeValidator(_host)]
+Port = Annotated[int, BeforeValidator(stripped), Field(ge=1, le=65535)]
+EndpointPath = Annotated[str, BeforeValidator(_endpoint_path)]
+ImportString = Annotated[str, BeforeValidator(_import_string)]
+Token = Annotated[SecretStr | None, BeforeValidator(_token)]
+SharedStateUrl = Annotated[SecretStr | None, BeforeValidator(_shared_state_url)]
+
+MaybeRate = Annotated[Rate | None, NoDecode, BeforeValidator(_rate_or_none)]
+"""A rate; None is no limit."""
+
+RateOrOff = Annotated[Rate | Literal["off"] | None, NoDecode, BeforeValidator(_rate)]
+"""A rate, or OFF, for a setting that has another meaning if it is unset."""
+
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Hosts = Annotated[Listed, AfterValidator(_hosts)]
+"""Host names and IP addresses in lower case, without brackets."""
+
+Origins = Annotated[Listed, AfterValidator(_origins)]
+"""Origins in lower case."""
+
+File = Annotated[
+    Path | None,
+    BeforeValidator(lambda value: stripped(value) or None),
+    # Resolved now: a hosted server may go elsewhere (os.chdir). A link stays one, and may be set anew.
+    AfterValidator(lambda path: path and path.absolute()),
+    Field(validate_default=True),
+]
+
+Count = Annotated[int, BeforeValidator(stripped), Field(ge=1)]
+Seconds = Annotated[float, BeforeValidator(stripped), Field(gt=0, le=86_400)]

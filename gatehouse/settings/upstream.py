@@ -1,0 +1,95 @@
+"""Settings of the MCP server behind the gate: which one it is, where it is, and how the gate calls it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from gatehouse.http.address import is_loopback
+from gatehouse.settings.kinds import EndpointPath, Host, ImportString, Port, stripped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOODWISE = "mcp_app:mcp"
+
+
+class UpstreamSettings(BaseModel):
+    """The server, and the way to it."""
+
+    upstream_host: Host = "127.0.0.1"
+    """The address of the MCP server; a loopback address unless MCP_APP is empty."""
+
+    upstream_port: Port = 7870
+    """The port of the MCP server."""
+
+    upstream_path: EndpointPath = "/mcp"
+    """The path of the server's endpoint; the gate sends both /mcp and /mcp/ there."""
+
+    mcp_app: ImportString = FOODWISE
+    """The FastMCP server to host, as module:name. Empty: host none, because one already runs at the upstream address."""
+
+    upstream_mode: Annotated[Literal["network", "inprocess"] | None, BeforeValidator(stripped)] = (
+        None
+    )
+    """How the gate reaches a hosted server: network (at a port) or inprocess (a direct call).
+    Unset: inprocess for FoodWise, otherwise network."""
+
+    upstream_runtime: Annotated[Literal["asyncio", "trio"] | None, BeforeValidator(stripped)] = None
+    """The runtime of a server that is called directly: asyncio or trio.
+    Unset: trio for FoodWise, otherwise asyncio."""
+
+    upstream_keep_alive: bool = False
+    """Whether connections to a server that runs elsewhere are used again."""
+
+    start_seconds: Annotated[float, Field(ge=0, le=3600)] = 10
+    """How long requests wait for the hosted server to start; then 503."""
+
+    start_requests: Annotated[int, Field(ge=0, le=100_000)] = 64
+    """How many requests may wait for the hosted server to start; one more gets 503."""
+
+    @property
+    def hosts_upstream(self) -> bool:
+        """True if this program runs the MCP server itself, False if the server runs elsewhere."""
+        return bool(self.mcp_app)
+
+    @property
+    def in_process(self) -> bool:
+        """True if the gate calls the hosted server directly, not through a port of its own."""
+        return (self.upstream_mode or ("inprocess" if self._foodwise else "network")) == "inprocess"
+
+    @property
+    def on_trio(self) -> bool:
+        """True if the hosted server runs on Trio itself, not on asyncio in trio-asyncio."""
+        fast = self._foodwise and self.in_process
+        return (self.upstream_runtime or ("trio" if fast else "asyncio")) == "trio"
+
+    @property
+    def _foodwise(self) -> bool:
+        # Any FastMCP server works at a port and on asyncio; this one is known to need neither.
+        return self.mcp_app == FOODWISE
+
+    def upstream_disagreements(self) -> Iterator[tuple[set[str], str]]:
+        """Settings of the upstream that do not go together: their names, and a sentence."""
+        if self.hosts_upstream and not is_loopback(self.upstream_host):
+            yield (
+                {"mcp_app", "upstream_host"},
+                (
+                    "UPSTREAM_HOST: must be a loopback address such as 127.0.0.1 while MCP_APP is set, or "
+                    "others could reach the MCP server without passing the gate"
+                ),
+            )
+        if self.in_process and not self.hosts_upstream:
+            yield (
+                {"mcp_app", "upstream_mode"},
+                "UPSTREAM_MODE: inprocess needs a server to host; set MCP_APP, or UPSTREAM_MODE=network",
+            )
+        if self.on_trio and not self.in_process:
+            yield (
+                {"mcp_app", "upstream_mode", "upstream_runtime"},
+                (
+                    "UPSTREAM_RUNTIME: trio needs UPSTREAM_MODE=inprocess, since the server that listens at "
+                    "a port runs on asyncio"
+                ),
+            )
