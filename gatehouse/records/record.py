@@ -23,6 +23,9 @@ MAX_WORD = 400
 """How much of a foreign word stands in a line for people: with three such words, the rest of the line (the status, the
 token, the id) still fits in its 2 KiB."""
 
+MAX_PATH = 2048
+"""How much of a path a line for machines gets: no line holds more, and each character is searched for secrets."""
+
 REQUEST_ID = b"x-request-id"
 _ids = count(int.from_bytes(os.urandom(8), "big"))  # two programs, or two runs, hardly meet
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -81,7 +84,7 @@ class Record(NamedTuple):
             "token": self.name,
             "lane": self.lane,
             "method": self.method,
-            "path": self.path,
+            "path": self.path[:MAX_PATH],
             "rpc_method": self.rpc_method,
             "tool": self.tool,
             "status": self.status,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import re
+import string
 import sys
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 PREFIX = "mcpgate_"
 """The beginning of a named token's value: scanners for leaked secrets, and our own log, know a token by it."""
@@ -23,16 +23,24 @@ FRAGMENT = 4
 
 MASK = "[secret]"
 
+_HEX = frozenset(string.hexdigits)
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
 
 class Redactor:
     """Blanks the pieces of secrets in text: as they are, percent-encoded, in base64, or escaped in JSON.
 
     It also blanks, in the same spellings, text that looks like a token value that the gate's tool has
     made, whole or cut off: of these the gate knows only the digests.
+
+    Any characters may be percent-encoded, and the percent signs again, as often as anybody likes. Letters count in
+    either case: a front may have changed it, and what is left of a secret then is nearly all of it.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        spellings = [spelling for secret in secrets for spelling in _spellings(secret)]
+        spellings = [
+            _lower(_undone(spelling)[0]) for secret in secrets for spelling in _spellings(secret)
+        ]
         self._pieces = {
             spelling[at : at + PIECE]
             for spelling in spellings
@@ -49,37 +57,67 @@ class Redactor:
 
     def suspects(self, text: str) -> bool:
         """True if there may be anything to blank: cheap, and never wrong when False."""
-        data = text.encode("utf-8", "replace")
+        return "%" in text or self._has_fragment(text)
+
+    def _has_fragment(self, text: str) -> bool:
+        data = text.encode("utf-8", "replace").lower()
         fragments = memoryview(data)[: len(data) // FRAGMENT * FRAGMENT].cast("I")
         return not self._fragments.isdisjoint(fragments)
 
     def _blanked(self, text: str) -> str:
-        text = _VALUE.sub(MASK, text)
-        found = [at for at in range(len(text) - PIECE + 1) if text[at : at + PIECE] in self._pieces]
-        if not found:
+        read, begins = _undone(text)
+        if begins and not self._has_fragment(read):
             return text
         kept: list[str] = []
-        end = 0  # of what has been kept or blanked so far
-        for at in found:
+        end = 0  # of the text that has been kept or blanked so far
+        for first, last in self._found(_lower(read)):
+            at, over = (begins[first], begins[last]) if begins else (first, last)
             if at > end or not kept:
                 kept += [text[end:at], MASK]
-            end = at + PIECE
+            end = max(end, over)
         return "".join([*kept, text[end:]])
+
+    def _found(self, text: str) -> list[tuple[int, int]]:
+        """The first and last borders of all pieces of secrets, and of values of ours, in their order."""
+        values = [match.span() for match in _VALUE.finditer(text)]
+        ats = (at for at in range(len(text) - PIECE + 1) if text[at : at + PIECE] in self._pieces)
+        return sorted([*values, *((at, at + PIECE) for at in ats)])
+
+
+def _undone(text: str) -> tuple[str, Sequence[int]]:
+    """The text with its percent-encoding undone until none is left, and the places where each character began.
+
+    The places end with the end of the text. There are none if nothing had to be undone.
+    """
+    if "%" not in text:
+        return text, ()
+    read: list[str] = []
+    begins: list[int] = []
+    for at, character in enumerate(text):
+        read.append(character)
+        begins.append(at)
+        # One that is undone here may be the end of another one: %2541 is %41, and that is A.
+        while character in _HEX and len(read) > 2 and read[-3] == "%" and read[-2] in _HEX:
+            character = chr(int(read[-2] + character, 16))
+            del read[-2:], begins[-2:]
+            read[-1] = character
+    return "".join(read), [*begins, len(text)]
+
+
+def _lower(text: str) -> str:
+    """The text with its ASCII letters in lower case: each character keeps its place."""
+    return text.lower() if text.isascii() else text.translate(_LOWER)
 
 
 def _spellings(secret: str) -> Iterator[str]:
     yield secret
-    yield quote(secret, safe="")
+    yield secret.encode().decode("latin-1")  # as it is undone, byte by byte
     yield json.dumps(secret)[1:-1]
-    for form in ("%{:02x}", "%{:02X}"):
-        yield "".join(form.format(byte) for byte in secret.encode())
     for encode in (base64.standard_b64encode, base64.urlsafe_b64encode):
         for offset in range(3):  # what stands before the secret shifts its base64
             encoded = encode(b"\0" * offset + secret.encode()).decode().rstrip("=")
             yield encoded[offset + 1 if offset else 0 : -1]
 
 
-_PREFIXES = sorted(set(_spellings(PREFIX)))
-_VALUE = re.compile(
-    rf"(?:{'|'.join(map(re.escape, _PREFIXES))})(?:[A-Za-z0-9_+/=-]|%[0-9A-Fa-f]{{2}}){{{PIECE},}}"
-)
+_PREFIXES = sorted({_lower(spelling) for spelling in _spellings(PREFIX)})
+_VALUE = re.compile(rf"(?:{'|'.join(map(re.escape, _PREFIXES))})[a-z0-9_+/=-]{{{PIECE},}}")

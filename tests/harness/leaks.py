@@ -14,11 +14,17 @@ PIECE = 8
 
 
 def pieces_in(output: str, secret: str) -> set[str]:
-    """The pieces of `secret` that stand in `output`: raw, percent-encoded or in base64."""
-    searched = f"{output}\n{unquote(output)}"
+    """The pieces of `secret` that stand in `output`: raw, percent-encoded (up to four times) or in base64.
+
+    Letters count in either case.
+    """
+    undone = [output.lower()]
+    for _ in range(4):
+        undone.append(unquote(undone[-1]).lower())
+    searched = "\n".join(undone)
     return {
         spelling[at : at + PIECE]
-        for spelling in _spellings(secret)
+        for spelling in map(str.lower, _spellings(secret))
         for at in range(len(spelling) - PIECE + 1)
         if spelling[at : at + PIECE] in searched
     }

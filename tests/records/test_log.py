@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import sys
+import time
 import warnings
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -93,6 +94,36 @@ def test_a_token_value_of_ours_is_blanked_though_nobody_knows_it(spelling: str) 
     assert blanked.endswith(" after")
     assert MASK in blanked
     assert not pieces(spelling) & pieces(blanked)
+
+
+@given(
+    st.data(), st.sampled_from([TOKEN, AWKWARD, VALUE, "100%sure%20of%41ll-that-is-secret-here"])
+)
+def test_no_mix_of_percent_encoding_and_case_hides_a_secret(
+    data: st.DataObject, secret: str
+) -> None:
+    """Each character as it is, in the other case, or encoded, up to three times over."""
+    depths = data.draw(st.lists(st.integers(0, 3), min_size=len(secret), max_size=len(secret)))
+    swaps = data.draw(st.lists(st.booleans(), min_size=len(secret), max_size=len(secret)))
+    spelled = ""
+    for character, depth, swap in zip(secret, depths, swaps, strict=True):
+        shown = character.swapcase() if swap else character
+        form = "%" + "25" * (depth - 1) + ("{:02x}" if swap else "{:02X}")
+        spelled += form.format(ord(shown)) if depth else shown
+    blanked = Redactor([TOKEN, AWKWARD, secret])(f"GET /mcp/{spelled} 404")
+    assert blanked == f"GET /mcp/{MASK} 404"
+
+
+def test_encoding_upon_encoding_costs_no_more_than_its_length() -> None:
+    began = time.perf_counter()
+    assert redact("/%" + "25" * 30_000 + "74" + TOKEN[1:]) == f"/{MASK}"
+    assert time.perf_counter() - began < 2  # 40 ms; undone again and again it would take minutes
+
+
+def test_a_path_with_percent_signs_and_without_a_secret_stays_as_it_is() -> None:
+    for text in ("/a%20b", "100%", "%", "%4", "/%25%32%35", "/%c3%bc/größe", "%zz%7"):
+        assert redact(text) == text
+        assert Redactor([])(text) == text
 
 
 def test_what_only_begins_like_a_value_is_kept() -> None:
