@@ -59,6 +59,7 @@ from gatehouse.downstream.places import Places
 from gatehouse.downstream.serve import GateConfig, LifespanEndedError, serve
 from gatehouse.hosting.server import IMPORT_THREADS, HostedServer, HostedServerError, Port, leaf
 from gatehouse.policy.permits import Permits
+from gatehouse.policy.seals import Seals
 from gatehouse.policy.sessions import Sessions
 from gatehouse.policy.shared_state import SharedState
 from gatehouse.policy.throttles import Limits
@@ -148,7 +149,7 @@ def prepared(settings: Settings) -> tuple[Program, Callable[[], None]]:
     calls = calls_for(settings)
     hosted = host(settings, keyring, calls, secret)
     forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
-    state = shared_state(settings)
+    state = shared_state(settings, keyring)
     sessions = Sessions(state) if settings.tokens_file else None
     gate = Gate(
         settings,
@@ -350,6 +351,8 @@ class Program:
     def replace_tokens(self, tokens: tuple[Token, ...]) -> None:
         """From now on, these tokens are in force."""
         self.keyring.replace(tokens)
+        if self.state is not None:
+            self.state.renew(self.keyring.digests)
         if self.sessions is not None:
             self.sessions.forget_names(self.keyring.grants.keys())
 
@@ -399,10 +402,10 @@ def secrets_of(settings: Settings) -> list[str]:
     return [token.get_secret_value() for token in tokens if token] + [unquote(password or "")]
 
 
-def shared_state(settings: Settings) -> SharedState | None:
+def shared_state(settings: Settings, keyring: Keyring) -> SharedState | None:
     """The state that several gates share; None if this one is alone."""
     url = settings.shared_state_url
-    return SharedState(url.get_secret_value()) if url else None
+    return SharedState(url.get_secret_value(), Seals(keyring.digests)) if url else None
 
 
 def permits_for(settings: Settings, limits: Limits, sessions: Sessions | None) -> Permits | None:

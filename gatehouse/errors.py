@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+import ssl
 import traceback
 
 MAX_FRAMES = 40
@@ -91,3 +94,33 @@ def text_of(error: BaseException) -> str:
         return "\n".join([str(error), *map(str, getattr(error, "__notes__", None) or ())])
     except BaseException:  # noqa: BLE001 - whatever somebody else's code raises, as Python itself does here
         return "<no text>"
+
+
+def connection_trouble(error: BaseException) -> str:
+    """Why a connection to a server could not be opened, or broke, and what to look at; empty if that is not known.
+
+    The words are our own: they hold no address, and nothing that the server has sent.
+    """
+    for kind, words in _TROUBLES.items():
+        if isinstance(error, kind):
+            return words
+    number = error.errno if isinstance(error, OSError) else None
+    return _TROUBLES_BY_NUMBER.get(number, "") if number else ""
+
+
+# All of them are kinds of OSError; those of TLS and of names have numbers of their own.
+_TROUBLES: dict[type[BaseException], str] = {
+    socket.gaierror: "its name is not found: is the name right, and does DNS answer?",
+    ssl.SSLCertVerificationError: "nobody whom this machine trusts has signed its certificate, or it is for another name",
+    ssl.SSLError: "it does not speak TLS, or not as this machine wants it",
+    ConnectionRefusedError: "nobody listens there: is it running, and is the port right?",
+    TimeoutError: "it did not answer in time: is it overloaded, or does a firewall keep it from us?",
+    ConnectionError: "the connection broke",
+}
+_TROUBLES_BY_NUMBER = {
+    **dict.fromkeys(
+        (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EINVAL),
+        "no way leads there: is the address right, and the network up?",
+    ),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "no file descriptor is left"),
+}

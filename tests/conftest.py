@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from gatehouse.policy.seals import Seals
 from gatehouse.policy.shared_state import SharedState
 from gatehouse.records import loggers
 from tests.harness.house import WAYS, House, open_house
@@ -107,7 +108,7 @@ def share() -> Iterator[Share]:
     made: list[SharedState] = []
 
     def share(url: str, retry_seconds: float = SOON) -> SharedState:
-        made.append(SharedState(url, retry_seconds=retry_seconds))
+        made.append(SharedState(url, Seals([b"a token's digest"]), retry_seconds=retry_seconds))
         return made[-1]
 
     yield share

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from gatehouse.identity.rate import Rate, parse_rate
-from gatehouse.policy.shared_state import shared_address
+from gatehouse.policy.redis_url import shared_address
 
 OFF = "off"
 """The text of a rate that is no limit."""

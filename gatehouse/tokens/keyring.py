@@ -12,7 +12,7 @@ from gatehouse.identity.rate import parse_rate
 from gatehouse.tokens.reader import RESERVED, Token, TokenValue, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from gatehouse.http.credentials import Credential, Lane
     from gatehouse.identity.grants import Grants
@@ -83,6 +83,11 @@ class Keyring:
     def grants(self) -> Mapping[str, Grants]:
         """The grants of each token, by its name."""
         return self._grants
+
+    @property
+    def digests(self) -> Collection[bytes]:
+        """The digests of all values, good now or at another time."""
+        return self._keys.keys()
 
     @property
     def takes_url_keys(self) -> bool:

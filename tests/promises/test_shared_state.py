@@ -13,15 +13,16 @@ import pytest
 import trio
 
 from gatehouse.identity.rate import parse_rate
-from gatehouse.policy.sessions import Sessions
+from gatehouse.policy.breaker import Breaker
+from gatehouse.policy.redis_url import shared_address
+from gatehouse.policy.seals import OVERLAP_SECONDS, Seals
+from gatehouse.policy.sessions import Sessions, shared_key
 from gatehouse.policy.shared_state import (
     CALL_SECONDS,
     RETRY_SECONDS,
     SOCKET_SECONDS,
     UNAVAILABLE,
-    Breaker,
     SharedState,
-    shared_address,
 )
 from gatehouse.policy.throttles import Limits
 from tests.harness.program import free_port
@@ -98,7 +99,7 @@ async def test_a_killed_redis_leaves_each_gate_with_its_own_limits_and_one_warni
     assert line.startswith(
         f"shared state at redis://127.0.0.1:{redis_server.port}/0 is unavailable ("
     )
-    assert "ConnectionRefusedError" in line
+    assert "nobody listens there" in line
 
 
 async def test_a_hanging_redis_is_waited_for_once_not_once_for_each_request(
@@ -213,9 +214,7 @@ def test_one_failure_stops_all_and_then_only_the_gate_itself_tries_again(
     monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(
-        "gatehouse.policy.shared_state.time", SimpleNamespace(monotonic=lambda: now)
-    )
+    monkeypatch.setattr("gatehouse.policy.breaker.time", SimpleNamespace(monotonic=lambda: now))
     breaker = Breaker("there", retry_seconds=5)
     first, second = breaker.admit(), breaker.admit()
     assert first is not None
@@ -304,29 +303,86 @@ async def test_whatever_the_server_says_limits_hold_and_no_session_is_opened(
     )
     began = trio.current_time()
     assert await let_in(limits, "alice", 12) == 10
-    told = {b"+OK\r\n": "OK", b"*-1\r\n": None}.get(answer, UNAVAILABLE)
+    told = None if answer in {b"+OK\r\n", b"*-1\r\n"} else UNAVAILABLE
     assert await sessions.owner(b"unknown") == told
-    assert await sessions.opened(b"ours", "alice") or answer == b"+OK\r\n"
-    assert await sessions.owner(b"ours") in {None, "alice", "OK"}
+    assert await sessions.opened(b"ours", "alice")
+    assert await sessions.owner(b"ours") == "alice"
     await sessions.ended(b"ours")
     assert trio.current_time() - began < 3 * CALL_SECONDS
 
 
-async def test_with_nobody_there_or_the_wrong_password_limits_hold(
+async def test_with_nobody_there_or_the_wrong_password_limits_hold_and_the_line_says_what_to_do(
     steady: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
+    here = f"127.0.0.1:{steady.port}"
     for url, why in [
-        (f"redis://127.0.0.1:{free_port()}", "ConnectionRefusedError"),
-        (f"redis://:{PASSWORD[:4]}@127.0.0.1:{steady.port}", "AuthenticationError"),
-        (f"redis://127.0.0.1:{steady.port}", "AuthenticationError"),
-        (f"rediss://127.0.0.1:{steady.port}", "Error"),  # it waits for the rest of the greeting
-        (f"rediss://127.0.0.1:{steady.port}?ssl_ca_certs=/nowhere.pem", "FileNotFoundError"),
-        ("unix:///nowhere/redis.sock", "FileNotFoundError"),
+        (
+            f"redis://127.0.0.1:{free_port()}",
+            "nobody listens there: is it running, and is the port right?",
+        ),
+        (
+            "redis://nowhere.invalid:6379",
+            "its name is not found: is the name right, and does DNS answer?",
+        ),
+        (
+            "redis://255.255.255.255:6379",
+            "no way leads there: is the address right, and the network up?",
+        ),
+        (
+            f"redis://:{PASSWORD[:4]}@{here}",
+            "it refuses the user or the password of SHARED_STATE_URL, or wants them",
+        ),
+        (
+            f"redis://{here}",
+            "it refuses the user or the password of SHARED_STATE_URL, or wants them",
+        ),
+        (f"rediss://{here}", "it did not answer in time"),  # it waits for the rest of the greeting
+        (
+            f"rediss://{here}?ssl_ca_certs=/nowhere.pem",
+            "there is no such socket, or no such file as ssl_ca_certs",
+        ),
+        (
+            "unix:///nowhere/redis.sock",
+            "there is no such socket, or no such file as ssl_ca_certs names",
+        ),
     ]:
         log.clear()
         assert await let_in(Limits(share(url)), "alice") == 10
         (line,) = lines(log)
         assert why in line
+        assert "Error" not in line
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"-NOAUTH Authentication required.\r\n", "it refuses the user or the password"),
+        (
+            b"-WRONGPASS invalid username-password pair or user is disabled.\r\n",
+            "it refuses the user",
+        ),
+        (
+            b"-NOPERM this user has no permissions to run the 'evalsha' command\r\n",
+            "its user may not do all",
+        ),
+        (b"-LOADING Redis is loading the dataset in memory\r\n", "it is still loading its data"),
+        (b"-READONLY You can't write against a read only replica.\r\n", "it is a replica"),
+        (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", "it has no memory left"),
+        (b"-MISCONF Redis is configured to save RDB snapshots\r\n", "it cannot save its data"),
+        (b"-MOVED 3999 127.0.0.1:1\r\n", "it is one of a cluster"),
+        (b"-ERR max number of clients reached\r\n", "it takes no more connections"),
+        (b"-ERR unknown command\r\n", "it answers the gate's commands with errors"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers there is no Redis"),
+    ],
+)
+async def test_what_the_server_refuses_is_told_in_words_that_say_what_to_do(
+    nobody: trio.Nursery, share: Share, answer: bytes, why: str, log: pytest.LogCaptureFixture
+) -> None:
+    port = await nobody.start(fake_redis, answer)
+    assert await let_in(Limits(share(f"redis://:{PASSWORD[:3]}@127.0.0.1:{port}")), "alice", 2) == 2
+    (line,) = lines(log)
+    assert why in line
+    assert "Error" not in line
 
 
 async def test_valkey_urls_and_sockets_are_understood(steady: RedisServer, share: Share) -> None:
@@ -350,7 +406,7 @@ async def test_valkey_urls_and_sockets_are_understood(steady: RedisServer, share
 )
 def test_the_address_for_the_log_holds_no_password(url: str, address: str) -> None:
     assert shared_address(url) == address
-    SharedState(url).close()
+    SharedState(url, Seals([b"digest"])).close()
 
 
 @pytest.mark.parametrize(
@@ -391,7 +447,7 @@ def test_the_address_for_the_log_holds_no_password(url: str, address: str) -> No
 )
 def test_a_url_that_is_none_is_refused_in_words_without_a_piece_of_it(url: str) -> None:
     with pytest.raises(ValueError, match=r"^must be a URL: redis://:PASSWORD@HOST") as refused:
-        SharedState(url)
+        SharedState(url, Seals([b"digest"]))
     assert "pa55" not in str(refused.value)
     assert refused.value.__cause__ is None
 
@@ -427,7 +483,9 @@ async def test_the_id_of_a_session_is_not_stored(redis_server: RedisServer, shar
     with redis_server.client() as client:
         (key,) = client.scan_iter()
         assert key.startswith(b"mcp-gate:session:")
-        assert client.get(key) == b"alice"
+        entry = client.get(key)
+        assert isinstance(entry, bytes)
+        assert entry.endswith(b" alice")
     for form in ("such an id", b"such an id".hex()):
         assert form not in key.decode()
 
@@ -513,7 +571,9 @@ async def test_redis_is_told_again_now_and_then_of_a_session_in_use(
         client.delete(key)
         mock_clock.jump(260)
         assert await sessions.owner(b"in use") == "alice"
-        assert client.get(key) == b"alice"
+        entry = client.get(key)
+        assert isinstance(entry, bytes)
+        assert entry.endswith(b" alice")
 
 
 async def test_a_session_that_had_to_make_room_is_forgotten_by_all(
@@ -539,3 +599,85 @@ async def test_nobody_waits_for_redis_to_use_a_session_that_is_known(
         assert await sessions.owner(b"known") == "alice"
     assert trio.current_time() - began < SOCKET_SECONDS
     redis_server.send(signal.SIGCONT)
+
+
+# Whoever can write to the store.
+
+
+async def test_no_entry_without_a_seal_of_ours_gives_a_session_away(
+    redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
+) -> None:
+    ours = Sessions(share(redis_server.url))
+    assert await ours.opened(b"of alice", "alice")
+    assert await ours.opened(b"of mallory", "mallory")
+    mine, hers = (f"mcp-gate:{shared_key(one)}" for one in (b"of mallory", b"of alice"))
+    with redis_server.client() as client:
+        sealed, stolen = client.get(mine), client.get(hers)
+        assert isinstance(sealed, bytes)
+        assert isinstance(stolen, bytes)
+        for forged in [
+            b"mallory",  # as the release before wrote it
+            b"",
+            b" mallory",
+            b"\xff\xfe",
+            sealed,
+            sealed + b",",
+            stolen.replace(b"alice", b"mallory"),
+            b",".join([*[b"0" * 32] * 40, stolen.replace(b"alice", b"mallory")]),
+            Seals([b"another token's digest"]).sealed(shared_key(b"of alice"), "mallory"),
+        ]:
+            client.set(hers, forged)
+            theirs = Sessions(share(redis_server.url))
+            assert await theirs.owner(b"of alice", "mallory") is None
+            assert await ours.owner(b"of alice") == "alice"
+            assert await theirs.opened(b"of alice", "alice")
+            assert not await ours.opened(b"of alice", "mallory")
+            assert await Sessions(share(redis_server.url)).owner(b"of alice") == "alice"
+    told = [line for line in lines(log) if "no gate with these tokens has sealed" in line]
+    assert len(told) == 9  # once for each of their gates
+
+
+async def test_new_tokens_end_no_session_whichever_gate_hears_of_them_first(
+    redis_server: RedisServer, share: Share
+) -> None:
+    shared = [share(redis_server.url) for _ in range(2)]
+    ours, theirs = [Sessions(one) for one in shared]
+    assert await ours.opened(b"before", "alice")
+    shared[0].renew([b"a token's digest", b"a new one's"])
+    assert await ours.opened(b"meanwhile", "alice")
+    assert await theirs.opened(b"theirs", "alice")
+    for session in (b"before", b"meanwhile"):
+        assert await theirs.owner(session) == "alice"
+    assert await ours.owner(b"theirs") == "alice"
+    shared[1].renew([b"a token's digest", b"a new one's"])
+    for one in shared:
+        await one.catch_up()
+    late = SharedState(redis_server.url, Seals([b"a new one's", b"a token's digest"]))
+    for session in (b"before", b"meanwhile", b"theirs"):
+        assert await Sessions(late).owner(session) == "alice"
+    late.close()
+
+
+def test_a_seal_of_earlier_tokens_is_good_for_a_while() -> None:
+    now = 0.0
+    seals = Seals([b"1"], clock=lambda: now)
+    first = seals.sealed("key", "alice")
+    assert not seals.renew([b"1"])
+    assert seals.renew([b"1", b"2"])
+    both = seals.sealed("key", "alice")
+    now = OVERLAP_SECONDS - 1
+    assert seals.opened("key", first) == "alice"
+    assert Seals([b"1"]).opened("key", both) == "alice"
+    assert Seals([b"2", b"1"]).opened("key", both) == "alice"
+    now = OVERLAP_SECONDS
+    assert seals.opened("key", first) is None
+    assert seals.opened("key", both) == "alice"
+    assert seals.renew([b"1"])  # back again
+    assert seals.opened("key", first) == "alice"
+    for number in range(20):
+        seals.renew([b"%d" % number])
+    assert len(seals.sealed("key", "alice")) < 150
+
+
+def test_without_any_token_nobody_else_can_make_a_seal() -> None:
+    assert Seals([]).opened("key", Seals([]).sealed("key", "alice")) is None
