@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import socket
 from base64 import b64encode
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -94,6 +97,34 @@ async def steady_house(
 def unharmed(log: pytest.LogCaptureFixture, **settings: Any) -> AbstractAsyncContextManager[House]:
     """The same, and the lines of every library from the lowest level on are searched for the token."""
     return steady_house(log, level=logging.DEBUG, **{"keep_alive": False, **settings})
+
+
+def objects_in(thing: object) -> int:
+    """How many objects a thing holds, whatever it calls them."""
+    found: dict[int, object] = {}
+    left = [thing]
+    while left:
+        one = left.pop()
+        if id(one) not in found and not isinstance(one, type | FunctionType | ModuleType):
+            found[id(one)] = one
+            left += gc.get_referents(one)
+    return len(found)
+
+
+def sockets_to(port: int) -> list[socket.socket]:
+    """Copies of this process's connections to a port; the caller closes them."""
+    found = []
+    for descriptor in os.listdir("/dev/fd"):  # noqa: PTH208
+        with suppress(OSError):
+            copy = socket.socket(fileno=os.dup(int(descriptor)))
+            try:
+                if copy.getpeername()[1] == port:
+                    found.append(copy)
+                    continue
+            except (OSError, IndexError):
+                pass
+            copy.close()
+    return found
 
 
 @asynccontextmanager

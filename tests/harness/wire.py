@@ -124,6 +124,9 @@ class Upstream:
         self.script = script or answer()
         self.heads: list[Head] = []
         self.connections = 0
+        """How many have come."""
+        self.open = 0
+        """How many of them are there."""
         self.port = 0
         self._scope = trio.CancelScope()
         self.gone = trio.Event()
@@ -151,6 +154,7 @@ class Upstream:
 
     async def _connection(self, stream: trio.SocketStream) -> None:
         self.connections += 1
+        self.open += 1
         peer = Peer(stream)
         async with stream:
             try:
@@ -166,6 +170,8 @@ class Upstream:
                 trio.TooSlowError,
             ):
                 self.gone.set()
+            finally:
+                self.open -= 1
 
 
 def answer(

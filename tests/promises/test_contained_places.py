@@ -14,7 +14,7 @@ from gatehouse.downstream.places import Places
 from gatehouse.records.ends import SAYS
 from gatehouse.tokens.reader import Token, TokenValue, digest_of
 from tests.harness.house import House, open_house
-from tests.harness.levels import gone, steady_house
+from tests.harness.levels import gone, objects_in, steady_house
 from tests.harness.program import TOKEN, running
 from tests.harness.wire import Peer, until_gone
 
@@ -130,8 +130,7 @@ def test_whatever_comes_and_goes_every_place_comes_back(case: int) -> None:
     for guest in inside:
         places.leave(guest)
     assert places.held == 0
-    left = [places._of_address, places._rest, places._busy, places._proven_rest]  # noqa: SLF001
-    assert not any(left)
+    assert objects_in(places) == objects_in(Places(12, by_name=case > 0))
 
 
 async def attack(house: House, address: str, sends: bytes) -> socket.socket:

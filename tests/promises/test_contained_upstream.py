@@ -20,7 +20,7 @@ from gatehouse.scheduling.turns import Turns
 from gatehouse.upstream import addresses, network
 from gatehouse.upstream.answers import MAX_LINES, Connection
 from tests.harness.house import House, network_only, open_house
-from tests.harness.levels import connected, steady_house
+from tests.harness.levels import connected, levels, sockets_to, steady_house
 from tests.harness.loop_steps import loop_steps
 from tests.harness.wire import Head, Peer, answer, until_gone
 
@@ -257,14 +257,18 @@ async def test_an_event_stream_that_falls_silent_is_cut_only_if_that_is_set_and_
 
 @network_only
 async def test_an_upstream_that_vanishes_is_found_out_by_the_kernel(house: House) -> None:
-    wire = await house.gate.transports.connect()  # type: ignore[attr-defined]
-    end = wire._stream.socket  # noqa: SLF001
-    assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-    for option, value in keepalive.OPTIONS:
-        assert end.getsockopt(socket.IPPROTO_TCP, option) == value
-    if keepalive.USER_TIMEOUT is not None:
-        assert end.getsockopt(socket.IPPROTO_TCP, keepalive.USER_TIMEOUT) == 120_000
-    await wire.aclose()
+    async def looked_at(peer: Peer, head: Head) -> None:
+        (end,) = sockets_to(house.upstream.port)
+        with end:
+            assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            for option, value in keepalive.OPTIONS:
+                assert end.getsockopt(socket.IPPROTO_TCP, option) == value
+            if keepalive.USER_TIMEOUT is not None:
+                assert end.getsockopt(socket.IPPROTO_TCP, keepalive.USER_TIMEOUT) == 120_000
+        await answer()(peer, head)
+
+    house.upstream.script = looked_at
+    assert (await house.request())[0].status == 200
 
 
 # Names, and looks.
@@ -405,11 +409,13 @@ async def test_kept_connections_end_by_themselves_when_the_upstream_has_ended_th
     async with open_house(keep_alive=True) as house:
         house.upstream.script = slow
         await kept_by(house, 50)
-        kept = house.gate.transports._free  # type: ignore[attr-defined] # noqa: SLF001
-        assert len(kept) == 30
+        with trio.fail_after(1):
+            while house.upstream.open != 30:
+                await trio.sleep(0.01)
+        level = levels()
         await house.upstream.stop()
         with trio.fail_after(2):
-            while kept:
+            while levels()["file descriptors"] > level["file descriptors"] - 2 * 30:
                 await trio.sleep(0.05)
 
 
@@ -419,8 +425,7 @@ async def test_kept_connections_end_by_themselves_when_they_have_rested(
     monkeypatch.setattr(network, "IDLE_SECONDS", 0.2)
     async with open_house(keep_alive=True) as house:
         await kept_by(house, 3)
-        kept = house.gate.transports._free  # type: ignore[attr-defined] # noqa: SLF001
-        assert kept
+        assert house.upstream.open == 3
         with trio.fail_after(2):
-            while kept:
+            while house.upstream.open:
                 await trio.sleep(0.05)
