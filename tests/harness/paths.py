@@ -11,7 +11,6 @@ ODD = """
     host:443 /xmcp /a/mcp /mcp/a|b /mcp/a"b /mcp/<a> /mcp/a^b /mcp/{a} /mcp/a`b /mcp%20 /mcp/.%2F
 """.split()
 
-
 DISCOVERY = """
     /.well-known/oauth-protected-resource /.well-known/oauth-protected-resource/mcp
     /.well-known/oauth-authorization-server /.well-known/oauth-authorization-server/mcp

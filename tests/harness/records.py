@@ -22,15 +22,8 @@ ANSWERED = Record(
     reason="",
 )
 
-
 LEFT = ANSWERED._replace(status=499, bytes_out=0, first_byte_seconds=None, outcome="client left")
-
-
 STRANGER = ANSWERED._replace(name="", lane="", rpc_method="", tool="")
-
-
 REFUSED = STRANGER._replace(status=401, outcome="refused", reason="token")
-
-
 VALUE = "mcpgate_Zk3-9fQ_x7Lw2sVbN4tRyU8iOp1aSdFgHjKlQwErT-z"
 """As the gate's tool makes one; no redactor here has been told of it."""

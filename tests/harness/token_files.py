@@ -16,15 +16,9 @@ comments = st.lists(
     st.sampled_from(["", "# a comment", "  # [tokens.eve]", '#\t\'"""']), max_size=2
 )
 
-
 notes = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x7f"), max_size=20)
-
-
 globs = st.none() | st.lists(st.from_regex(r"[a-z*?#\[\]]{1,9}", fullmatch=True), max_size=2)
-
-
 lanes: st.SearchStrategy[list[Lane]] = st.sampled_from([["header"], ["query"], ["header", "query"]])
-
 
 moments = st.datetimes(
     datetime(2000, 1, 1),  # noqa: DTZ001
@@ -109,3 +103,30 @@ def as_token(name: str, keys: dict[str, Any], values: list[dict[str, Any]]) -> T
         frozenset(keys["lanes"]),
         keys["note"],
     )
+
+
+BOTH = f"""\
+# Who may come in.
+
+# --- people ---
+
+[tokens.alice]   # since 2026
+note = "her laptop"    # not the old one
+
+# the first one
+[[tokens.alice.values]]
+digest = "sha256:{"a" * 64}"
+created = 2026-01-01T00:00:00Z
+# the second one
+[[tokens.alice.values]]
+digest = "sha256:{"b" * 64}"
+expires = 2027-01-01T00:00:00Z   # with her contract
+
+# Bob is away in May.
+[tokens.bob]
+
+[[tokens.bob.values]]
+digest = "sha256:{"c" * 64}"
+
+# The end.
+"""

@@ -19,7 +19,6 @@ MODES = {
     "trio": {"UPSTREAM_MODE": "inprocess", "UPSTREAM_RUNTIME": "trio"},
 }
 
-
 JSON_AND_SSE = {"Accept": "application/json, text/event-stream"}
 
 

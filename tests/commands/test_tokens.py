@@ -1,0 +1,232 @@
+"""`run.py tokens`: what it says, shows and never shows."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gatehouse.commands.parser import parser, tokens_command
+from gatehouse.http.credentials import LANES
+from gatehouse.identity.grants import Grants
+from gatehouse.tokens.last_use import write_last_use
+from gatehouse.tokens.reader import (
+    VALUE_PATTERN,
+    TokenValue,
+    digest_of,
+    load_tokens,
+)
+from tests.harness.token_files import BOTH
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = f"mcpgate_{'hunter2' * 6}"
+
+
+def value(number: int = 0, **times: Any) -> TokenValue:
+    return TokenValue(digest_of(f"value {number}"), **times)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tokens.toml"
+
+
+class Tool:
+    """The `tokens` command with its own file, and what it has said."""
+
+    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.path = path
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, status: int = 0) -> tuple[str, str]:
+        """Run it; what went to stdout and to stderr."""
+        try:
+            options = parser().parse_args(["tokens", *arguments])
+            ended = tokens_command(options, self.path, self.path.with_name("state.sqlite3"))
+        except SystemExit as error:
+            ended = int(error.code or 0)
+        said = self._capsys.readouterr()
+        assert ended == status, said.err
+        return said.out, said.err
+
+
+@pytest.fixture
+def tool(path: Path, capsys: pytest.CaptureFixture[str]) -> Tool:
+    return Tool(path, capsys)
+
+
+def test_a_value_is_shown_once_alone_on_stdout_and_stored_nowhere(tool: Tool) -> None:
+    for arguments in (["add", "alice"], ["rotate", "alice"]):
+        out, err = tool(*arguments)
+        assert re.fullmatch(r"mcpgate_[A-Za-z0-9_-]{43}\n", out)
+        made = out.strip()
+        assert VALUE_PATTERN.search(err) is None
+        for word in ("keep it", "not stored", "Authorization: Bearer VALUE", "X-API-Key: VALUE"):
+            assert word in err
+        assert load_tokens(tool.path)[0].values[-1].digest == digest_of(made)
+        assert all(made.encode() not in file.read_bytes() for file in tool.path.parent.iterdir())
+        assert made not in "".join(tool("list")) + "".join(tool("list", "--json"))
+
+
+def test_what_a_token_may_do_is_said_when_it_is_made(tool: Tool) -> None:
+    options = ["--tools", "list_*, get", "--tools", "put", "--rate", "60/min", "--query"]
+    times = ["--not-before", "12h", "--expires", "2126-11-24T12:00:00+02:00"]
+    _, err = tool("add", "alice", *options, *times, "--note", "her laptop")
+    assert "resources and prompts are refused altogether" in err
+    assert "URLs show up in logs" in err
+    (alice,) = load_tokens(tool.path)
+    assert alice.grants == Grants(tools=("list_*", "get", "put"))
+    assert (alice.rate, alice.lanes, alice.note) == ("60/min", LANES, "her laptop")
+    (made,) = alice.values
+    assert made.created is not None
+    assert made.not_before == made.created + timedelta(hours=12)
+    assert made.expires == datetime(2126, 11, 24, 10, tzinfo=UTC)
+
+
+def test_a_token_without_options_is_made_without_warnings(tool: Tool) -> None:
+    _, err = tool("add", "alice")
+    assert "refused" not in err
+    assert "URL" not in err
+
+
+def test_rotating_says_how_long_the_old_value_is_good_for(tool: Tool) -> None:
+    tool("add", "alice")
+    old = load_tokens(tool.path)[0].values[0].id
+    assert f"The old value {old} expires in 7 days." in tool("rotate", "alice")[1]
+    assert (
+        f"The old value {old} is not valid any more."
+        in tool("rotate", "alice", "--overlap", "0s", "--expires", "2w")[1]
+    )
+    ends = [value.expires is not None for value in load_tokens(tool.path)[0].values]
+    assert ends == [True, True, True]
+
+
+def test_revoking_takes_the_name_away(tool: Tool) -> None:
+    tool("add", "alice")
+    tool("add", "bob")
+    _, err = tool("revoke", "alice")
+    assert "alice: the token is revoked" in err
+    assert [token.name for token in load_tokens(tool.path)] == ["bob"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["add", "bob"], 1, "python run.py tokens rotate bob"),
+        (["rotate", "eve"], 1, "eve: there is no such name"),
+        (["revoke", "eve"], 1, "eve: there is no such name"),
+        (["revoke", "bob", "--value", "00000000"], 1, "has no such value; it has: cccccccc"),
+        (["revoke", "bob", "--value", "cccccccc"], 1, "has only this value"),
+        (["add", "default"], 2, "default is the name of MCP_AUTH_TOKEN"),
+        (["add", "a b"], 2, "a name has 1 to 64 of"),
+        (["add", "eve", "--expires", "soon"], 2, "must be a span from now, such as 12h, 30d"),
+        (["add", "eve", "--expires", "2126-11-24"], 2, "a date and time such as"),
+        (["add", "eve", "--expires", "2126-11-24T12:00:00"], 2, "a date and time such as"),
+        (["add", "eve", "--expires", "2025-11-24T12:00:00Z"], 2, "lies in the past"),
+        (["add", "eve", "--expires", "1d", "--not-before", "2d"], 2, "before --not-before"),
+        (["add", "eve", "--expires", "999999999s", "--not-before", "999999w"], 2, "too far away"),
+        (["rotate", "bob", "--expires", "0s"], 2, "lies in the past"),
+        (["rotate", "bob", "--overlap", "7"], 2, "write a number and a unit, such as 90s, 15m"),
+        (["rotate", "bob", "--overlap", "999999w"], 2, "--overlap: is too far away"),
+        (["add", "eve", "--rate", "fast"], 2, "must be a rate such as 60/min"),
+        (["add", "eve", "--note", "a\x1b[2J"], 2, "printable characters only"),
+        (["add", "eve", "--tools", "a\n"], 2, "printable characters only"),
+        (["revoke", "bob", "--value", "ccc"], 2, "must be the id of a value, 8 hex digits"),
+        ([], 2, "the following arguments are required: COMMAND"),
+        (["show"], 2, "invalid choice"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_and_changes_nothing(
+    tool: Tool, arguments: list[str], status: int, words: str
+) -> None:
+    tool.path.write_text(BOTH)
+    out, err = tool(*arguments, status=status)
+    assert out == ""
+    assert words in err
+    assert tool.path.read_text() == BOTH
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["add", SECRET],
+        ["rotate", SECRET],
+        ["revoke", SECRET],
+        ["revoke", "bob", "--value", SECRET],
+        ["add", "eve", "--note", f"it is {SECRET}"],
+        ["add", "eve", "--tools", SECRET],
+        ["add", "eve", "--rate", SECRET],
+        ["add", "eve", "--expires", SECRET],
+        ["rotate", "bob", "--overlap", SECRET],
+        ["add", "eve", SECRET],
+        ["add", "eve", f"--{SECRET}"],
+        [SECRET],
+    ],
+)
+def test_a_value_given_by_mistake_is_refused_and_not_repeated(
+    tool: Tool, arguments: list[str]
+) -> None:
+    _, err = tool(*arguments, status=2)
+    assert "hunter2" not in err
+    assert not tool.path.exists()
+
+
+def test_without_a_tokens_file_it_says_what_to_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tokens_command(parser().parse_args(["tokens", "list"]), None, None) == 2
+    assert "put TOKENS_FILE=tokens.toml into .env" in capsys.readouterr().err
+
+
+def test_a_faulty_file_is_told_with_its_lines_and_status_2(tool: Tool) -> None:
+    tool.path.write_text("[tokens.alice]\n[tokens.bob]\n")
+    for arguments in (["list"], ["add", "eve"], ["rotate", "bob"], ["revoke", "bob"]):
+        _, err = tool(*arguments, status=2)
+        assert [line.partition(": ")[0] for line in err.splitlines()] == [
+            f"{tool.path}, line 1",
+            f"{tool.path}, line 2",
+        ]
+
+
+def test_a_missing_file_is_told_with_the_command_that_makes_it(tool: Tool) -> None:
+    for arguments in (["list"], ["rotate", "bob"], ["revoke", "bob"]):
+        assert "python run.py tokens add NAME" in tool(*arguments, status=2)[1]
+
+
+def test_ctrl_c_ends_it_without_a_traceback(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gatehouse.tokens.editor.add", interrupt)
+    assert tool("add", "alice", status=130) == ("", "")
+
+
+def test_help_says_what_the_program_is_and_how_to_use_it(tool: Tool) -> None:
+    whole = parser().format_help()
+    assert parser().parse_args([]).command is None
+    for words in ("authenticating reverse proxy", ".env", "README.md", "tokens add alice"):
+        assert words in whole
+    assert "TOKENS_FILE" in tool("--help")[0]
+    for action in ("add", "list", "rotate", "revoke"):
+        assert action in tool("--help")[0]
+        assert f"usage: python run.py tokens {action}" in tool(action, "--help")[0]
+
+
+def test_the_list_is_made_from_the_file_and_the_record_of_uses(tool: Tool) -> None:
+    tool.path.write_text(BOTH)
+    ends = {digest: datetime.now(UTC).timestamp() - 7200 for digest in (b"\xaa" * 32, b"\xbb" * 32)}
+    write_last_use(tool.path.with_name("state.sqlite3"), ends)
+    out, _ = tool("list")
+    rows = out.splitlines()
+    assert ["2 hours ago" in row for row in rows] == [False, True, True, False]
+    assert json.loads(tool("list", "--json")[0])["tokens"][1]["values"][0]["last_use"] == "never"
+
+
+def test_a_list_of_nothing_says_what_to_do(tool: Tool) -> None:
+    tool.path.write_text("")
+    out, err = tool("list")
+    assert out == ""
+    assert "python run.py tokens add NAME" in err

@@ -1,0 +1,257 @@
+"""Edits of the tokens file: every other line stays as it is, and nothing faulty is written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatehouse.http.credentials import LANES
+from gatehouse.identity.grants import Grants
+from gatehouse.tokens.editor import HEADER, NotChangedError, add, revoke, rotate
+from gatehouse.tokens.reader import (
+    Token,
+    TokensError,
+    TokenValue,
+    digest_of,
+    load_tokens,
+)
+from tests.harness.token_files import BOTH, Written, token_files
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+SECRET = f"mcpgate_{'hunter2' * 6}"
+
+
+def value(number: int = 0, **times: Any) -> TokenValue:
+    return TokenValue(digest_of(f"value {number}"), **times)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tokens.toml"
+
+
+def test_adding_puts_a_table_at_the_end(path: Path) -> None:
+    path.write_text(BOTH)
+    token = Token(
+        "carol",
+        (value(created=NOW, not_before=NOW + DAY, expires=NOW + 2 * DAY),),
+        Grants(tools=("list_*", "get"), prompts=()),
+        "60/min",
+        LANES,
+        'a "phone"\n',
+    )
+    add(path, token)
+    assert (
+        path.read_text()
+        == f"""\
+{BOTH}
+[tokens.carol]
+note = "a \\"phone\\"\\n"
+tools = ["list_*", "get"]
+prompts = []
+rate = "60/min"
+lanes = ["header", "query"]
+
+[[tokens.carol.values]]
+digest = "sha256:{digest_of("value 0").hex()}"
+created = 2026-11-24T12:00:00Z
+not_before = 2026-11-25T12:00:00Z
+expires = 2026-11-26T12:00:00Z
+"""
+    )
+    assert load_tokens(path)[-1] == token
+
+
+def test_adding_makes_a_missing_file_for_its_owner_only(path: Path) -> None:
+    add(path, Token("alice", (value(created=NOW),)))
+    assert path.read_text().startswith("# The named tokens of the gate")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert load_tokens(path) == (Token("alice", (value(created=NOW),)),)
+
+
+def test_revoking_takes_out_a_table_with_its_values_and_leaves_the_other_comments(
+    path: Path,
+) -> None:
+    path.write_text(BOTH)
+    revoke(path, "alice")
+    before, after = BOTH.split("\n[tokens.alice]")[0], BOTH[BOTH.index("\n# Bob") :]
+    assert path.read_text() == before + after
+
+
+def test_rotating_ends_the_old_values_and_adds_one(path: Path) -> None:
+    path.write_text(BOTH)
+    rotate(path, "alice", value(created=NOW), now=NOW, end=NOW + 7 * DAY)
+    first, second = "created = 2026-01-01T00:00:00Z\n", "expires = 2027-01-01T00:00:00Z   # with"
+    assert path.read_text() == BOTH.replace(
+        first, first + "expires = 2026-12-01T12:00:00Z\n"
+    ).replace(second, "expires = 2026-12-01T12:00:00Z   # with").replace(
+        "contract\n",
+        f'contract\n\n[[tokens.alice.values]]\ndigest = "sha256:{value().digest.hex()}"\n'
+        "created = 2026-11-24T12:00:00Z\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("times", "overlap", "then"),
+    [
+        ({}, 7 * DAY, {"expires": NOW + 7 * DAY}),
+        ({}, 0 * DAY, {"expires": NOW}),
+        ({"expires": NOW + 8 * DAY}, 7 * DAY, {"expires": NOW + 7 * DAY}),
+        ({"expires": NOW + 6 * DAY}, 7 * DAY, {"expires": NOW + 6 * DAY}),
+        ({"expires": NOW}, 7 * DAY, None),
+        ({"expires": NOW - DAY}, 0 * DAY, None),
+        ({"not_before": NOW + DAY}, 7 * DAY, {"not_before": NOW + DAY, "expires": NOW + 7 * DAY}),
+        ({"not_before": NOW + 7 * DAY}, 7 * DAY, None),
+        ({"not_before": NOW}, 0 * DAY, None),
+    ],
+)
+def test_after_the_overlap_there_is_only_the_new_value(
+    path: Path, times: dict[str, datetime], overlap: timedelta, then: dict[str, datetime] | None
+) -> None:
+    add(path, Token("alice", (value(1, **times),)))
+    changed = rotate(path, "alice", value(2, created=NOW), now=NOW, end=NOW + overlap)
+    left = () if then is None else (value(1, **then),)
+    assert changed.values == (*left, value(2, created=NOW))
+    assert load_tokens(path) == (changed,)
+
+
+def test_one_value_can_be_revoked_and_the_last_one_only_with_its_name(path: Path) -> None:
+    path.write_text(BOTH)
+    revoke(path, "alice", "aaaaaaaa")
+    start, end = BOTH.index("[[tokens.alice"), BOTH.index("# the second")
+    assert path.read_text() == BOTH[:start] + BOTH[end:]
+    with pytest.raises(NotChangedError, match=r"python run\.py tokens revoke alice$"):
+        revoke(path, "alice", "BBBBBBBB")
+
+
+def test_a_value_id_must_be_of_one_value(path: Path) -> None:
+    path.write_text(BOTH.replace("b" * 64, "a" * 63 + "b"))
+    with pytest.raises(NotChangedError, match="two values begin so"):
+        revoke(path, "alice", "aaaaaaaa")
+    with pytest.raises(NotChangedError, match="has no such value; it has: aaaaaaaa, aaaaaaaa"):
+        revoke(path, "alice", "cccccccc")
+    revoke(path, "alice", "a" * 63 + "b")
+
+
+@given(
+    written=token_files(only_tables=True), data=st.data(), newline=st.sampled_from(["\n", "\r\n"])
+)
+@settings(max_examples=60)
+def test_a_change_leaves_every_line_that_it_is_not_about(
+    written: Written, data: st.DataObject, newline: str
+) -> None:
+    # So that each line can be told from the others.
+    written.lines = [(owner, f"{line} # {at}") for at, (owner, line) in enumerate(written.lines)]
+    text = written.text.replace("\n", newline)
+    name = data.draw(st.sampled_from(["nobody", *(token.name for token in written.tokens)]))
+    others = [token for token in written.tokens if token.name != name]
+    their_lines = [line for owner, line in written.lines if owner != name]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokens.toml"
+        path.write_bytes(text.encode())
+        if name == "nobody":
+            add(path, Token(name, (value(1),)))
+            assert path.read_bytes().startswith(text.encode())
+        rotate(path, name, value(2), now=NOW, end=NOW + DAY)
+        lines = path.read_bytes().decode().split(newline)
+        assert [line for line in lines if line in their_lines] == their_lines
+        assert [token for token in load_tokens(path) if token.name != name] == others
+        revoke(path, name)
+        left = "".join(line + newline for line in their_lines)
+        assert path.read_bytes().decode() == (left if left.strip() else HEADER)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"""tokens.alice.values = [{{digest = "sha256:{"a" * 64}"}}]""",
+        f"""[tokens]\nalice = {{values = [{{digest = "sha256:{"a" * 64}"}}]}}""",
+        f"""tokens = {{alice = {{values = [{{digest = "sha256:{"a" * 64}"}}]}}}}""",
+    ],
+)
+def test_what_is_written_inline_is_left_to_be_changed_by_hand(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.raises(TokensError, match="change this one by hand"):
+        rotate(path, "alice", value(), now=NOW, end=NOW)
+    assert path.read_text() == text
+
+
+def test_a_file_that_is_faulty_is_left_alone(path: Path) -> None:
+    path.write_text("[tokens.alice]\n")
+    with pytest.raises(TokensError, match="line 1: values: there are none"):
+        add(path, Token("bob", (value(),)))
+    assert path.read_text() == "[tokens.alice]\n"
+
+
+def test_nothing_is_written_that_would_be_refused(path: Path) -> None:
+    path.write_text(BOTH)
+    for wrong in (
+        Token("x y", (value(),)),
+        Token("carol", ()),
+        Token("carol", (TokenValue(b"\xcc" * 32),)),
+        Token("carol", (value(not_before=NOW, expires=NOW),)),
+        Token("carol", (value(),), note=SECRET),
+    ):
+        with pytest.raises(TokensError):
+            add(path, wrong)
+    with pytest.raises(TokensError, match="would become larger"):
+        add(path, Token("carol", (value(),), note="x" * 2**20))
+    assert path.read_text() == BOTH
+
+
+def test_a_last_line_without_an_end_is_no_trouble(path: Path) -> None:
+    path.write_text(BOTH.rstrip())
+    add(path, Token("carol", (value(),)))
+    assert path.read_text().startswith(BOTH)
+    assert len(load_tokens(path)) == 3
+
+
+def test_mode_and_link_stay_as_they_are(path: Path) -> None:
+    there = path.parent / "there"
+    there.mkdir()
+    real = there / "real.toml"
+    real.write_text(BOTH)
+    real.chmod(0o640)
+    path.symlink_to("there/real.toml")
+    revoke(path, "bob")
+    assert path.is_symlink()
+    assert [token.name for token in load_tokens(real)] == ["alice"]
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert sorted(file.name for file in there.iterdir()) == ["real.toml", "real.toml.lock"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_the_owner_stays_the_same(path: Path) -> None:
+    path.write_text(BOTH)
+    os.chown(path, 12345, 54321)
+    revoke(path, "bob")
+    assert (path.stat().st_uid, path.stat().st_gid) == (12345, 54321)
+
+
+def test_a_missing_folder_is_a_fault_in_words(path: Path) -> None:
+    with pytest.raises(TokensError, match="its folder does not exist; make that first"):
+        add(path.parent / "no" / "tokens.toml", Token("alice", (value(),)))
+
+
+def test_what_the_disk_refuses_is_a_fault_in_words_and_changes_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path.write_text(BOTH)
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(TokensError, match=r"cannot be changed \(No space left on device\)"):
+        revoke(path, "bob")
+    assert path.read_text() == BOTH
+    assert not path.with_name("tokens.toml.new").exists()
