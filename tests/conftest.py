@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,7 @@ from gatehouse.policy.seals import Seals
 from gatehouse.policy.shared_state import SharedState
 from gatehouse.records import loggers
 from tests.harness.house import WAYS, House, open_house
+from tests.harness.pipes import Pipe
 from tests.harness.redis_server import SOON, RedisServer, Share, need_redis
 
 if TYPE_CHECKING:
@@ -114,3 +117,12 @@ def share() -> Iterator[Share]:
     yield share
     for shared in made:
         shared.close()
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    for descriptor in (pipe.reader, pipe.writer):
+        with suppress(OSError):  # the test may have closed it
+            os.close(descriptor)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
 mcp = FastMCP("Awkward")
-
 SHADOWS = ("throttled", "redis", "uvicorn", "trio_asyncio", "prometheus_client")
 ROOM = Path("elsewhere").absolute()
 

@@ -19,6 +19,7 @@ from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResul
 mcp: FastMCP[Any] = FastMCP("Callers")
 mcp.add_middleware(ResponseCachingMiddleware(call_tool_settings={"included_tools": ["cached"]}))
 mcp.add_provider(SessionProvider())
+
 calls = count()
 
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 
 BYTES_PER_SECOND = 900_000
 TURN_BYTES = 64 * 1024
-
 POST = b"POST /mcp HTTP/1.1\r\nHost: gate.example\r\n%b"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 GET = b"GET %b HTTP/1.1\r\nHost: gate.example\r\n\r\n"

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from gatehouse.tokens.reader import Token
 
 BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
-
-
 CALLS: dict[str, type[Calls]] = {"trio": TrioCalls, "asyncio": AsyncioCalls}
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -42,7 +40,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "inprocess-trio": {"runtime": "trio"},
     "inprocess-asyncio": {"runtime": "asyncio"},
 }
-
 
 network_only = pytest.mark.parametrize("way", ["close", "keep-alive"], indirect=True)
 """For what makes no sense in one process: connections, and their failing."""

@@ -47,6 +47,7 @@ class Policy(asyncio.DefaultEventLoopPolicy):
 
 at_import: contextvars.ContextVar[str] = contextvars.ContextVar("at_import", default="lost")
 at_import.set("kept")
+
 decimal.getcontext().prec = 9
 thread_local = threading.local()
 thread_local.value = "kept"
@@ -71,8 +72,8 @@ def loop_at_import() -> str:
 loop_of_import = outcome(loop_at_import)
 run_at_import = outcome(lambda: asyncio.run(asyncio.sleep(0, "ran")))
 asyncio.set_event_loop_policy(Policy())
-signal_at_import = outcome(lambda: signal.signal(signal.SIGWINCH, lambda *_: None))
 
+signal_at_import = outcome(lambda: signal.signal(signal.SIGWINCH, lambda *_: None))
 mcp: FastMCP[None] = FastMCP("Idioms")
 
 

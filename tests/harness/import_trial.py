@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+
 LIBRARIES = """
     anyio asyncio fastmcp fastmcp.server.http h11 httpcore httpx hypercorn hypercorn.trio logging.config
     mcp multiprocessing prometheus_client pydantic_settings redis signal socket starlette throttled

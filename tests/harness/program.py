@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOKEN = "t0Ken/for+tests.only~3f9c1b7ad25e48c0"
 START_SECONDS = 30.0
-
-
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw")) % 10
 _ports = cycle(12_000 + 2000 * WORKER + (os.getpid() + n) % 2000 for n in range(2000))
 """Below those that the kernel gives to outgoing connections, and no other worker of pytest's has them."""
@@ -103,10 +101,10 @@ class Program:
         raise AssertionError(f"{path} was not 200 within {START_SECONDS} s: {self.output}")
 
     def wait_for_log(self, pattern: str) -> None:
-        """Wait until the log matches: a client may have its answer a moment before."""
+        """Wait until a line of either stream matches: a client may have its answer a moment before."""
         deadline = time.monotonic() + 5
-        while not re.search(pattern, self.log):
-            assert time.monotonic() < deadline, f"{pattern} is not in the log: {self.log}"
+        while not re.search(pattern, self.output):
+            assert time.monotonic() < deadline, f"{pattern} is not in the log: {self.output}"
             time.sleep(0.02)
 
     def stop(self, signum: signal.Signals = signal.SIGTERM, seconds: float = 15.0) -> int:

@@ -115,6 +115,7 @@ def add(a: int, b: int) -> int:
 
 at_import: contextvars.ContextVar[str] = contextvars.ContextVar("at_import", default="lost")
 at_import.set("kept")
+
 decimal.getcontext().prec = 7
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from gatehouse.records.record import Record
 
 ANSWERED = Record(
@@ -27,3 +29,7 @@ STRANGER = ANSWERED._replace(name="", lane="", rpc_method="", tool="")
 REFUSED = STRANGER._replace(status=401, outcome="refused", reason="token")
 VALUE = "mcpgate_Zk3-9fQ_x7Lw2sVbN4tRyU8iOp1aSdFgHjKlQwErT-z"
 """As the gate's tool makes one; no redactor here has been told of it."""
+
+
+def entry(message: str, **fields: object) -> logging.LogRecord:
+    return logging.makeLogRecord({"name": "gate", "levelname": "WARNING", "msg": message, **fields})

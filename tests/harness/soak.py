@@ -40,6 +40,7 @@ SETTLE_SECONDS = 30.0
 """Kept connections to the hosted server expire after 15 s, at the next request."""
 
 WRONG = "no+Token/at.all~5d1e80b7c92f4a63"
+
 GARBAGE = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(64)),
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
@@ -50,8 +51,10 @@ GARBAGE = [
     b"GET /" + b"a" * 30_000,
     b"\r\n" * 40,
 ]
+
 HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 CHUNKED = b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
 PIECES = [
     CHUNKED + b"1\r\nx\r\n" * 20_000,
     CHUNKED + b"1;" + b"e" * 4000 + b"\r\nx\r\n",
@@ -67,6 +70,7 @@ MODERN = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
 }
+
 HELLO = {
     "protocolVersion": "2025-11-25",
     "capabilities": {},

@@ -7,11 +7,16 @@ from hypothesis import strategies as st
 
 from gatehouse.http.credentials import CREDENTIAL_HEADERS
 from gatehouse.http.fields import (
+    CONTROL,
     HOP_BY_HOP,
     Headers,
     announces_body,
+    is_event_stream,
+    nominated,
     request_headers,
     response_headers,
+    sound,
+    value_of,
 )
 
 OURS = [
@@ -159,3 +164,73 @@ def test_nothing_that_must_stop_here_survives_in_any_spelling_or_order(
         field for field in given_fields if field[0].lower() in {b"accept", b"x-a"} - nominated
     ]
     assert [field for field in passed if field[0] != b"Transfer-Encoding"] == expected
+
+
+SPECIAL = sorted({*HOP_BY_HOP, *CREDENTIAL_HEADERS, b"host", b"expect", b"x-real-ip", b"forwarded"})
+
+
+any_names = st.binary(max_size=12) | st.sampled_from(
+    [*SPECIAL, b"content-length", b"x-forwarded-for", b"X-Gate-Secret", b"Via", b"x-a"]
+).flatmap(lambda name: st.sampled_from([name, name.title(), name.upper()]))
+
+
+any_values = st.binary(max_size=20) | st.lists(
+    st.sampled_from([*SPECIAL, b"content-length", b"x-a", b"", b"chunked"]), max_size=4
+).map(b", ".join)
+
+
+any_fields = st.lists(st.tuples(any_names, any_values), max_size=10)
+
+
+@given(any_fields)
+def test_any_fields_of_a_request_are_filtered_to_one_host_one_framing_and_our_own_words(
+    fields: list[tuple[bytes, bytes]],
+) -> None:
+    passed = request_headers(fields, host=b"up:1", peer=b"192.0.2.7", scheme=b"http")
+    spelled = [name.lower() for name, _ in passed]
+    assert passed[0] == (b"Host", b"up:1")
+    assert spelled.count(b"host") == 1
+    assert not {b"content-length", b"transfer-encoding"} <= set(spelled)
+    assert spelled.count(b"transfer-encoding") <= 1
+    forbidden = HOP_BY_HOP - {b"transfer-encoding"} | CREDENTIAL_HEADERS
+    assert not forbidden & set(spelled)
+    assert not {b"expect", b"forwarded", b"x-real-ip", b"x-gate-secret"} & set(spelled)
+    assert [name for name in spelled if name.startswith(b"x-forwarded-")] == [
+        *(b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto")
+    ]
+    assert passed[-1] == (b"Via", b"1.1 mcp-gate")
+    kept = iter(fields)
+    between = [field for field in passed[1:-4] if field[0] != b"Transfer-Encoding"]
+    assert all(field in kept for field in between), "order or bytes were changed"
+
+
+@given(any_fields)
+def test_any_fields_of_an_answer_are_filtered_and_otherwise_unchanged(
+    fields: list[tuple[bytes, bytes]],
+) -> None:
+    passed = response_headers(fields)
+    spelled = {name.lower() for name, _ in passed}
+    assert not HOP_BY_HOP & spelled
+    named = nominated([(name, name.lower(), value) for name, value in fields])
+    assert not named & spelled
+    assert b"content-length" not in named
+    expected = [
+        (name, value)
+        for name, value in fields
+        if name.lower() not in HOP_BY_HOP | named
+        and not (
+            name.lower() == b"content-length"
+            and any(other.lower() == b"transfer-encoding" for other, _ in fields)
+        )
+    ]
+    assert passed == expected
+
+
+@given(any_fields)
+def test_any_fields_can_be_asked_about(fields: list[tuple[bytes, bytes]]) -> None:
+    assert sound(fields) is not any(CONTROL.search(value) for _, value in fields)
+    assert announces_body(fields) in {True, False}
+    assert is_event_stream(fields) in {True, False}
+    for wanted in (b"host", b"connection", b"x-a", b""):
+        value = value_of(fields, wanted)
+        assert (value is None) is (wanted not in {name.lower() for name, _ in fields})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, SMALL_BYTES, Bodies, BodiesFullError
+from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, SMALL_BYTES
 from gatehouse.tokens.reader import Token, TokenValue, digest_of
 from tests.harness.house import House, open_house
 from tests.harness.levels import connected, steady_house
@@ -24,30 +24,6 @@ if TYPE_CHECKING:
 
 LIMIT = 2 * SMALL_BYTES
 TOGETHER = MAX_LARGEST_BODIES * LIMIT
-
-
-def test_a_name_may_have_as_much_as_it_leaves_free() -> None:
-    bodies = Bodies(120, by_name=True)
-    bodies.take("alice", 60)
-    with pytest.raises(BodiesFullError):
-        bodies.take("alice", 1)
-    bodies.take("bob", 30)
-    bodies.take("carol", 15)
-    with pytest.raises(BodiesFullError):
-        bodies.take("bob", 1)
-    bodies.give_back("alice", 60)
-    bodies.take("bob", 22)
-    assert bodies.under_way == 67
-    for name, size in (("bob", 52), ("carol", 15)):
-        bodies.give_back(name, size)
-    assert bodies.under_way == 0
-
-
-def test_the_only_token_may_have_all() -> None:
-    bodies = Bodies(120, by_name=False)
-    bodies.take("default", 120)
-    with pytest.raises(BodiesFullError):
-        bodies.take("default", 1)
 
 
 async def stopped(house: House, nursery: trio.Nursery, framing: str, count: int) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from gatehouse.hosting import server
 from tests.harness.program import ROOT, Program, running
 from tests.harness.tools import MODES, call_tool
 
@@ -132,17 +131,6 @@ def test_a_signal_to_quit_that_a_shell_ignores_in_the_background_works_again() -
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=20)
     assert ended.returncode == -signal.SIGQUIT
-
-
-def test_an_import_that_takes_long_is_told(
-    monkeypatch: pytest.MonkeyPatch, access_log: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(server, "SLOW_SECONDS", 0.01)
-    with server.told_if_slow("slow:mcp"):
-        deadline = time.monotonic() + 10
-        while not access_log.messages and time.monotonic() < deadline:
-            time.sleep(0.01)
-    assert "importing slow:mcp has not ended after 0.01 s" in access_log.text
 
 
 def test_a_hangup_takes_the_tokens_file_up_at_once(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from gatehouse.policy.sessions import Sessions
 from gatehouse.policy.shared_state import BUSY, UNAVAILABLE, NoAnswer
 from gatehouse.policy.throttles import Limits
 from gatehouse.scheduling import fair_threads
-from gatehouse.scheduling.fair_threads import BusyError, FairThreads
+from gatehouse.scheduling.fair_threads import BusyError
 from gatehouse.tokens.reader import Token, TokenValue, digest_of, make_value
 from tests.harness.house import open_house
 from tests.harness.redis_server import SOON, RedisServer
@@ -121,30 +121,6 @@ async def test_a_full_line_lets_nobody_past_the_rate_that_gates_share(
         await trio.lowlevel.checkpoint()
         assert await limits.retry_after("bob", RATE) is None
     assert counts == {"in": 5, "busy": 45}
-
-
-async def test_a_name_holds_two_threads_and_callers_that_leave_free_none_early() -> None:
-    threads, held = FairThreads(), trio.Event()
-
-    def hang() -> None:
-        trio.from_thread.run(held.wait)
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(20):
-            nursery.start_soon(threads.run, "alice", 60, hang)
-        await trio.testing.wait_all_tasks_blocked()
-        assert threads.threads.borrowed_tokens == 2
-        assert await threads.run("bob", 60, lambda: 1) == 1
-        with trio.move_on_after(0):
-            await threads.run("bob", 60, lambda: 1)
-        assert list(threads.lines) == ["alice"]
-        with pytest.raises(trio.TooSlowError):
-            await threads.run("carol", 0.01, hang)
-        assert threads.threads.borrowed_tokens == 3, "a thread that is left behind"
-        held.set()
-    while threads.lines:
-        await trio.sleep(0.01)
-    assert threads.threads.borrowed_tokens == 0
 
 
 # A Redis that does not know.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import statistics
 import sys
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +13,7 @@ import trio
 import trio.testing
 
 from gatehouse.downstream.incoming import BYTES_PER_CHUNK, MAX_CHUNKS
-from gatehouse.scheduling.turns import BURST_SECONDS, REST, SLICE_SECONDS, Crowd, LoopShare
+from gatehouse.scheduling.turns import BURST_SECONDS, REST, LoopShare
 from tests.harness.house import House, open_house
 from tests.harness.levels import connected, gone, settled, steady_house
 from tests.harness.loop_steps import loop_steps, own_time
@@ -213,35 +211,3 @@ async def test_turns_go_round_and_leave_the_loop_to_others(
             nursery.start_soon(work, name)
     assert sorted(order[:3]) == sorted(order[3:6]) == ["a", "b", "c"]
     assert trio.current_time() - began == pytest.approx(8 * (1 + REST))
-
-
-async def test_of_a_crowd_that_is_woken_at_once_one_goes_on_in_each_pass(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    crowd = Crowd()
-    order: list[int] = []
-    passes: list[int] = []
-
-    async def work(number: int, awake: trio.Event, *, newcomer: bool) -> None:
-        await awake.wait()
-        await crowd.turn(newcomer=newcomer)
-        order.append(number)
-        time.sleep(2 * SLICE_SECONDS)  # noqa: ASYNC251 - as work does
-
-    trio.lowlevel.add_instrument(crowd)
-    async with trio.open_nursery() as nursery:
-        all_at_once, now = trio.Event(), trio.Event()
-        for number in range(50):
-            nursery.start_soon(partial(work, number, all_at_once, newcomer=number % 2 == 0))
-        nursery.start_soon(partial(work, 50, now, newcomer=True))
-        await trio.testing.wait_all_tasks_blocked()
-        all_at_once.set()
-        while len(order) < 51:
-            passes.append(len(order))
-            await trio.lowlevel.checkpoint()
-            if len(order) >= 10:
-                now.set()
-    steps = [after - before for before, after in itertools.pairwise(passes)]
-    assert max(steps) <= 2
-    assert sorted(order) == list(range(51))
-    assert order.index(50) < 16

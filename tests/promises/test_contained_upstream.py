@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import random
 import socket
 import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import httpcore
 import pytest
 import trio
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gatehouse import keepalive
-from gatehouse.scheduling.turns import Turns
 from gatehouse.upstream import addresses, network
-from gatehouse.upstream.answers import MAX_LINES, Connection
+from gatehouse.upstream.answers import MAX_LINES
 from tests.harness.house import House, network_only, open_house
 from tests.harness.levels import connected, levels, sockets_to, steady_house
 from tests.harness.loop_steps import loop_steps
@@ -149,59 +144,6 @@ async def test_an_event_that_comes_letter_by_letter_is_passed_on_at_once(
             await peer.head()
             await peer.until(b"\n\n")
             assert trio.current_time() - sent < 0.1
-
-
-class Cut(httpcore.AsyncNetworkStream):
-    """Hands out an answer in the pieces into which it has been cut."""
-
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces = pieces
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        await trio.lowlevel.checkpoint()
-        return self._pieces.pop(0) if self._pieces else b""
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None: ...
-
-    async def aclose(self) -> None: ...
-
-    def get_extra_info(self, info: str) -> Any: ...
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    chunks=st.lists(
-        st.one_of(st.binary(min_size=1, max_size=9), st.just(b"\n" * 300), st.just(bytes(70_000))),
-        max_size=40,
-    ),
-    interim=st.integers(0, 5),
-    trailers=st.integers(0, 100),
-    cuts=st.integers(0, 200),
-    seed=st.integers(0, 2**32),
-)
-def test_however_an_answer_is_chunked_and_cut_its_body_is_the_same(
-    chunks: list[bytes], interim: int, trailers: int, cuts: int, seed: int
-) -> None:
-    whole = b"HTTP/1.1 100 Continue\r\n\r\n" * interim + CHUNKED
-    whole += b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
-    whole += b"0\r\n" + b"A: b\r\n" * trailers + b"\r\n"
-    chance = random.Random(seed)  # noqa: S311
-    ends = [*sorted(chance.randrange(1, len(whole)) for _ in range(cuts)), len(whole)]
-    pieces = [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    body, left, idle = trio.run(received, [piece for piece in pieces if piece])
-    assert (body, left, idle) == (b"".join(chunks), b"", True)
-
-
-async def received(pieces: list[bytes]) -> tuple[bytes, bytes, bool]:
-    """The body of an answer in these pieces, what is left of them, and whether the connection is free."""
-    origin = httpcore.Origin(b"http", b"upstream", 80)
-    connection = Connection(origin, Cut(pieces), Turns(), 15)
-    response = await connection.handle_async_request(
-        httpcore.Request("POST", "http://upstream", headers=[("Host", "upstream")])
-    )
-    body = await response.aread()
-    await response.aclose()
-    return body, connection.unread, connection.is_idle()
 
 
 # Silence.

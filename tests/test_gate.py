@@ -1,0 +1,75 @@
+"""The gate as an ASGI application, called without a connection."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import trio
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gate import Gate
+from gatehouse.settings.environment import Settings
+from gatehouse.tokens.keyring import Keyring
+from tests.harness.hosts import bind_addresses
+from tests.harness.program import TOKEN
+
+names = st.sampled_from(
+    [b"host", b"origin", b"authorization", b"x-api-key", b"connection", b"upgrade", b"expect"]
+) | st.from_regex(rb"[A-Za-z0-9!#$%&'*+.^|~-]{1,12}", fullmatch=True).filter(
+    lambda name: name.lower() not in {b"content-length", b"transfer-encoding"}
+)
+
+headers = st.lists(
+    st.tuples(names, st.binary(max_size=30) | st.just(b"Bearer " + TOKEN.encode())), max_size=6
+)
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(
+    bind=bind_addresses,
+    method=st.sampled_from(["GET", "POST", "OPTIONS", "HEAD", "DELETE"]),
+    path=st.sampled_from([b"/mcp", b"/mcp/", b"/mcp/a", b"/health"]) | st.binary(max_size=30),
+    query=st.binary(max_size=30) | st.just(b"key=" + TOKEN.encode()),
+    given_headers=headers,
+    named=st.booleans(),
+)
+def test_no_bytes_in_target_or_fields_make_the_gate_fail(
+    bind: tuple[dict[str, str], bytes],
+    method: str,
+    path: bytes,
+    query: bytes,
+    given_headers: list[tuple[bytes, bytes]],
+    named: bool,
+) -> None:
+    limits = Settings(_env_file=None, mcp_app="", upstream_port=1, **bind[0])  # type: ignore[arg-type]
+    gate = Gate(limits, Keyring(shared=TOKEN))
+    sent: list[dict[str, Any]] = []
+    asked_once: list[bool] = []
+
+    async def receive() -> dict[str, Any]:
+        if asked_once:
+            await trio.sleep_forever()
+        asked_once.append(True)
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "raw_path": path,
+        "query_string": query,
+        "headers": [(b"host", bind[1]), *given_headers] if named else given_headers,
+        "client": ("127.0.0.1", 1),
+    }
+    trio.run(cast("Any", gate), scope, receive, send)
+    starts = [message for message in sent if message["type"] == "http.response.start"]
+    assert len(starts) == 1
+    assert starts[0]["status"] in {200, 204, 400, 401, 403, 404, 405, 417, 421, 502, 503}
+    assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+    assert TOKEN.encode() not in b"".join(value for _, value in starts[0]["headers"])

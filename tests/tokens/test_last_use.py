@@ -1,0 +1,22 @@
+"""The record of last uses."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from gatehouse.tokens.last_use import MODE, read_last_use, write_last_use
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_file_that_was_taken_away_is_made_anew_for_whom_it_was_before(tmp_path: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        write_last_use(tmp_path / "state", {b"digest": 1.0})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == MODE
+    assert read_last_use(tmp_path / "state")[b"digest"] == 1.0
