@@ -51,6 +51,7 @@ from gatehouse.http.fields import (
 from gatehouse.http.framing import malformation
 from gatehouse.http.paths import Route, route_of, upstream_path
 from gatehouse.http.refusals import Reply
+from gatehouse.identity.principal import METRICS_NAME
 from gatehouse.pages.landing import landing_page
 from gatehouse.policy.origins import CORS, Origins, cors_headers, preflight
 from gatehouse.policy.throttles import FailureThrottle
@@ -542,7 +543,7 @@ def metrics_verifier(settings: Settings) -> Verifier:
     """The verifier for the figures: it lets METRICS_TOKEN in, but not in a URL."""
     token = settings.metrics_token
     value = token.get_secret_value() if token else ""
-    return Keyring(shared=value, shared_name="metrics", query_keys=False)
+    return Keyring(shared=value, shared_name=METRICS_NAME, query_keys=False)
 
 
 def figures(metrics: Metrics) -> Reply:

@@ -52,7 +52,7 @@ import trio
 
 from gate import Gate
 from gatehouse.commands.notice import startup_notice
-from gatehouse.commands.parser import parser, tokens_command
+from gatehouse.commands.parser import parser
 from gatehouse.downstream.descriptors import connections_within
 from gatehouse.downstream.listeners import CannotListenError, bind, inherited
 from gatehouse.downstream.places import Places
@@ -75,9 +75,11 @@ from gatehouse.records.loggers import logger_of
 from gatehouse.records.redact import Redactor
 from gatehouse.scheduling.turns import let_threads_in
 from gatehouse.settings.environment import Settings, SettingsError, load_settings, make_token
+from gatehouse.tokens.file import TokensError, read_text
 from gatehouse.tokens.keyring import Keyring
 from gatehouse.tokens.last_use import keep_last_use, write_last_use
-from gatehouse.tokens.reader import TokensError, digest_of, parse_tokens, read_text
+from gatehouse.tokens.reader import parse_tokens
+from gatehouse.tokens.value import digest_of
 from gatehouse.tokens.watch import watch_tokens
 from gatehouse.upstream.inprocess import AsyncioCalls, TrioCalls
 
@@ -86,7 +88,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gatehouse.tokens.reader import Token
+    from gatehouse.tokens.token import Token
     from gatehouse.upstream.inprocess import Calls
 
 CUT_SECONDS = 0.25
@@ -108,6 +110,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         if options.command == "tokens":
+            from gatehouse.commands.tokens import tokens_command  # late: serving needs no tomlkit
+
             signals.give_back()
             return tokens_command(options, settings.tokens_file, settings.state_db)
         return start(settings)

@@ -1,7 +1,6 @@
 """The table of `tokens list`: each value with its age, its end and its last use, and the values that can go.
 
-`last_use` has Unix times by digest; if it is empty, no use is known. A note is not shown as it stands in
-the file: it could move the cursor.
+A note is not shown as it stands in the file: it could move the cursor.
 """
 
 from __future__ import annotations
@@ -11,15 +10,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from gatehouse.commands.durations import in_words
-from gatehouse.tokens.last_use import BEGAN
-from gatehouse.tokens.reader import KINDS
+from gatehouse.tokens.token import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from gatehouse.http.mcp import Kind
     from gatehouse.identity.grants import Grants
-    from gatehouse.tokens.reader import Token, TokenValue
+    from gatehouse.tokens.last_use import LastUse
+    from gatehouse.tokens.token import Token
+    from gatehouse.tokens.value import TokenValue
 
 UNUSED = timedelta(days=7)
 """An old value that is unused for so long is taken to be in no client any more."""
@@ -27,14 +27,14 @@ UNUSED = timedelta(days=7)
 COLUMNS = ("NAME", "VALUE", "AGE", "VALID", "LAST USE", "LANES", "FOR", "RATE", "NOTE")
 
 
-def as_table(tokens: Iterable[Token], last_use: Mapping[bytes, float], now: datetime) -> str:
+def as_table(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> str:
     """A line for each value, under a line of titles; only a token's first line tells the token's own columns."""
     rows = [COLUMNS]
     for token in tokens:
         of_token = (
             ", ".join(sorted(token.lanes)),
             rights(token.grants),
-            token.rate or "none",
+            str(token.rate or "none"),
             token.note,
         )
         for value in token.values:
@@ -50,19 +50,19 @@ def as_table(tokens: Iterable[Token], last_use: Mapping[bytes, float], now: date
     )
 
 
-def hints(tokens: Iterable[Token], last_use: Mapping[bytes, float], now: datetime) -> Iterator[str]:
+def hints(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> Iterator[str]:
     """A sentence for each value that can go, with the command for it."""
     for token in tokens:
         revoke = f"python run.py tokens revoke {token.name}"
-        if all(has_expired(value, now) for value in token.values):
+        if all(value.expired_at(now) for value in token.values):
             rotate = f"python run.py tokens rotate {token.name}"
             yield f"{token.name}: has expired; renew it: {rotate} or drop it: {revoke}"
             continue
         for value in token.values:
-            if has_expired(value, now):
+            if value.expired_at(now):
                 words = f"value {value.id} {validity(value, now)}"
             elif _is_left_behind(value, token, last_use, now):
-                used = last_use.get(value.digest)
+                used = last_use.of(value)
                 unused = "never used" if used is None else f"unused for {_since(used, now)}"
                 words = f"old value {value.id} {unused}"
             else:
@@ -70,26 +70,22 @@ def hints(tokens: Iterable[Token], last_use: Mapping[bytes, float], now: datetim
             yield f"{token.name}: {words}, safe to drop: {revoke} --value {value.id}"
 
 
-def _is_left_behind(
-    value: TokenValue, token: Token, last_use: Mapping[bytes, float], now: datetime
-) -> bool:
+def _is_left_behind(value: TokenValue, token: Token, last_use: LastUse, now: datetime) -> bool:
     """True if a newer value is in use instead of this one, and has been for long enough to tell."""
-    used = last_use.get(value.digest)
-    since = used
-    if used is None and value.created and BEGAN in last_use:
-        since = max(value.created.timestamp(), last_use[BEGAN])
-    if since is None or now.timestamp() - since < UNUSED.total_seconds():
+    since = last_use.unused_since(value)
+    if now.timestamp() - since < UNUSED.total_seconds():
         return False
+    used = last_use.of(value) or 0.0
     return any(
         newer.created is not None
         and (value.created is None or newer.created > value.created)
-        and last_use.get(newer.digest, 0.0) > (used or 0.0)
+        and (last_use.of(newer) or 0.0) > used
         for newer in token.values
         if newer is not value
     )
 
 
-def as_json(tokens: Iterable[Token], last_use: Mapping[bytes, float], now: datetime) -> str:
+def as_json(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> str:
     """The same for programs: times as ISO 8601 in UTC, null for none.
 
     `last_use` may also be "never" or "unknown"; null for `tools` and the like means everything.
@@ -100,7 +96,7 @@ def as_json(tokens: Iterable[Token], last_use: Mapping[bytes, float], now: datet
             "name": token.name,
             "note": token.note,
             "lanes": sorted(token.lanes),
-            "rate": token.rate or None,
+            "rate": str(token.rate) if token.rate else None,
             **{kind: _granted(token.grants, kind) for kind in KINDS},
             "values": [_value_for_json(value, last_use, now) for value in token.values],
         }
@@ -109,10 +105,8 @@ def as_json(tokens: Iterable[Token], last_use: Mapping[bytes, float], now: datet
     return json.dumps({"tokens": listed, "hints": [*hints(tokens, last_use, now)]}, indent=2)
 
 
-def _value_for_json(
-    value: TokenValue, last_use: Mapping[bytes, float], now: datetime
-) -> dict[str, Any]:
-    used = last_use.get(value.digest)
+def _value_for_json(value: TokenValue, last_use: LastUse, now: datetime) -> dict[str, Any]:
+    used = last_use.of(value)
     return {
         "id": value.id,
         "valid": value.valid_at(now.timestamp()),
@@ -139,10 +133,6 @@ def rights(grants: Grants) -> str:
     return "; ".join(granted) or "nothing"
 
 
-def has_expired(value: TokenValue, now: datetime) -> bool:
-    return value.expires is not None and value.expires <= now
-
-
 def validity(value: TokenValue, now: datetime) -> str:
     words = []
     if value.not_before and value.not_before > now:
@@ -156,12 +146,11 @@ def validity(value: TokenValue, now: datetime) -> str:
     return ", ".join(words)
 
 
-def _last_use(value: TokenValue, last_use: Mapping[bytes, float], now: datetime) -> str:
-    used = last_use.get(value.digest)
+def _last_use(value: TokenValue, last_use: LastUse, now: datetime) -> str:
+    used = last_use.of(value)
     if used is not None:
         return f"{_since(used, now)} ago"
-    older = value.created is not None and value.created.timestamp() < last_use.get(BEGAN, 0.0)
-    return "unknown" if older or not last_use else "never"
+    return "never" if last_use.knows(value) else "unknown"
 
 
 def _since(moment: float, now: datetime) -> str:

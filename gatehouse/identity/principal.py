@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from gatehouse.identity.grants import Grants
     from gatehouse.identity.rate import Rate
 
+SHARED_NAME = "default"
+"""The name of MCP_AUTH_TOKEN, in the log, in metrics and upstream."""
+
+METRICS_NAME = "metrics"
+"""The name of METRICS_TOKEN, in the log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 MOST = 1_000_000
 """The largest number in a rate. A larger one is a slip, or no limit at all."""
 
-_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+_SECONDS = {"s": 1, "min": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 _UNITS = {
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "second"),
-    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), "minute"),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), "min"),
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), "hour"),
     **dict.fromkeys(("d", "day", "days"), "day"),
     **dict.fromkeys(("w", "wk", "wks", "week", "weeks"), "week"),
@@ -61,8 +61,10 @@ class Rate:
         return self.seconds / self.count
 
     def __str__(self) -> str:
+        """The rate as settings write it: `60/min, burst 20`, or `60/min` if that is also the burst."""
         unit = next(unit for unit, seconds in _SECONDS.items() if seconds == self.seconds)
-        return f"{self.count}/{unit}, burst {self.burst}"
+        burst = "" if self.burst == self.count else f", burst {self.burst}"
+        return f"{self.count}/{unit}{burst}"
 
 
 def parse_rate(text: str) -> Rate:

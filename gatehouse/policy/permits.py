@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from gatehouse.http import refusals
 from gatehouse.http.fields import values_of
 from gatehouse.http.paths import is_endpoint
+from gatehouse.identity.principal import SHARED_NAME
 from gatehouse.policy.shared_state import BUSY, UNAVAILABLE
 from gatehouse.policy.tools import policy_refusal
 from gatehouse.scheduling.fair_threads import BusyError
-from gatehouse.tokens.reader import RESERVED
 
 if TYPE_CHECKING:
     from gatehouse.http.fields import Headers
@@ -80,7 +80,7 @@ class Permits:
     async def _too_often(self, principal: Principal) -> Reply | None:
         rates = {principal.name: principal.rate or self._rate}
         if principal.lane == "query":
-            shared = principal.name == RESERVED
+            shared = principal.name == SHARED_NAME
             rate = self._shared_query_rate if shared else self._named_query_rate
             rates[f"{principal.name} by query"] = rate
         for key, rate in rates.items():

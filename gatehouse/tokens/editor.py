@@ -6,32 +6,23 @@ it takes the comment above a table for the end of the table before, and so drops
 table, or writes in between.
 
 The editor writes nothing that would be refused, or would mean anything but the requested change; it
-leaves a faulty file alone. The file is replaced at once, so that all readers find the old file or the
-new one, whatever ends this program. Two programs take turns.
+leaves a faulty file alone.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import stat
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomlkit
 
-from gatehouse.tokens.reader import (
-    HEADER_ONLY,
-    KINDS,
-    MAX_BYTES,
-    TokensError,
-    parse_tokens,
-    read_text,
-)
+from gatehouse.tokens.file import MAX_BYTES, TokensError, locked, read_text, write
+from gatehouse.tokens.reader import parse_tokens
+from gatehouse.tokens.token import HEADER_ONLY, KINDS
 from gatehouse.tokens.toml_places import Places
 
 if TYPE_CHECKING:
@@ -40,8 +31,9 @@ if TYPE_CHECKING:
 
     from tomlkit.items import AoT, Table
 
-    from gatehouse.tokens.reader import Token, TokenValue
+    from gatehouse.tokens.token import Token
     from gatehouse.tokens.toml_places import Place
+    from gatehouse.tokens.value import TokenValue
 
 HEADER = """\
 # The named tokens of the gate: who may come in, and what they may do there. Change this file by hand, or
@@ -53,84 +45,7 @@ class NotChangedError(Exception):
     """The thing to change is missing, or the thing to add exists; the text says what to do instead."""
 
 
-def add(path: Path, token: Token) -> None:
-    """Put a new token at the end of the file; make the file if it is missing.
-
-    Raises NotChangedError if the name exists, TokensError if the file cannot be used.
-    """
-    with _changing(path, new=HEADER) as change:
-        if any(token.name == other.name for other in change.tokens):
-            raise NotChangedError(
-                f"{token.name}: is there already; this gives it a new value: "
-                f"python run.py tokens rotate {token.name}"
-            )
-        change.append(_token_text(token))
-        change.tokens = (*change.tokens, token)
-
-
-def rotate(path: Path, name: str, fresh: TokenValue, *, now: datetime, end: datetime) -> Token:
-    """Give a token a fresh value, let its others end at `end`, and remove those that have expired by `now`.
-
-    A value that ends earlier keeps its end, and one that would begin only at `end` or later is removed,
-    too: from `end` on there is only the fresh one. Returns the changed token. Raises NotChangedError if
-    there is no such name, TokensError if the file cannot be used.
-    """
-    with _changing(path) as change:
-        token = change.token(name)
-        kept: list[TokenValue] = []
-        for number, value in enumerate(token.values):
-            place = ("tokens", name, "values", number)
-            has_expired = value.expires and value.expires <= now
-            begins_late = value.not_before and value.not_before >= end
-            if has_expired or begins_late:
-                change.remove(place)
-            elif value.expires and value.expires <= end:
-                kept.append(value)
-            else:
-                change.set_expiry(place, end)
-                kept.append(replace(value, expires=end))
-        change.insert_after(("tokens", name), _value_text(name, fresh))
-        return change.put(token, replace(token, values=(*kept, fresh)))
-
-
-def revoke(path: Path, name: str, value_id: str = "") -> None:
-    """Take a token out of the file, or only the value whose digest begins with `value_id` (hex).
-
-    Raises NotChangedError if there is no such name, not exactly one such value, or no other value;
-    TokensError if the file cannot be used.
-    """
-    with _changing(path) as change:
-        token = change.token(name)
-        if not value_id:
-            change.remove(("tokens", name))
-            change.tokens = tuple(other for other in change.tokens if other is not token)
-            return
-        number = _number_of(token, value_id)
-        if len(token.values) == 1:
-            raise NotChangedError(
-                f"{name}: has only this value; this revokes the name: "
-                f"python run.py tokens revoke {name}"
-            )
-        change.remove(("tokens", name, "values", number))
-        left = (*token.values[:number], *token.values[number + 1 :])
-        change.put(token, replace(token, values=left))
-
-
-def _number_of(token: Token, value_id: str) -> int:
-    """The number of the value whose digest begins with `value_id`."""
-    found = [
-        number
-        for number, value in enumerate(token.values)
-        if value.digest.hex().startswith(value_id.lower())
-    ]
-    if len(found) != 1:
-        ids = ", ".join(value.id for value in token.values)
-        words = "two values begin so, write more of the digest" if found else "has no such value"
-        raise NotChangedError(f"{token.name}: {words}; it has: {ids}")
-    return found[0]
-
-
-class _Change:
+class Change:
     """A change in the making: the lines of the file, and the tokens that the file will have."""
 
     def __init__(self, text: str, name: str) -> None:
@@ -152,19 +67,21 @@ class _Change:
             f"{name}: there is no such name; this shows those that are: python run.py tokens list"
         )
 
-    def put(self, old: Token, new: Token) -> Token:
-        """From now on, expect `new` in the place of `old`."""
-        self.tokens = tuple(new if token is old else token for token in self.tokens)
-        return new
+    def expect(self, old: Token, *new: Token) -> None:
+        """From now on, expect `new` in the place of `old`; nothing if that is to go."""
+        at = self.tokens.index(old)
+        self.tokens = (*self.tokens[:at], *new, *self.tokens[at + 1 :])
 
-    def append(self, text: str) -> None:
-        """Put lines at the end of the file."""
+    def append(self, token: Token) -> None:
+        """Put a new token at the end of the file, and expect it there."""
+        text = _token_text(token)
         self._lines.append(self._block(text) if self._lines else text)
+        self.tokens = (*self.tokens, token)
 
-    def insert_after(self, place: Place, text: str) -> None:
-        """Put lines below the last line of `place`."""
-        _, last = self._runs(place)[-1]
-        self._lines[last - 1] += self._block(text)
+    def append_value(self, name: str, value: TokenValue) -> None:
+        """Put a new value below the last line of a token."""
+        _, last = self._runs(("tokens", name))[-1]
+        self._lines[last - 1] += self._block(_value_text(name, value))
 
     def remove(self, place: Place) -> None:
         """Remove the lines of `place`, with the comments among them."""
@@ -230,7 +147,7 @@ def _token_text(token: Token) -> str:
         if globs is not None:
             table[kind] = list(globs)
     if token.rate:
-        table["rate"] = token.rate
+        table["rate"] = str(token.rate)
     if token.lanes != HEADER_ONLY:
         table["lanes"] = sorted(token.lanes)
     if not table:
@@ -268,71 +185,20 @@ def _toml(name: str, table: Table) -> str:
 
 
 @contextmanager
-def _changing(path: Path, new: str | None = None) -> Iterator[_Change]:
-    """A change to the file, which is written when the block ends well.
+def changing(path: Path, *, may_be_new: bool = False) -> Iterator[Change]:
+    """A change to the file, which is written when the block ends well. Raises TokensError.
 
-    A missing file begins with `new`; without `new`, the file must exist. Raises TokensError.
+    With `may_be_new`, a missing file is made.
     """
     target = Path(os.path.realpath(path))  # so that a link stays one
     try:
-        with _locked(target):
-            is_new = new is not None and not target.exists()
-            change = _Change(str(new) if is_new else read_text(path), str(path))
+        with locked(target):
+            is_new = may_be_new and not target.exists()
+            change = Change(HEADER if is_new else read_text(path), str(path))
             yield change
-            _write(target, change.result())
+            write(target, change.result())
     except FileNotFoundError:
         raise TokensError([f"{path}: its folder does not exist; make that first"]) from None
     except OSError as error:
-        raise TokensError([f"{path}: cannot be changed ({error.strerror})"]) from None
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Wait for other programs that change the file, and keep them waiting.
-
-    The lock is a file of its own, because the tokens file is replaced. The lock file stays, because
-    another program may be waiting for it.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(f"{target}.lock", flags, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _write(target: Path, data: bytes) -> None:
-    """Put a new file in the place of the old one, at once, with its mode and owner."""
-    draft = target.with_name(f"{target.name}.new")
-    draft.unlink(missing_ok=True)  # a killed program may have left it
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            _resemble(descriptor, target)
-            os.fsync(descriptor)
-        draft.replace(target)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    # The new name lasts only once the folder is on the disk, too: fsync(2).
-    with suppress(OSError):  # the change is made; not every folder can be opened for this
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _resemble(descriptor: int, target: Path) -> None:
-    """Give a new file the owner and mode of the old one, so that its readers can read it."""
-    try:
-        old = target.stat()
-    except FileNotFoundError:
-        return
-    made = os.fstat(descriptor)
-    if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid):
-        os.fchown(descriptor, old.st_uid, old.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(old.st_mode) & 0o777)
+        about = f": {error.filename}" if error.filename else ""
+        raise TokensError([f"{path}: cannot be changed ({error.strerror}{about})"]) from None

@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from gatehouse.http.credentials import LANES
-from gatehouse.identity.principal import Principal
-from gatehouse.identity.rate import parse_rate
-from gatehouse.tokens.reader import RESERVED, Token, TokenValue, digest_of
+from gatehouse.identity.principal import SHARED_NAME, Principal
+from gatehouse.tokens.token import Token
+from gatehouse.tokens.value import TokenValue, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -52,7 +52,7 @@ class Keyring:
         tokens: Iterable[Token] = (),
         *,
         shared: str = "",
-        shared_name: str = RESERVED,
+        shared_name: str = SHARED_NAME,
         query_keys: bool = True,
     ) -> None:
         value = TokenValue(digest_of(shared)) if shared else None
@@ -73,9 +73,8 @@ class Keyring:
         }
 
     def _principals(self, token: Token, value: TokenValue) -> dict[Lane, Principal]:
-        rate = parse_rate(token.rate) if token.rate else None
         return {
-            lane: Principal(token.name, lane, value.digest, token.grants, rate)
+            lane: Principal(token.name, lane, value.digest, token.grants, token.rate)
             for lane in token.lanes & self._lanes
         }
 

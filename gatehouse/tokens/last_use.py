@@ -1,7 +1,8 @@
 """The times when each value of a token was last used: the evidence that an old one can go.
 
 A small SQLite file keeps them over a restart. They decide nothing: if the file cannot be written,
-requests are served all the same, and the log says so once.
+requests are served all the same, and the log says so once. If it cannot be read, or holds times that cannot be
+right, those uses are unknown.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import os
 import sqlite3
 import time
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -22,13 +25,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gatehouse.tokens.keyring import Keyring
+    from gatehouse.tokens.value import TokenValue
 
 logger = logger_of("gate.tokens")
 
 THREADS = OwnThreads("last use")
 
 BEGAN = b""
-"""In the place of a digest: when the record was begun. Any value may have been used before that."""
+"""In the place of a digest: when the record was begun."""
 
 WRITE_SECONDS = 5.0
 """How often last uses are written: a killed program loses this much at most."""
@@ -42,27 +46,73 @@ os.umask(_umask)
 MODE = 0o644 & ~_umask
 """All whom the umask of the start lets in may read when tokens were used: digests are no secret."""
 
+MAX_AHEAD_SECONDS = 86_400.0
+"""A use that lies further in the future cannot be right: clocks differ, but not by a day."""
+
 _TABLE = """
 CREATE TABLE IF NOT EXISTS last_use (digest BLOB PRIMARY KEY, used_at REAL NOT NULL) WITHOUT ROWID
 """
-_NOTE = """
+# A time that cannot be right gives way to the present.
+_WRONG = (
+    f"typeof(used_at) <> 'real' OR used_at NOT BETWEEN 0 AND excluded.used_at + {MAX_AHEAD_SECONDS}"
+)
+_BEGIN = f"""
 INSERT INTO last_use VALUES (?, ?)
-ON CONFLICT (digest) DO UPDATE SET used_at = max(used_at, excluded.used_at)
-"""
+ON CONFLICT (digest) DO UPDATE SET used_at = excluded.used_at WHERE {_WRONG}
+"""  # noqa: S608
+_NOTE = f"{_BEGIN} OR used_at < excluded.used_at"
 
 
-def read_last_use(path: Path) -> dict[bytes, float]:
-    """The times when values were last used, by their digest, and when the record was begun (BEGAN): Unix time.
+@dataclass(frozen=True)
+class LastUse:
+    """The record as it was read: Unix times, by the digest of the value."""
 
-    Empty if the file cannot be read.
-    """
+    times: Mapping[bytes, float] = field(default_factory=dict)
+    began: float = inf
+    """When the record was begun: a value that is older may have been used before. Infinite if unknown."""
+    wrong: frozenset[bytes] = frozenset()
+    """Values whose time cannot be right."""
+    fault: str = ""
+    """A sentence about what is wrong with the record."""
+
+    def of(self, value: TokenValue) -> float | None:
+        """When the value was last used; None if it never was, or if that is unknown."""
+        return self.times.get(value.digest)
+
+    def knows(self, value: TokenValue) -> bool:
+        """True if the record would have any use of the value, as far as the file of tokens tells."""
+        older = value.created is not None and value.created.timestamp() < self.began
+        return self.began < inf and not older and value.digest not in self.wrong
+
+    def unused_since(self, value: TokenValue) -> float:
+        """From when on the value is known to be unused; infinite if that is unknown."""
+        if value.digest in self.wrong or not value.created:
+            return self.times.get(value.digest, inf)
+        return self.times.get(value.digest, max(value.created.timestamp(), self.began))
+
+
+def read_last_use(path: Path) -> LastUse:
+    """The record in the file; an empty one if there is none."""
     if not path.is_file():  # connecting would create it
-        return {}
+        return LastUse()
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            return dict(database.execute("SELECT digest, used_at FROM last_use"))
-    except sqlite3.Error:
-        return {}
+            rows = dict(database.execute("SELECT digest, used_at FROM last_use"))
+    except sqlite3.Error as error:
+        return LastUse(fault=f"STATE_DB: {path} cannot be read ({error}), so no last use is known")
+    latest = time.time() + MAX_AHEAD_SECONDS
+    times = {digest: used for digest, used in rows.items() if _is_time(used, latest)}
+    wrong = frozenset(rows.keys() - times.keys())
+    fault = (
+        f"STATE_DB: {path} has times that cannot be right ({len(wrong)}); those uses count as unknown"
+        if wrong
+        else ""
+    )
+    return LastUse(times, times.pop(BEGAN, inf), wrong, fault)
+
+
+def _is_time(used: Any, latest: float) -> bool:
+    return isinstance(used, int | float) and 0 <= used <= latest
 
 
 def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
@@ -77,7 +127,7 @@ def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
         os.close(descriptor)
     with closing(sqlite3.connect(path, timeout=1)) as database, database:
         database.execute(_TABLE)
-        database.execute("INSERT OR IGNORE INTO last_use VALUES (?, ?)", (BEGAN, time.time()))
+        database.execute(_BEGIN, (BEGAN, time.time()))
         database.executemany(_NOTE, used.items())
 
 

@@ -7,50 +7,30 @@ with its line, and repeats nothing that may be a secret.
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
-import stat
 import tomllib
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
-from math import inf
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gatehouse.http.credentials import LANES, Lane
-from gatehouse.http.mcp import Kind
-from gatehouse.identity.grants import EVERYTHING, Grants
-from gatehouse.identity.rate import parse_rate
-from gatehouse.records.redact import PREFIX
+from gatehouse.identity.grants import Grants
+from gatehouse.identity.rate import Rate, parse_rate
+from gatehouse.tokens.file import TokensError, read_text
+from gatehouse.tokens.token import HEADER_ONLY, KINDS, Token, check_name
 from gatehouse.tokens.toml_places import Places
+from gatehouse.tokens.value import VALUE_PATTERN, TokenValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from io import FileIO
     from pathlib import Path
 
     from gatehouse.tokens.toml_places import Place
 
 T = TypeVar("T")
 
-HEADER_ONLY: frozenset[Lane] = frozenset({"header"})
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
 TOKEN_KEYS = ("note", *KINDS, "rate", "lanes", "values")
 VALUE_KEYS = ("digest", "created", "not_before", "expires")
 
-MAX_BYTES = 2**20
-"""The size of a tokens file: room for some thousand names, and no way to fill the memory."""
-
-READ_TIMES = 5
-"""How many times a file is read that changes while it is read."""
-
-# Half a value is blanked, too: one that is cut shorter still leaves 120 unknown bits or more.
-VALUE_PATTERN = re.compile(PREFIX + r"[A-Za-z0-9_-]{24,}")
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-RESERVED = "default"  # what MCP_AUTH_TOKEN is called in the log
 DIGEST = re.compile(r"sha256:([0-9A-Fa-f]{64})")
 
 CLEAR = (
@@ -59,136 +39,9 @@ CLEAR = (
 )
 
 
-class TokensError(Exception):
-    """The tokens file cannot be used. `faults` has one sentence for each fault, with its line."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
-
-
-@dataclass(frozen=True, slots=True)
-class TokenValue:
-    """One value of a token, known by its digest (32 bytes), and the times when it is good, in UTC."""
-
-    digest: bytes = field(repr=False)
-    created: datetime | None = None
-    not_before: datetime | None = None
-    expires: datetime | None = None
-    # The same as Unix time, because every request asks.
-    _begins: float = field(init=False, repr=False, compare=False)
-    _ends: float = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        begins = self.not_before.timestamp() if self.not_before else -inf
-        ends = self.expires.timestamp() if self.expires else inf
-        object.__setattr__(self, "_begins", begins)
-        object.__setattr__(self, "_ends", ends)
-
-    @property
-    def id(self) -> str:
-        """The name of this value for people: the first 8 hex digits of its digest."""
-        return self.digest.hex()[:8]
-
-    def valid_at(self, now: float) -> bool:
-        """True if it is good at that Unix time: from `not_before` on, and before `expires`."""
-        return self._begins <= now < self._ends
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A name, its values, and what they may do. `rate` may be empty: no rate."""
-
-    name: str
-    values: tuple[TokenValue, ...]
-    grants: Grants = EVERYTHING
-    rate: str = ""
-    lanes: frozenset[Lane] = HEADER_ONLY
-    note: str = ""
-
-
-def make_value() -> str:
-    """A new value of a token: a prefix and 43 URL-safe characters, 256 bits of randomness."""
-    return PREFIX + secrets.token_urlsafe(32)
-
-
-def digest_of(value: str | bytes) -> bytes:
-    """The SHA-256 digest (32 bytes) by which a value is known."""
-    return sha256(value.encode() if isinstance(value, str) else value).digest()
-
-
-def check_name(name: str) -> None:
-    """Raise ValueError if a token cannot have this name, in words that do not repeat it."""
-    if VALUE_PATTERN.search(name):
-        raise ValueError("this looks like the value of a token; what is wanted is its name")
-    if not NAME.fullmatch(name):
-        raise ValueError(
-            "a name has 1 to 64 of A-Z, a-z, 0-9, _ and -, and begins with a letter or a digit"
-        )
-    if name == RESERVED:
-        raise ValueError(f"{RESERVED} is the name of MCP_AUTH_TOKEN; choose another one")
-
-
 def load_tokens(path: Path) -> tuple[Token, ...]:
     """The tokens in the file, in its order; none if it is empty. Raises TokensError."""
     return parse_tokens(read_text(path), str(path))
-
-
-def read_text(path: Path) -> str:
-    """The text of a tokens file, line ends as they are. Raises TokensError."""
-    data, _ = read_data(path)
-    return as_text(path, data)
-
-
-def read_data(path: Path) -> tuple[bytes, tuple[int, ...]]:
-    """The content of a tokens file, and its stamp: the file's identity, size and dates. Raises TokensError.
-
-    A file that is being written while it is read is read again, READ_TIMES at most.
-    """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a device may have effects
-            raise TokensError([f"{path}: is not a regular file"])
-        # The path may be a pipe by now, and opening that could take for ever, too.
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123 - of a descriptor
-            data, stamp = _read_steadily(path, file)
-    except FileNotFoundError:
-        raise TokensError(
-            [f"{path}: there is no such file; this makes it: python run.py tokens add NAME"]
-        ) from None
-    except OSError as error:
-        raise TokensError([f"{path}: cannot be read ({error.strerror})"]) from None
-    if len(data) > MAX_BYTES:
-        raise TokensError([f"{path}: is larger than {MAX_BYTES} bytes"])
-    return data, stamp
-
-
-def _read_steadily(path: Path, file: FileIO) -> tuple[bytes, tuple[int, ...]]:
-    for _ in range(READ_TIMES):
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise TokensError([f"{path}: is not a regular file"])
-        file.seek(0)
-        data = b""
-        while len(data) <= MAX_BYTES and (more := file.read(MAX_BYTES + 1 - len(data))):
-            data += more
-        stamp = _stamp(status)
-        if stamp == _stamp(os.fstat(file.fileno())):
-            return data, stamp
-    raise TokensError([f"{path}: is being written"])
-
-
-def _stamp(status: os.stat_result) -> tuple[int, ...]:
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def as_text(path: Path, data: bytes) -> str:
-    """The data as text. Raises TokensError if it is none."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise TokensError([f"{path}, line {line}: is not UTF-8"]) from None
 
 
 def parse_tokens(text: str, name: str = "tokens.toml") -> tuple[Token, ...]:
@@ -264,7 +117,7 @@ class Reader:
                 self._value((*path, "values", number), value) for number, value in enumerate(values)
             ),
             grants=Grants(**{kind: self._get(path, table, kind, _globs, None) for kind in KINDS}),
-            rate=self._get(path, table, "rate", _rate, ""),
+            rate=self._get(path, table, "rate", _rate, None),
             lanes=self._get(path, table, "lanes", _lanes, HEADER_ONLY),
             note=self._get(path, table, "note", _text, ""),
         )
@@ -343,11 +196,10 @@ def _globs(given: Any) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _rate(given: Any) -> str:
+def _rate(given: Any) -> Rate | None:
     if not isinstance(given, str):
         raise ValueError('must be a text in quotes, such as "60/min, burst 20"')
-    parse_rate(given)
-    return given
+    return parse_rate(given)
 
 
 def _lanes(given: Any) -> frozenset[Lane]:

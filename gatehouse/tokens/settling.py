@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gatehouse.tokens.reader import Token
+from gatehouse.tokens.token import Token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -14,14 +14,14 @@ import trio
 from gatehouse.records.log_budget import LogBudget
 from gatehouse.records.loggers import logger_of
 from gatehouse.scheduling.own_threads import OwnThreads
-from gatehouse.tokens.reader import TokensError, as_text, read_data
+from gatehouse.tokens.file import TokensError, as_text, read_data
 from gatehouse.tokens.settling import UNREST_SECONDS, Settling, Sight, agreed, taken_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gatehouse.tokens.reader import Token
+    from gatehouse.tokens.token import Token
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -12,12 +12,10 @@ import pytest
 from gatehouse.commands.token_table import as_json, as_table, hints
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import Grants
-from gatehouse.tokens.last_use import BEGAN
-from gatehouse.tokens.reader import (
-    Token,
-    TokenValue,
-    digest_of,
-)
+from gatehouse.identity.rate import parse_rate
+from gatehouse.tokens.last_use import LastUse
+from gatehouse.tokens.token import Token
+from gatehouse.tokens.value import TokenValue, digest_of
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -35,7 +33,7 @@ LISTED = (
             value(2, created=NOW - 10 * DAY),
         ),
         Grants(tools=("list_*", "get"), resources=()),
-        "60/min",
+        parse_rate("60/min"),
         LANES,
         "her laptop\x1b[2J\u202e",
     ),
@@ -44,7 +42,7 @@ LISTED = (
 
 
 def test_the_table_has_a_line_for_each_value() -> None:
-    used = {value(1).digest: NOW.timestamp() - 7200, value(2).digest: NOW.timestamp()}
+    used = LastUse({value(1).digest: NOW.timestamp() - 7200, value(2).digest: NOW.timestamp()}, 0.0)
     ids = [value(number).id for number in range(5)]
     rows = [re.split(r" {2,}", row) for row in as_table(LISTED, used, NOW).splitlines()]
     rights = ["header, query", "tools list_*, get", "60/min", "her laptop\\x1b[2J\\u202e"]
@@ -58,8 +56,8 @@ def test_the_table_has_a_line_for_each_value() -> None:
 
 
 def test_without_a_record_the_last_use_is_unknown() -> None:
-    assert as_table(LISTED, {}, NOW).count("unknown") == 6
-    assert list(hints(LISTED[:1], {}, NOW)) == []
+    assert as_table(LISTED, LastUse(), NOW).count("unknown") == 6
+    assert list(hints(LISTED[:1], LastUse(), NOW)) == []
 
 
 def ago(days: float) -> float:
@@ -87,10 +85,10 @@ def test_a_value_that_can_go_is_named_with_the_command_for_it(
 ) -> None:
     token = Token("alice", (value(1, **old), value(2, created=NOW - 5 * DAY)))
     used = {0: old_used, 1: new_used}
-    last_use = {
+    times = {
         token.values[number].digest: ago(days) for number, days in used.items() if days is not None
     }
-    last_use[BEGAN] = ago(20)
+    last_use = LastUse(times, began=ago(20))
     command = f"python run.py tokens revoke alice --value {value(1).id}"
     wanted = [f"alice: {hint.format(value(1).id)}: {command}"] if hint else []
     assert list(hints([token], last_use, NOW)) == wanted
@@ -98,20 +96,20 @@ def test_a_value_that_can_go_is_named_with_the_command_for_it(
 
 def test_a_value_that_may_have_been_used_before_the_record_began_is_not_called_unused() -> None:
     old, new = value(1, created=NOW - 30 * DAY), value(2, created=NOW - 5 * DAY)
-    last_use = {new.digest: ago(1), BEGAN: ago(6)}
+    last_use = LastUse({new.digest: ago(1)}, began=ago(6))
     assert list(hints([Token("alice", (old, new))], last_use, NOW)) == []
     assert "unknown" in as_table([Token("alice", (old, new))], last_use, NOW)
 
 
 def test_a_name_with_nothing_left_is_to_be_renewed_or_dropped() -> None:
     token = Token("alice", (value(1, expires=NOW), value(2, expires=NOW - DAY)))
-    (hint,) = hints([token], {}, NOW)
+    (hint,) = hints([token], LastUse(), NOW)
     assert "python run.py tokens rotate alice" in hint
     assert hint.endswith("python run.py tokens revoke alice")
 
 
 def test_the_list_for_programs_has_the_same() -> None:
-    used = {value(1).digest: NOW.timestamp()}
+    used = LastUse({value(1).digest: NOW.timestamp()}, 0.0)
     listed = json.loads(as_json(LISTED, used, NOW))
     alice, bob = listed["tokens"]
     assert alice["values"][0] == {

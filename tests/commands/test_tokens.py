@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gatehouse.commands.parser import parser, tokens_command
+from gatehouse.commands.parser import parser
+from gatehouse.commands.tokens import tokens_command
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import Grants
 from gatehouse.tokens.last_use import write_last_use
-from gatehouse.tokens.reader import (
-    VALUE_PATTERN,
-    TokenValue,
-    digest_of,
-    load_tokens,
-)
+from gatehouse.tokens.reader import load_tokens
+from gatehouse.tokens.value import VALUE_PATTERN, TokenValue, digest_of
 from tests.harness.token_files import BOTH
 
 if TYPE_CHECKING:
@@ -66,7 +65,12 @@ def test_a_value_is_shown_once_alone_on_stdout_and_stored_nowhere(tool: Tool) ->
         assert re.fullmatch(r"mcpgate_[A-Za-z0-9_-]{43}\n", out)
         made = out.strip()
         assert VALUE_PATTERN.search(err) is None
-        for word in ("keep it", "not stored", "Authorization: Bearer VALUE", "X-API-Key: VALUE"):
+        for word in (
+            "Keep the value",
+            "not stored",
+            "Authorization: Bearer VALUE",
+            "X-API-Key: VALUE",
+        ):
             assert word in err
         assert load_tokens(tool.path)[0].values[-1].digest == digest_of(made)
         assert all(made.encode() not in file.read_bytes() for file in tool.path.parent.iterdir())
@@ -77,11 +81,11 @@ def test_what_a_token_may_do_is_said_when_it_is_made(tool: Tool) -> None:
     options = ["--tools", "list_*, get", "--tools", "put", "--rate", "60/min", "--query"]
     times = ["--not-before", "12h", "--expires", "2126-11-24T12:00:00+02:00"]
     _, err = tool("add", "alice", *options, *times, "--note", "her laptop")
-    assert "resources and prompts are refused altogether" in err
+    assert "no resources or prompts" in err
     assert "URLs show up in logs" in err
     (alice,) = load_tokens(tool.path)
     assert alice.grants == Grants(tools=("list_*", "get", "put"))
-    assert (alice.rate, alice.lanes, alice.note) == ("60/min", LANES, "her laptop")
+    assert (str(alice.rate), alice.lanes, alice.note) == ("60/min", LANES, "her laptop")
     (made,) = alice.values
     assert made.created is not None
     assert made.not_before == made.created + timedelta(hours=12)
@@ -122,13 +126,15 @@ def test_revoking_takes_the_name_away(tool: Tool) -> None:
         (["revoke", "eve"], 1, "eve: there is no such name"),
         (["revoke", "bob", "--value", "00000000"], 1, "has no such value; it has: cccccccc"),
         (["revoke", "bob", "--value", "cccccccc"], 1, "has only this value"),
-        (["add", "default"], 2, "default is the name of MCP_AUTH_TOKEN"),
+        (["add", "default"], 2, "default is reserved: the gate calls MCP_AUTH_TOKEN so"),
+        (["add", "metrics"], 2, "metrics is reserved"),
+        (["add", "other"], 2, "other is reserved"),
         (["add", "a b"], 2, "a name has 1 to 64 of"),
         (["add", "eve", "--expires", "soon"], 2, "must be a span from now, such as 12h, 30d"),
         (["add", "eve", "--expires", "2126-11-24"], 2, "a date and time such as"),
         (["add", "eve", "--expires", "2126-11-24T12:00:00"], 2, "a date and time such as"),
         (["add", "eve", "--expires", "2025-11-24T12:00:00Z"], 2, "lies in the past"),
-        (["add", "eve", "--expires", "1d", "--not-before", "2d"], 2, "before --not-before"),
+        (["add", "eve", "--expires", "1d", "--not-before", "2d"], 2, "before the beginning"),
         (["add", "eve", "--expires", "999999999s", "--not-before", "999999w"], 2, "too far away"),
         (["rotate", "bob", "--expires", "0s"], 2, "lies in the past"),
         (["rotate", "bob", "--overlap", "7"], 2, "write a number and a unit, such as 90s, 15m"),
@@ -136,7 +142,7 @@ def test_revoking_takes_the_name_away(tool: Tool) -> None:
         (["add", "eve", "--rate", "fast"], 2, "must be a rate such as 60/min"),
         (["add", "eve", "--note", "a\x1b[2J"], 2, "printable characters only"),
         (["add", "eve", "--tools", "a\n"], 2, "printable characters only"),
-        (["revoke", "bob", "--value", "ccc"], 2, "must be the id of a value, 8 hex digits"),
+        (["revoke", "bob", "--value", "ccc"], 2, "must be the id of a value: 8 hex digits"),
         ([], 2, "the following arguments are required: COMMAND"),
         (["show"], 2, "invalid choice"),
     ],
@@ -200,7 +206,7 @@ def test_ctrl_c_ends_it_without_a_traceback(tool: Tool, monkeypatch: pytest.Monk
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gatehouse.tokens.editor.add", interrupt)
+    monkeypatch.setattr("gatehouse.tokens.issue.add", interrupt)
     assert tool("add", "alice", status=130) == ("", "")
 
 
@@ -223,6 +229,40 @@ def test_the_list_is_made_from_the_file_and_the_record_of_uses(tool: Tool) -> No
     rows = out.splitlines()
     assert ["2 hours ago" in row for row in rows] == [False, True, True, False]
     assert json.loads(tool("list", "--json")[0])["tokens"][1]["values"][0]["last_use"] == "never"
+
+
+@pytest.mark.parametrize("absurd", ["soon", b"now", -5, 1e300, float("inf"), 2**62, 99_999_999_999])
+def test_a_last_use_that_cannot_be_right_is_unknown_until_the_value_is_used_again(
+    tool: Tool, absurd: Any
+) -> None:
+    tool.path.write_text(BOTH)
+    state = tool.path.with_name("state.sqlite3")
+    uses = {b"\xaa" * 32: datetime.now(UTC).timestamp(), b"\xcc" * 32: 1.0}
+    write_last_use(state, uses)
+    assert tool("list")[1] == ""
+    with closing(sqlite3.connect(state)) as database, database:
+        database.execute(
+            "UPDATE last_use SET used_at = ? WHERE digest <> ?", (absurd, b"\xcc" * 32)
+        )
+    out, err = tool("list", "--json")
+    alice, bob = json.loads(out)["tokens"]
+    assert [each["last_use"] for each in alice["values"]] == ["unknown", "unknown"]
+    assert bob["values"][0]["last_use"] == "1970-01-01T00:00:01Z"
+    assert str(state) in err
+    assert "cannot be right (2)" in err
+    assert "unknown" in tool("list")[0]
+    write_last_use(state, uses)
+    out, err = tool("list")
+    assert (out.count("0 seconds ago"), err) == (1, "")
+
+
+def test_a_record_that_cannot_be_read_is_named_and_every_last_use_is_unknown(tool: Tool) -> None:
+    tool.path.write_text(BOTH)
+    state = tool.path.with_name("state.sqlite3")
+    state.write_bytes(b"no database at all" * 100)
+    out, err = tool("list")
+    assert out.count("unknown") == 5
+    assert err.startswith(f"STATE_DB: {state} cannot be read")
 
 
 def test_a_list_of_nothing_says_what_to_do(tool: Tool) -> None:

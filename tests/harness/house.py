@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from gatehouse.policy.shared_state import SharedState
-    from gatehouse.tokens.reader import Token
+    from gatehouse.tokens.token import Token
 
 BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
 CALLS: dict[str, type[Calls]] = {"trio": TrioCalls, "asyncio": AsyncioCalls}

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from gatehouse.http.credentials import Lane
 from gatehouse.identity.grants import Grants
-from gatehouse.tokens.reader import Token, TokenValue
+from gatehouse.identity.rate import parse_rate
+from gatehouse.tokens.token import Token
+from gatehouse.tokens.value import TokenValue
 
 comments = st.lists(
     st.sampled_from(["", "# a comment", "  # [tokens.eve]", '#\t\'"""']), max_size=2
@@ -99,7 +101,7 @@ def as_token(name: str, keys: dict[str, Any], values: list[dict[str, Any]]) -> T
             for value in values
         ),
         Grants(**granted),
-        keys["rate"],
+        parse_rate(keys["rate"]),
         frozenset(keys["lanes"]),
         keys["note"],
     )

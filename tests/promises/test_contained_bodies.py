@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, SMALL_BYTES
-from gatehouse.tokens.reader import Token, TokenValue, digest_of
+from gatehouse.tokens.token import Token
+from gatehouse.tokens.value import TokenValue, digest_of
 from tests.harness.house import House, open_house
 from tests.harness.levels import connected, steady_house
 from tests.harness.program import ROOT, TOKEN

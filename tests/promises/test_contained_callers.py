@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gatehouse.hosting.caller import judge_auth
-from gatehouse.tokens.reader import digest_of
+from gatehouse.tokens.value import digest_of
 from tests.harness import callers_server
 from tests.harness.program import Program, running
 

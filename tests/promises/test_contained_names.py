@@ -18,7 +18,8 @@ from gatehouse.policy.shared_state import BUSY, UNAVAILABLE, NoAnswer
 from gatehouse.policy.throttles import Limits
 from gatehouse.scheduling import fair_threads
 from gatehouse.scheduling.fair_threads import BusyError
-from gatehouse.tokens.reader import Token, TokenValue, digest_of, make_value
+from gatehouse.tokens.token import Token
+from gatehouse.tokens.value import TokenValue, digest_of, make_value
 from tests.harness.house import open_house
 from tests.harness.redis_server import SOON, RedisServer
 from tests.harness.wire import answer

@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from gatehouse.records.ends import SAYS
-from gatehouse.tokens.reader import Token, TokenValue, digest_of
+from gatehouse.tokens.token import Token
+from gatehouse.tokens.value import TokenValue, digest_of
 from tests.harness.house import House, open_house
 from tests.harness.levels import gone, steady_house
 from tests.harness.program import TOKEN, running

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from gatehouse.tokens.reader import digest_of, make_value
+from gatehouse.tokens.value import digest_of, make_value
 from tests.harness.program import ROOT, running
 
 if TYPE_CHECKING:

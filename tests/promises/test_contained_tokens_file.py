@@ -13,18 +13,13 @@ import trio
 
 from gatehouse.identity.grants import Grants
 from gatehouse.tokens import last_use, watch
+from gatehouse.tokens.file import TokensError, read_data, read_text
 from gatehouse.tokens.keyring import Clock, Keyring
 from gatehouse.tokens.last_use import keep_last_use
-from gatehouse.tokens.reader import (
-    Token,
-    TokensError,
-    TokenValue,
-    digest_of,
-    parse_tokens,
-    read_data,
-    read_text,
-)
+from gatehouse.tokens.reader import parse_tokens
 from gatehouse.tokens.settling import agreed, taken_apart
+from gatehouse.tokens.token import Token
+from gatehouse.tokens.value import TokenValue, digest_of
 from gatehouse.tokens.watch import watch_tokens
 
 if TYPE_CHECKING:

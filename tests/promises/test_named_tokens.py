@@ -21,9 +21,10 @@ import mcp
 import pytest
 from fastmcp.client.transports import StreamableHttpTransport
 
-from gatehouse.commands.parser import parser, tokens_command
+from gatehouse.commands.parser import parser
+from gatehouse.commands.tokens import tokens_command
 from gatehouse.tokens.last_use import read_last_use
-from gatehouse.tokens.reader import digest_of
+from gatehouse.tokens.value import digest_of
 from tests.harness.leaks import pieces_in
 from tests.harness.program import ROOT, Program, running
 from tests.harness.redis_server import PASSWORD, RedisServer
@@ -257,7 +258,10 @@ def test_the_figures_want_their_own_token_and_count_by_name(kitchen: Kitchen) ->
 
 def test_the_list_tells_the_last_use(kitchen: Kitchen) -> None:
     call(kitchen.program, kitchen.alice, "list_shopping")
-    within(10, lambda: digest_of(kitchen.alice) in read_last_use(kitchen.folder / "state.sqlite3"))
+    within(
+        10,
+        lambda: digest_of(kitchen.alice) in read_last_use(kitchen.folder / "state.sqlite3").times,
+    )
     stdout, _ = tokens(kitchen.folder, "list", "--json")
     values = {token["name"]: token["values"][0] for token in json.loads(stdout)["tokens"]}
     assert values["alice"]["last_use"] not in {"never", "unknown"}

@@ -15,7 +15,9 @@ import trio
 from gatehouse.http import refusals
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import Grants
-from gatehouse.tokens.reader import Token, TokenValue, digest_of, make_value
+from gatehouse.identity.rate import parse_rate
+from gatehouse.tokens.token import Token
+from gatehouse.tokens.value import TokenValue, digest_of, make_value
 from tests.harness.house import one_way, open_house
 from tests.harness.program import TOKEN
 from tests.harness.wire import Head, Peer, answer, until_gone
@@ -37,7 +39,7 @@ TOKENS = (
     Token("bob", (value(BOB),)),
     Token("guest", (value(GUEST),), grants=Grants(tools=("list_*",))),
     Token("tablet", (value(TABLET),), lanes=LANES),
-    Token("slow", (value(SLOW),), rate="1/min, burst 2"),
+    Token("slow", (value(SLOW),), rate=parse_rate("1/min, burst 2")),
 )
 WRONG = make_value()
 SESSION = b"0f3c9e8ad5b14a7c"

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gatehouse.tokens.editor import revoke
-from gatehouse.tokens.reader import (
-    digest_of,
-    load_tokens,
-)
+from gatehouse.tokens.issue import revoke
+from gatehouse.tokens.reader import load_tokens
+from gatehouse.tokens.value import digest_of
 from tests.harness.program import ROOT
 from tests.harness.token_files import BOTH
 
@@ -36,7 +34,7 @@ def script(code: str, path: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """Python code that finds `path`, `arguments` and all of the token file's functions."""
     start = (
         "import sys, os, signal; from pathlib import Path;"
-        "from gatehouse.tokens.editor import *; from gatehouse.tokens.reader import *;"
+        "from gatehouse.tokens.issue import *; from gatehouse.tokens.token import *;"
         "path, *arguments = Path(sys.argv[1]), *sys.argv[2:]\n"
     )
     return subprocess.Popen([sys.executable, "-c", start + code, path, *arguments], cwd=ROOT)

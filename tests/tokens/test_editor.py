@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import Grants
-from gatehouse.tokens.editor import HEADER, NotChangedError, add, revoke, rotate
-from gatehouse.tokens.reader import (
-    Token,
-    TokensError,
-    TokenValue,
-    digest_of,
-    load_tokens,
-)
+from gatehouse.identity.rate import parse_rate
+from gatehouse.tokens.editor import HEADER, NotChangedError
+from gatehouse.tokens.file import TokensError
+from gatehouse.tokens.issue import add, replace_values, revoke
+from gatehouse.tokens.reader import load_tokens
+from gatehouse.tokens.token import Token
+from gatehouse.tokens.value import TokenValue, digest_of
 from tests.harness.token_files import BOTH, Written, token_files
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -46,7 +45,7 @@ def test_adding_puts_a_table_at_the_end(path: Path) -> None:
         "carol",
         (value(created=NOW, not_before=NOW + DAY, expires=NOW + 2 * DAY),),
         Grants(tools=("list_*", "get"), prompts=()),
-        "60/min",
+        parse_rate("60/min"),
         LANES,
         'a "phone"\n',
     )
@@ -90,7 +89,7 @@ def test_revoking_takes_out_a_table_with_its_values_and_leaves_the_other_comment
 
 def test_rotating_ends_the_old_values_and_adds_one(path: Path) -> None:
     path.write_text(BOTH)
-    rotate(path, "alice", value(created=NOW), now=NOW, end=NOW + 7 * DAY)
+    replace_values(path, "alice", value(created=NOW), now=NOW, end=NOW + 7 * DAY)
     first, second = "created = 2026-01-01T00:00:00Z\n", "expires = 2027-01-01T00:00:00Z   # with"
     assert path.read_text() == BOTH.replace(
         first, first + "expires = 2026-12-01T12:00:00Z\n"
@@ -119,7 +118,7 @@ def test_after_the_overlap_there_is_only_the_new_value(
     path: Path, times: dict[str, datetime], overlap: timedelta, then: dict[str, datetime] | None
 ) -> None:
     add(path, Token("alice", (value(1, **times),)))
-    changed = rotate(path, "alice", value(2, created=NOW), now=NOW, end=NOW + overlap)
+    changed = replace_values(path, "alice", value(2, created=NOW), now=NOW, end=NOW + overlap)
     left = () if then is None else (value(1, **then),)
     assert changed.values == (*left, value(2, created=NOW))
     assert load_tokens(path) == (changed,)
@@ -162,7 +161,7 @@ def test_a_change_leaves_every_line_that_it_is_not_about(
         if name == "nobody":
             add(path, Token(name, (value(1),)))
             assert path.read_bytes().startswith(text.encode())
-        rotate(path, name, value(2), now=NOW, end=NOW + DAY)
+        replace_values(path, name, value(2), now=NOW, end=NOW + DAY)
         lines = path.read_bytes().decode().split(newline)
         assert [line for line in lines if line in their_lines] == their_lines
         assert [token for token in load_tokens(path) if token.name != name] == others
@@ -182,7 +181,7 @@ def test_a_change_leaves_every_line_that_it_is_not_about(
 def test_what_is_written_inline_is_left_to_be_changed_by_hand(path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(TokensError, match="change this one by hand"):
-        rotate(path, "alice", value(), now=NOW, end=NOW)
+        replace_values(path, "alice", value(), now=NOW, end=NOW)
     assert path.read_text() == text
 
 
@@ -236,6 +235,25 @@ def test_the_owner_stays_the_same(path: Path) -> None:
     os.chown(path, 12345, 54321)
     revoke(path, "bob")
     assert (path.stat().st_uid, path.stat().st_gid) == (12345, 54321)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_files_that_root_makes_belong_to_the_owner_of_the_folder(path: Path) -> None:
+    os.chown(path.parent, 12345, 54321)
+    add(path, Token("alice", (value(),)))
+    for made in (path, path.with_name("tokens.toml.lock")):
+        there = made.stat()
+        assert (there.st_uid, there.st_gid, stat.S_IMODE(there.st_mode)) == (12345, 54321, 0o600)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_root_gives_nothing_away_that_it_has_not_made(path: Path) -> None:
+    mine = path.with_name("mine")
+    mine.touch()
+    os.chown(path.parent, 12345, 54321)
+    path.with_name("tokens.toml.lock").hardlink_to(mine)
+    add(path, Token("alice", (value(),)))
+    assert mine.stat().st_uid == 0
 
 
 def test_a_missing_folder_is_a_fault_in_words(path: Path) -> None:

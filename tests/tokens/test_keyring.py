@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from gatehouse.http.credentials import LANES, Credential
 from gatehouse.identity.grants import Grants
 from gatehouse.identity.principal import Principal
+from gatehouse.identity.rate import parse_rate
 from gatehouse.tokens.keyring import Keyring
-from gatehouse.tokens.reader import Token, TokenValue, digest_of, make_value
+from gatehouse.tokens.token import Token
+from gatehouse.tokens.value import TokenValue, digest_of, make_value
 from tests.harness.program import TOKEN
 
 if TYPE_CHECKING:
@@ -76,11 +78,13 @@ def test_a_value_is_good_in_its_lanes_only_and_url_keys_can_be_switched_off(
 
 def test_a_principal_has_what_its_token_says() -> None:
     grants = Grants(tools=("list_*",))
-    keyring = Keyring([Token("guest", (value(OLD),), grants=grants, rate="60/min, burst 20")])
+    keyring = Keyring(
+        [Token("guest", (value(OLD),), grants=grants, rate=parse_rate("60/min, burst 20"))]
+    )
     principal = admitted(keyring, OTHER, OLD)
     assert principal is not None
     assert principal.grants == keyring.grants["guest"] == grants
-    assert str(principal.rate) == "60/minute, burst 20"
+    assert str(principal.rate) == "60/min, burst 20"
     assert principal.digest == digest_of(OLD)
     assert principal.digest.hex() not in repr(principal)
 

@@ -13,20 +13,11 @@ from hypothesis import strategies as st
 
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import EVERYTHING, Grants
-from gatehouse.tokens.reader import (
-    CLEAR,
-    HEADER_ONLY,
-    MAX_BYTES,
-    VALUE_PATTERN,
-    Token,
-    TokensError,
-    TokenValue,
-    check_name,
-    digest_of,
-    load_tokens,
-    make_value,
-    parse_tokens,
-)
+from gatehouse.identity.rate import parse_rate
+from gatehouse.tokens.file import MAX_BYTES, TokensError
+from gatehouse.tokens.reader import CLEAR, load_tokens, parse_tokens
+from gatehouse.tokens.token import HEADER_ONLY, Token, check_name
+from gatehouse.tokens.value import VALUE_PATTERN, TokenValue, digest_of, make_value
 from tests.harness.token_files import Written, token_files
 
 if TYPE_CHECKING:
@@ -67,7 +58,7 @@ expires = 2027-11-24T12:00:00Z
         name="alice",
         values=(TokenValue(DIGEST, noon, noon, datetime(2027, 11, 24, 12, tzinfo=UTC)),),
         grants=Grants(tools=("list_*", "get_item"), resources=()),
-        rate="60/min, burst 20",
+        rate=parse_rate("60/min, burst 20"),
         lanes=LANES,
         note="Alice's laptop",
     )
@@ -75,7 +66,7 @@ expires = 2027-11-24T12:00:00Z
 
 def test_a_token_with_a_digest_only_may_do_everything_but_come_in_a_url() -> None:
     (alice,) = parse_tokens(VALUES)
-    assert alice == Token("alice", (TokenValue(DIGEST),), EVERYTHING, "", HEADER_ONLY, "")
+    assert alice == Token("alice", (TokenValue(DIGEST),), EVERYTHING, None, HEADER_ONLY, "")
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing yet\n", "[tokens]\n", "tokens = {}"])
@@ -121,7 +112,7 @@ def test_every_spelling_of_toml_is_understood(text: str) -> None:
         (f"{VALUES}revoked = true\n", 3, "revoked: is not known here; what may be here is: digest"),
         (f'tokens.alice = {{values = [\n{{digest = "{D}", x = 1}}]}}', 2, "x: is not known here"),
         # names
-        (f'[[tokens.default.values]]\ndigest = "{D}"', 1, "default is the name of MCP_AUTH_TOKEN"),
+        (f'[[tokens.default.values]]\ndigest = "{D}"', 1, "default is reserved: the gate calls MCP_AUTH_TOKEN so"),
         (f'[[tokens."a b".values]]\ndigest = "{D}"', 1, "a name has 1 to 64 of"),
         ("tokens = 1\n", 1, "tokens: must be tables"),
         ("[[tokens]]\n", 1, "tokens: must be tables"),

@@ -1,0 +1,175 @@
+"""`python run.py tokens`: make, list, rotate and revoke named tokens.
+
+A value is shown once, when it is made, alone on stdout; all explanation goes to stderr. Exit status: 0; 1 if
+there is nothing to change, or no stdout to write to; 2 if the settings, the tokens file or the arguments
+cannot be used; 130 after Ctrl+C.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gatehouse.commands.parser import give_up_stdout
+from gatehouse.commands.token_table import as_json, as_table, hints, rights, validity
+from gatehouse.http.credentials import LANES
+from gatehouse.identity.grants import Grants
+from gatehouse.tokens import issue
+from gatehouse.tokens.editor import NotChangedError
+from gatehouse.tokens.file import TokensError
+from gatehouse.tokens.last_use import LastUse, read_last_use
+from gatehouse.tokens.reader import load_tokens
+from gatehouse.tokens.token import HEADER_ONLY, KINDS, Token
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from gatehouse.tokens.issue import Issued
+
+STOPPED = 130
+"""A shell's status for a program that Ctrl+C has ended."""
+
+NO_FILE = "TOKENS_FILE: is not set; put TOKENS_FILE=tokens.toml into .env, or into the environment"
+
+
+class NotShownError(Exception):
+    """A new value could not be written to stdout, and nobody knows it."""
+
+
+def tokens_command(
+    options: argparse.Namespace, tokens_file: Path | None, state_db: Path | None
+) -> int:
+    """Do the command that `parser` has read after `tokens`; returns the exit status.
+
+    `tokens_file` and `state_db` are the settings TOKENS_FILE and STATE_DB, None if they are not set.
+    """
+    if tokens_file is None:
+        return _refuse(NO_FILE, status=2)
+    if not sys.stdout:  # closed before the start; a value would go nowhere
+        return _refuse("stdout: is closed, and there is no other place to show anything", status=1)
+    try:
+        _run(options, tokens_file, state_db)
+    except TokensError as error:
+        return _refuse(*error.faults, status=2)
+    except issue.WrongTimeError as error:
+        return _refuse(f"--{error.key.replace('_', '-')}: {error.words}", status=2)
+    except (NotChangedError, NotShownError) as error:
+        return _refuse(str(error), status=1)
+    except OSError:  # of stdout or stderr: a closed pipe, a full disk
+        give_up_stdout()
+        return 1
+    except KeyboardInterrupt:
+        return STOPPED
+    return 0
+
+
+def _run(options: argparse.Namespace, path: Path, state_db: Path | None) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    match options.action:
+        case "add":
+            _add(options, path, now)
+        case "rotate":
+            _rotate(options, path, now)
+        case "revoke":
+            _revoke(options, path)
+        case _:
+            _list(options, path, state_db, now)
+
+
+def _add(options: argparse.Namespace, path: Path, now: datetime) -> None:
+    globs: dict[str, list[str] | None] = {kind: getattr(options, kind) for kind in KINDS}
+    token = Token(
+        name=options.name,
+        values=(),
+        grants=Grants(
+            **{kind: None if listed is None else tuple(listed) for kind, listed in globs.items()}
+        ),
+        rate=options.rate,
+        lanes=LANES if options.query else HEADER_ONLY,
+        note=options.note or "",
+    )
+    issued = issue.make(path, token, now, not_before=options.not_before, expires=options.expires)
+    _show(issued, [f"{token.name}: is in {path} now.", *_about_use(token)])
+
+
+def _about_use(token: Token) -> Iterator[str]:
+    if "query" in token.lanes:
+        yield (
+            "It may also come in the URL, as ?key=VALUE. URLs show up in logs, so do that only with a "
+            "client that cannot send headers."
+        )
+    if token.grants.restricted:
+        named = [kind for kind in KINDS if getattr(token.grants, kind) is not None]
+        others = " or ".join(kind for kind in KINDS if kind not in named)
+        yield f"It may use only: {rights(token.grants)}" + (
+            f". It may use no {others}, because no list names any." if others else "."
+        )
+
+
+def _rotate(options: argparse.Namespace, path: Path, now: datetime) -> None:
+    issued = issue.rotate(path, options.name, now, overlap=options.overlap, expires=options.expires)
+    lines = [f"{options.name}: has a new value in {path} now."]
+    for old in issued.token.values[:-1]:
+        end = "is not valid any more" if old.expired_at(now) else validity(old, now)
+        lines.append(f"The old value {old.id} {end}.")
+    _show(issued, lines)
+
+
+def _show(issued: Issued, about: Iterable[str]) -> None:
+    """Show a value, now and never again: alone on stdout, so that `$(...)` gets only the value."""
+    with suppress(OSError):  # the value matters more than the words about it
+        _say(
+            *about,
+            "Keep the value below: it is not stored anywhere, and is not shown again.",
+            "A client sends it as  Authorization: Bearer VALUE  or as  X-API-Key: VALUE",
+        )
+    try:
+        print(issued.value, flush=True)  # noqa: T201
+    except OSError:
+        give_up_stdout()
+        name = issued.token.name
+        raise NotShownError(
+            f"{name}: the value could not be shown, and is lost; this makes another one: "
+            f"python run.py tokens rotate {name}"
+        ) from None
+
+
+def _revoke(options: argparse.Namespace, path: Path) -> None:
+    issue.revoke(path, options.name, options.value or "")
+    which = f"the value {options.value}" if options.value else "the token"
+    _say(f"{options.name}: {which} is revoked; a running gate refuses it within a second.")
+
+
+def _list(options: argparse.Namespace, path: Path, state_db: Path | None, now: datetime) -> None:
+    tokens = load_tokens(path)
+    last_use = read_last_use(state_db) if state_db else LastUse()
+    if last_use.fault:
+        _say(last_use.fault)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A note may hold characters that the terminal cannot show.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if options.json:
+        print(as_json(tokens, last_use, now), flush=True)  # noqa: T201
+    elif tokens:
+        lines = [as_table(tokens, last_use, now), "", *hints(tokens, last_use, now)]
+        print("\n".join(lines).rstrip(), flush=True)  # noqa: T201
+    else:
+        _say(f"{path}: has no tokens; this makes one: python run.py tokens add NAME")
+
+
+def _say(*lines: str) -> None:
+    if not sys.stderr:  # closed before the start; `print` would take stdout instead
+        return
+    for line in lines:
+        print(line, file=sys.stderr)  # noqa: T201
+
+
+def _refuse(*lines: str, status: int) -> int:
+    with suppress(OSError):
+        _say(*lines)
+    return status
