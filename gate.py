@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-    from gatehouse.downstream.serve import GateConfig
+    from gatehouse.downstream.config import GateConfig
     from gatehouse.identity.principal import Verifier
     from gatehouse.policy.permits import Permits
     from gatehouse.records.metrics import Metrics

@@ -53,10 +53,11 @@ import trio
 from gate import Gate
 from gatehouse.commands.notice import startup_notice
 from gatehouse.commands.parser import parser
+from gatehouse.downstream.config import GateConfig
 from gatehouse.downstream.descriptors import connections_within
 from gatehouse.downstream.listeners import CannotListenError, bind, inherited
 from gatehouse.downstream.places import Places
-from gatehouse.downstream.serve import GateConfig, LifespanEndedError, serve
+from gatehouse.downstream.serve import LifespanEndedError, serve
 from gatehouse.hosting.server import IMPORT_THREADS, HostedServer, HostedServerError, Port, leaf
 from gatehouse.policy.permits import Permits
 from gatehouse.policy.seals import Seals
@@ -91,17 +92,12 @@ if TYPE_CHECKING:
     from gatehouse.tokens.token import Token
     from gatehouse.upstream.inprocess import Calls
 
-CUT_SECONDS = 0.25
-"""How long connections may take to end after the grace."""
-
 logger = logger_of("gate")
 
 STUCK = "what still runs (a tool, or the server's lifespan) does not end, so the program ends without it"
 
 KEEP_HANDLERS_SECONDS = 1.0
 """How often signals are checked: other code may have taken one away."""
-
-BACKLOG = 1024
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -440,27 +436,12 @@ def host(
 
 
 def hypercorn_config(settings: Settings, listeners: list[socket.socket]) -> GateConfig:
-    """Hypercorn as the gate needs it: quiet, adding nothing to what passes, with our limits."""
-    config = GateConfig()
-    config.bind = [f"fd://{listener.detach()}" for listener in listeners]
-    config.backlog = BACKLOG
-    config.graceful_timeout = CUT_SECONDS  # the grace itself is the gate's: Gate.drain
-    config.include_server_header = False
-    config.include_date_header = False  # the upstream's passes, the gate's own replies have one
-    config.errorlog = logger_of("hypercorn.error")
-    # Large enough for the gate to see, and to name, excesses of its own limits.
-    config.h11_max_incomplete_size = 2 * (settings.max_target_bytes + settings.max_header_bytes)
-    config.keep_alive_timeout = settings.keep_alive_seconds
-    config.header_timeout = settings.header_seconds
-    config.write_timeout = settings.write_seconds
-    config.hops = settings.hops
+    """What `serve` needs: where to listen, and the limits of connections."""
     connections, line = connections_within(settings.max_connections)
     if line:
         logger_of("gate").warning(line)
-    config.places = Places(connections, by_name=settings.tokens_file is not None)
-    config.max_target = settings.max_target_bytes
-    config.max_lines = 2 * (1 + settings.max_header_fields)
-    return config
+    places = Places(connections, by_name=settings.tokens_file is not None)
+    return GateConfig(listeners, settings.limits, places, hops=settings.hops)
 
 
 def refuse(*faults: str, status: int = 2) -> int:

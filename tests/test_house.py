@@ -24,8 +24,7 @@ MAX_FILE_LINES = {"gate.py": 350, "run.py": 200}
 MAX_OTHER_FILE_LINES = 300
 STILL_LONGER = {
     "gate.py": 566,
-    "run.py": 474,
-    "gatehouse/downstream/connection.py": 531,
+    "run.py": 455,
     "gatehouse/downstream/exchange.py": 378,
     "gatehouse/hosting/asyncio_loop.py": 411,
     "gatehouse/hosting/server.py": 465,

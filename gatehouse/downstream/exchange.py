@@ -16,7 +16,7 @@ import httpx
 import trio
 
 from gatehouse.downstream.bodies import SMALL_BYTES
-from gatehouse.downstream.connection import HOLD_HEAD, PROVEN
+from gatehouse.downstream.scope import HOLD_HEAD, PROVEN
 from gatehouse.errors import without_text
 from gatehouse.http import refusals
 from gatehouse.http.credentials import without_key

@@ -1,139 +1,140 @@
-"""Turns a client's bytes into h11's events: in portions, by the clock, and with the pieces counted.
+"""What comes in on one connection: reads the socket when somebody asks, and in turns with everybody else.
 
-h11 reads a head, or a trailer section, in one step however many lines it has, and takes some 10 µs for
-each chunk however small. h11 therefore gets only a few lines at a time, its callers look at the clock,
-and a client that sends more pieces than its bytes can excuse works in a share of the loop that all such
-clients have together, or is refused.
+A client that sends more pieces than its bytes can excuse works in a share of the loop that all such
+clients have together. Clients without a good token wait for each other when thousands of them come at once.
 """
 
 from __future__ import annotations
 
-import re
 import time
-from functools import cache
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import h11
 import trio
 
+from gatehouse.downstream.client_socket import ClientGoneError
+from gatehouse.downstream.http1 import BadRequestError
 from gatehouse.scheduling.turns import SLICE_SECONDS
 
 if TYPE_CHECKING:
-    from gatehouse.scheduling.turns import LoopShare
+    from collections.abc import Callable
 
-FREE_PIECES = 64
-BYTES_PER_PIECE = 64
-"""Reads and chunks are pieces. A request may have FREE_PIECES, and one more for each so many bytes; with more
-than that it is costly. Kilobyte chunks, and the segments of networks, stay far below."""
+    from gatehouse.downstream.client_socket import ClientSocket
+    from gatehouse.downstream.http1 import Http1, RequestHead
+    from gatehouse.scheduling.turns import Crowd, LoopShare
 
-MAX_CHUNKS = 4096
-BYTES_PER_CHUNK = 8
-"""A body may have MAX_CHUNKS chunks, and one more for each so many bytes. A generator that writes a JSON
-text token by token stays below; a flood does not."""
+MAX_PIECE_BYTES = 64 * 1024
+"""The application gets all of a body that has arrived as one piece, up to about this size."""
 
-
-@cache
-def portion_of(lines: int) -> re.Pattern[bytes]:
-    """The pattern of so many lines."""
-    return re.compile(rb"(?:[^\n]*\n){%d}" % lines)
+MAX_AHEAD_BYTES = 64 * 1024
+"""How many bytes behind an unanswered request are read ahead."""
 
 
 class Incoming:
-    """The receiving side of one h11 connection."""
+    """The requests of one connection, and their bodies. For one task at a time."""
 
-    def __init__(self, http: h11.Connection, max_lines: int, share: LoopShare) -> None:
+    def __init__(
+        self, http: Http1, socket: ClientSocket, *, share: LoopShare, crowd: Crowd
+    ) -> None:
+        self.requests = 0
+        """How many requests have come."""
+        self.proven = False
+        """True if the last request has shown a good token: such connections go before all others."""
         self._http = http
-        self._max_lines = max_lines
-        self._portion = portion_of(max_lines)
+        self._socket = socket
         self._share = share
-        self._ahead = b""  # read, and not yet given to h11
-        self._dry = True  # h11 has said that it needs more
-        self._refused = 0
-        self._since = time.perf_counter()  # the last time that others had their turn
-        self.begin()
+        self._crowd = crowd
+        self._turn_began = time.perf_counter()  # the last time that others had their turn
 
-    def begin(self) -> None:
-        """Start to count anew, for the next request."""
-        self._pieces = self._bytes = self._chunks = self._size = 0
+    async def request(self, begins: Callable[[], None]) -> RequestHead:
+        """The head of the next request; `begins` is called each time that bytes of it have come.
 
-    @property
-    def unread(self) -> int:
-        """How many bytes have arrived that make no whole event yet, or belong to the next request."""
-        return len(self._ahead) + len(self._http.trailing_data[0])
-
-    @property
-    def costly(self) -> bool:
-        """True if there are more pieces than usual, so that the request must wait for each turn."""
-        return self._pieces > FREE_PIECES + self._bytes // BYTES_PER_PIECE
-
-    def add(self, data: bytes) -> None:
-        """Take the bytes just read."""
-        self._pieces += 1
-        self._since = time.perf_counter()
-        if self._refused:
-            self._bytes += len(data)
-        else:
-            self._ahead = self._ahead + data if self._ahead else data
-
-    def close(self) -> None:
-        """Drop all bytes from now on."""
-        self._refused, self._ahead = self._refused or 400, b""
-
-    def recycle(self) -> None:
-        """Get ready for the next request, part of which may have arrived."""
-        self._http.start_next_cycle()
-        self._dry = not self._http.trailing_data[0]
-
-    def event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """The next event of the bytes so far, or NEED_DATA. Raises RemoteProtocolError."""
-        if self._refused:
-            raise h11.RemoteProtocolError("refused before", error_status_hint=self._refused)
+        Raises BadRequestError or ClientGoneError.
+        """
         while True:
-            if self._dry and not self._give():
-                return h11.NEED_DATA
-            event = self._http.next_event()
-            if event is not h11.NEED_DATA:
-                if type(event) is h11.Data:
-                    self._count(event)
-                return event
-            self._dry = True
-            if self._http.trailing_data[0].count(b"\n") >= self._max_lines:
-                self._refuse(431)
+            if self._turn_is_over:
+                await self._pause()
+            if head := self._http.request():
+                break
+            self._http.add(await self._read())
+            if self._http.begun:
+                begins()
+        self.requests += 1
+        if self.proven:
+            self._http.count_anew()
+        self.proven = False
+        return head
 
-    def _give(self) -> bool:
-        """Hand the next portion on to h11. False if there is none."""
-        data = self._ahead
+    async def body(self) -> bytes:
+        """The next part of the body: all pieces that have arrived, as one. Empty at the end.
+
+        Raises BadRequestError or ClientGoneError.
+        """
+        while True:
+            if self._turn_is_over:
+                await self._pause()
+            if (piece := self._http.data()) is not None:
+                break
+            self._http.add(await self._read())
+        pieces = []
+        size = 0
+        while piece:
+            pieces.append(piece)
+            size += len(piece)
+            if size >= MAX_PIECE_BYTES or self._turn_is_over:
+                break
+            piece = self._http.data()
+        return b"".join(pieces)
+
+    async def skip_body(self) -> None:
+        """Drop the rest of the body, as far as it has arrived."""
+        with suppress(BadRequestError):
+            while not self._http.request_read:
+                if self._turn_is_over:
+                    await self._pause()
+                if self._http.data() is None:
+                    break
+
+    async def wait_for_end(self) -> None:
+        """Raise ClientGoneError when the client leaves, and keep the bytes that it sends before."""
+        while True:
+            if self._http.unread >= MAX_AHEAD_BYTES:
+                await self._socket.leave_unread()
+            data = await self._read()
+            if not self._http.client_has_finished:
+                self._http.add(data)
+
+    async def drop(self) -> None:
+        """Drop whatever else comes. Raises ClientGoneError at the end of it."""
+        self._http.close()
+        while True:
+            self._http.add(await self._read())
+
+    async def _read(self) -> bytes:
+        if self._http.costly:  # then more of it is there at the next turn
+            await self._pause()
+        data = await self._socket.read()
+        if not self.proven:  # thousands may come at once, or leave
+            newcomer = not self.requests and not self._http.unread
+            try:
+                await self._crowd.turn(newcomer=newcomer)
+            except trio.Cancelled:
+                self._http.add(data)
+                raise
         if not data:
-            return False
-        self._ahead = b""
-        if data.count(b"\n") > self._max_lines and (first := self._portion.match(data)):
-            data, self._ahead = data[: first.end()], data[first.end() :]
-        self._bytes += len(data)
-        self._http.receive_data(data)
-        self._dry = False
-        return True
-
-    def _count(self, data: h11.Data) -> None:
-        self._pieces += 1
-        self._chunks += 1
-        self._size += len(data.data)
-        if self._chunks > MAX_CHUNKS + self._size // BYTES_PER_CHUNK:
-            self._refuse(400)
-
-    def _refuse(self, status: int) -> None:
-        self._refused = status
-        self.close()
-        raise h11.RemoteProtocolError("too many pieces", error_status_hint=status)
+            raise ClientGoneError
+        self._turn_began = time.perf_counter()
+        return data
 
     @property
-    def due(self) -> bool:
-        """True if others must have their turn before the next event."""
-        return time.perf_counter() - self._since > SLICE_SECONDS
+    def _turn_is_over(self) -> bool:
+        """True if others must have their turn before the next piece of work."""
+        return time.perf_counter() - self._turn_began > SLICE_SECONDS
 
-    async def pause(self) -> None:
+    async def _pause(self) -> None:
         """Let others have their turn; a costly request waits for its own."""
-        if self.costly:
+        if self._http.costly:
             await self._share.turn()
         else:
             await trio.lowlevel.checkpoint()
-        self._since = time.perf_counter()
+        self._turn_began = time.perf_counter()

@@ -4,10 +4,11 @@ Hypercorn 0.18 (pinned exactly; its last release is of November 2025) has faults
 use: most errors leave the connection's task and end the whole process, and HTTP/2 and WebSockets, through which most of
 them come, cannot be switched off. It also hands each message of a request on from task to task, at more than three
 times the cost of the same bytes here. `serve` therefore does the work of Hypercorn's `worker_serve`, with its
-configuration, sockets and lifespan, but leaves each connection to `Connection` (`gatehouse/downstream/connection.py`).
+configuration and lifespan, on our own listeners, and leaves each connection to `Connection`
+(`gatehouse/downstream/connection.py`).
 
-All names that safety rests on are imported, and nothing of Hypercorn's is replaced: a release that
-lacks one of these names does not start, instead of serving with connections of its own.
+All names that safety rests on are imported, and nothing of Hypercorn's is replaced: with a release that lacks one
+of these names the program does not start, instead of serving with Hypercorn's own connections.
 """
 
 from __future__ import annotations
@@ -19,17 +20,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import trio
-from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import repr_socket_addr, wrap_app
 
-from gatehouse.downstream.connection import SWEEP_SECONDS, Connection
+from gatehouse.downstream.config import SWEEP_SECONDS
+from gatehouse.downstream.connection import Connection
 from gatehouse.downstream.descriptors import keep_limit
 from gatehouse.errors import without_text
-from gatehouse.records.ends import Ends
 from gatehouse.records.loggers import logger_of
-from gatehouse.scheduling.turns import SLICE_SECONDS, Crowd, LoopShare
+from gatehouse.scheduling.turns import SLICE_SECONDS
 
 if TYPE_CHECKING:
     import socket
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from hypercorn.typing import LifespanState
 
-    from gatehouse.downstream.places import Places
+    from gatehouse.downstream.config import GateConfig
 
 logger = logger_of("gate.connections")
 
@@ -45,6 +45,12 @@ ACCEPT_CAPACITY_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUF
 """Nothing is wrong with the listener, but there is no room for one more."""
 
 NO_LISTENER_ERRNOS = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}
+
+MAX_BACKLOG = 1024
+"""How many connections may wait in the kernel to be accepted."""
+
+CUT_SECONDS = 0.25
+"""How long connections may take to end once `serve` is to end; the grace for requests comes before."""
 
 MAX_AT_ONCE = 4
 """How many connections are taken in at once, in less than a millisecond; all other tasks have their turn
@@ -61,44 +67,6 @@ class LifespanEndedError(Exception):
     """
 
 
-class GateConfig(Config):
-    """Hypercorn's configuration, and the limits and the register of our connections.
-
-    The limits have no defaults here: `Settings` has them. Times are in seconds. `keep_alive_timeout` is Hypercorn's own
-    setting: how long a connection may rest between two requests.
-    """
-
-    places: Places
-    hops: int
-    header_timeout: float
-    write_timeout: float
-    max_target: int
-    max_lines: int
-
-    def __init__(self) -> None:
-        self.connections: set[Connection] = set()
-        self.share = LoopShare()
-        self.crowd = Crowd()
-        self.turned_away = 0
-        """How many connections over the limit are being told so."""
-        self.failures = 0
-        """How many connections an unforeseen error has ended."""
-        self.ends = Ends()
-        self.closing = False
-        """True if each connection must end with the answer under way."""
-
-    def close_resting(self) -> None:
-        """From now on, each connection ends with its answer; those that rest end at once.
-
-        Clients then go elsewhere, if there are several gates. A request that has arrived is still answered;
-        a connection that is just opened stays, since it is about to bring one.
-        """
-        self.closing = True
-        for connection in self.connections:
-            if connection.resting and not connection.has_unread():
-                connection.cut()
-
-
 async def serve(
     app: Any,
     config: GateConfig,
@@ -106,13 +74,13 @@ async def serve(
     shutdown_trigger: Callable[[], Awaitable[object]],
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `app` on the sockets of `config` until `shutdown_trigger` returns.
+    """Serve `app` on the listeners of `config` until `shutdown_trigger` returns.
 
     After that, no connection is accepted, resting connections are closed, and the others have
-    `graceful_timeout` to end. The task status gets the addresses once the sockets listen.
+    CUT_SECONDS to end. The task status gets the addresses once the sockets listen.
     """
     state: LifespanState = {}
-    wrapped = wrap_app(explained(app), config.wsgi_max_body_size, "asgi")
+    wrapped = wrap_app(explained(app), 0, "asgi")
     lifespan = Lifespan(wrapped, config, state)
     wait_for_shutdown = lifespan.wait_for_shutdown  # missed now, if at all, and not at the end
     serving = True
@@ -141,7 +109,7 @@ async def serve(
                 await shutdown_trigger()
                 accepting.cancel_scope.cancel()
             config.close_resting()
-            connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+            connections.cancel_scope.deadline = trio.current_time() + CUT_SECONDS
         config.ends.tell(at_once=True)
         serving = False
         await wait_for_shutdown()
@@ -205,11 +173,10 @@ class Door:
 
 
 def listen(config: GateConfig) -> list[Door]:
-    """Listen on every configured socket. TLS and QUIC are the business of the front."""
-    sockets = config.create_sockets().insecure_sockets
-    for sock in sockets:
-        sock.listen(config.backlog)
-    return [Door(sock, config) for sock in sockets]
+    """Listen on every socket. TLS and QUIC are the business of the front."""
+    for listener in config.listeners:
+        listener.listen(MAX_BACKLOG)
+    return [Door(listener, config) for listener in config.listeners]
 
 
 async def sweep(config: GateConfig) -> None:

@@ -13,8 +13,9 @@ import pytest
 import trio
 
 from gate import Gate
+from gatehouse.downstream.config import GateConfig
 from gatehouse.downstream.listeners import bind
-from gatehouse.downstream.serve import GateConfig, serve
+from gatehouse.downstream.serve import serve
 from gatehouse.policy.sessions import Sessions
 from gatehouse.policy.throttles import Limits
 from gatehouse.settings.environment import Settings

@@ -18,10 +18,10 @@ import trio
 import wsproto  # noqa: F401
 
 if TYPE_CHECKING:
-    from gatehouse.downstream.serve import GateConfig
+    from gatehouse.downstream.config import GateConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-HTTP = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+HTTP = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -31,21 +31,21 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "lifespan.startup.complete"})
         await send({"type": "lifespan.shutdown.complete"})
         return
+    while (await receive())["more_body"]:
+        pass
     fields = [(b"content-length", b"0")]
     await send({"type": "http.response.start", "status": 299, "headers": fields})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def configured() -> GateConfig:
+    from gatehouse.downstream.config import GateConfig
+    from gatehouse.downstream.listeners import bind
     from gatehouse.downstream.places import Places
-    from gatehouse.downstream.serve import GateConfig
+    from gatehouse.http.limits import Limits
 
-    config = GateConfig()
-    config.bind, config.backlog, config.errorlog = ["127.0.0.1:0"], 9, None
-    config.places, config.hops = Places(9, by_name=False), 0
-    config.max_target, config.max_lines, config.graceful_timeout = 999, 99, 1.0
-    config.header_timeout = config.write_timeout = config.keep_alive_timeout = 9
-    return config
+    limits = Limits(*[9999] * len(Limits._fields))
+    return GateConfig(bind("PORT", "127.0.0.1", 0), limits, Places(9, by_name=False))
 
 
 async def trial() -> str:
@@ -57,25 +57,32 @@ async def trial() -> str:
     try:
         with trio.fail_after(5):
             async with trio.open_nursery() as nursery:
-                serving = partial(serve, app, configured(), shutdown_trigger=stop.wait)
+                config = configured()
+                port = config.listeners[0].getsockname()[1]
+                serving = partial(serve, app, config, shutdown_trigger=stop.wait)
                 (url,) = await nursery.start(serving)
                 started = True
-                for sent in (HTTP, PREFACE):
-                    heard += [await said(int(url.rpartition(":")[2]), sent)]
+                heard += await said(port, HTTP, HTTP)
+                heard += await said(port, PREFACE)
                 stop.set()
     except Exception:
         if not started:
             raise
         return f"fails while it serves, after {heard}"
     answers = [answer.split(b" ")[:2] for answer in heard]
-    good = answers[0] == [b"HTTP/1.1", b"299"] and answers[1][0] == b"HTTP/1.1"
-    return "serves as before" if good else f"serves {heard}"
+    good = answers[:2] == [[b"HTTP/1.1", b"299"]] * 2 and answers[2][0] == b"HTTP/1.1"
+    good = good and url == f"http://127.0.0.1:{port}" and not config.failures
+    return "serves as before" if good else f"serves {heard} at {url}"
 
 
-async def said(port: int, data: bytes) -> bytes:
+async def said(port: int, *requests: bytes) -> list[bytes]:
+    """The answers to these requests, one after the other on one connection."""
+    answers = []
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        await stream.send_all(data)
-        return bytes(await stream.receive_some(1000))
+        for request in requests:
+            await stream.send_all(request)
+            answers.append(bytes(await stream.receive_some(1000)))
+    return answers
 
 
 def outcome_of(copy: str) -> str:

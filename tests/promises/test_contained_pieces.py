@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from gatehouse.downstream.incoming import BYTES_PER_CHUNK, MAX_CHUNKS
+from gatehouse.downstream.http1 import BYTES_PER_CHUNK, MAX_CHUNKS
 from gatehouse.scheduling.turns import BURST_SECONDS, REST, LoopShare
 from tests.harness.house import House, open_house
 from tests.harness.levels import connected, gone, settled, steady_house

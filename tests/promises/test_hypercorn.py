@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import inspect
 import re
 import shutil
 import socket
@@ -20,12 +21,15 @@ VERSION = "0.18.0"
 SOURCE = Path(hypercorn.__file__).parent
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-# What the gate asks of Hypercorn's objects, and what Hypercorn's own way of serving is made of.
-FURTHER = [
-    *("handle_lifespan", "wait_for_startup", "wait_for_shutdown", "wsgi_max_body_size"),
-    *("create_sockets", "insecure_sockets", "backlog", "graceful_timeout", "bind"),
-    *("TCPServer", "worker_serve", "serve", "raise_shutdown", "ShutdownError", "ProtocolWrapper"),
-]
+# What Hypercorn's own way of serving is made of.
+SERVING = {
+    "TCPServer",
+    "worker_serve",
+    "serve",
+    "raise_shutdown",
+    "ShutdownError",
+    "ProtocolWrapper",
+}
 
 
 def test_hypercorn_is_pinned_to_the_release_that_was_read() -> None:
@@ -38,10 +42,10 @@ def test_hypercorn_is_pinned_to_the_release_that_was_read() -> None:
 def test_with_any_of_its_names_changed_it_serves_as_before_or_does_not_start(
     tmp_path: Path,
 ) -> None:
-    names = imported_names()
-    assert {"Config", "Lifespan", "wrap_app", "ConnectionState"} <= names
+    names = used_names()
+    assert {"Config", "Lifespan", "wrap_app", "handle_lifespan", "wait_for_shutdown"} <= names
     copies = [copied(tmp_path / "same", "")]
-    copies += [copied(tmp_path / name, name) for name in sorted(names | set(FURTHER))]
+    copies += [copied(tmp_path / name, name) for name in sorted(names | SERVING)]
     tried = subprocess.run(
         [sys.executable, ROOT / "tests/harness/hypercorn_trial.py", *copies],
         cwd=ROOT,
@@ -73,15 +77,32 @@ def answered(program: Program, data: bytes) -> bytes:
         return client.recv(1000)
 
 
-def imported_names() -> set[str]:
-    """Every name that a module of the gate imports from Hypercorn."""
-    return {
-        alias.name
-        for path in [ROOT / "run.py", ROOT / "gate.py", *(ROOT / "gatehouse").rglob("*.py")]
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hypercorn")
-        for alias in node.names
-    }
+def used_names() -> set[str]:
+    """Every name that the gate imports from Hypercorn, and every attribute that it uses and that one of the imported
+    classes has. Only `downstream/` imports them.
+    """
+    imported: dict[str, str] = {}
+    attributes = set[str]()
+    for path in (ROOT / "gatehouse/downstream").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (module := node.module or "").startswith(
+                "hypercorn."
+            ):
+                imported |= {alias.name: module for alias in node.names}
+            elif isinstance(node, ast.Attribute):
+                attributes.add(node.attr)
+    kinds = [getattr(importlib.import_module(imported[name]), name) for name in imported]
+    classes = [kind for kind in kinds if isinstance(kind, type)]
+    return imported.keys() | {name for kind in classes for name in has(kind) & attributes}
+
+
+def has(kind: type) -> set[str]:
+    """What the class has, and what its methods give to `self`."""
+    names = {*vars(kind), *vars(kind).get("__annotations__", ())}
+    for node in ast.walk(ast.parse(inspect.getsource(kind))):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.attr)
+    return {name for name in names if not name.startswith("__")}
 
 
 def copied(folder: Path, name: str) -> Path:

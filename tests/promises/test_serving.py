@@ -16,7 +16,10 @@ import pytest
 import trio
 
 from gate import Gate
-from gatehouse.downstream.connection import LINGER_SECONDS, SWEEP_SECONDS, Connection
+from gatehouse.downstream.client_socket import ClientSocket
+from gatehouse.downstream.config import SWEEP_SECONDS
+from gatehouse.downstream.connection import LINGER_SECONDS, Connection
+from gatehouse.downstream.places import Places
 from gatehouse.downstream.serve import LifespanEndedError
 from tests.harness.house import BEARER, House, open_house
 from tests.harness.levels import connected, gone, settled, steady_house
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    import h11
-    from hypercorn.typing import HTTPScope
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 EVENT = b"data: 1\n\n"
@@ -104,7 +105,7 @@ async def test_a_connection_over_the_limit_is_told_so_and_disturbs_nobody(
 async def test_far_over_the_limit_connections_are_closed_without_a_word(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gatehouse.downstream.connection.OVERFLOW", 4)
+    monkeypatch.setattr("gatehouse.downstream.connection.MAX_TURNED_AWAY", 4)
     monkeypatch.setattr("gatehouse.downstream.connection.LINGER_SECONDS", 0.5)
     async with steady_house(caplog, max_connections=1) as house:
         house.upstream.script = events
@@ -320,7 +321,7 @@ async def test_a_client_that_goes_is_noticed_within_three_seconds(
         else:
             await peer.stream.send_eof()
         with trio.move_on_after(3):
-            while any(port in c.stream.socket.getpeername() for c in alive(house)):
+            while any(c.client and port in c.client for c in house.config.connections):
                 await trio.sleep(0.05)
             noticed.add((name, how))
         await peer.reset()
@@ -343,16 +344,6 @@ async def test_a_client_that_goes_is_noticed_within_three_seconds(
                     nursery.start_soon(go, house, name, how)
         over.set()
     assert noticed == {(name, how) for name in GOING for how in WAYS}
-
-
-def alive(house: House) -> list[Connection]:
-    """The connections whose client has not been noticed to be gone."""
-    known = []
-    for connection in house.config.connections:
-        with suppress(OSError):
-            connection.stream.socket.getpeername()
-            known.append(connection)
-    return known
 
 
 async def test_connect_is_refused_and_what_follows_it_is_nobodys(
@@ -469,24 +460,24 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 }
 
 
-@pytest.mark.parametrize("where", ["_read", "_rest", "_send_all", "_end"])
+@pytest.mark.parametrize("where", ["read", "unprove", "write", "end_writing"])
 @pytest.mark.parametrize("what", ERRORS)
 async def test_an_error_ends_its_connection_only_and_is_counted_and_logged_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, where: str, what: str
 ) -> None:
-    scope_for = Connection._scope_for  # noqa: SLF001
+    read = ClientSocket.read
 
-    def striking(self: Connection, request: h11.Request) -> HTTPScope:
-        scope = scope_for(self, request)
-        if scope["path"] == "/stricken":
-            setattr(self, where, fail)
-        return scope
+    async def striking(self: ClientSocket) -> bytes:
+        data = await read(self)
+        if b"/stricken" in data:
+            monkeypatch.setattr(Places if where == "unprove" else self, where, fail)
+        return data
 
     def fail(*_: object) -> None:
         error = ERRORS[what]()
         raise error
 
-    monkeypatch.setattr(Connection, "_scope_for", striking)
+    monkeypatch.setattr(ClientSocket, "read", striking)
     async with open_house() as house:
         house.upstream.script = events
         async with connected(house) as other:
@@ -494,13 +485,14 @@ async def test_an_error_ends_its_connection_only_and_is_counted_and_logged_once(
             await other.head()
             for number in range(1, 4):
                 async with connected(house) as peer:
-                    closing = [] if where in {"_rest", "_read"} else [b"Connection: close"]
+                    closing = [] if where in {"unprove", "read"} else [b"Connection: close"]
                     await peer.send(house.raw(b"/stricken", *closing))
                     await gone(peer)
                 with trio.fail_after(1):
                     while house.config.failures < number:
                         await trio.sleep(0.01)
                 assert EVENT in await other.chunk()
+        monkeypatch.undo()
         failed = [r for r in caplog.records if r.levelno >= logging.ERROR]
         assert [record.name for record in failed] == ["gate.connections"] * 3
         assert not any(TOKEN in logging.Formatter().format(record) for record in failed)
@@ -517,7 +509,7 @@ async def test_a_lost_socket_is_no_failure(
 
     async with steady_house(caplog) as house:
         with monkeypatch.context() as patch:
-            patch.setattr("gatehouse.downstream.connection.parse_socket_addr", lost)
+            patch.setattr("gatehouse.downstream.client_socket.parse_socket_addr", lost)
             async with connected(house) as peer:
                 await gone(peer)
 
@@ -615,4 +607,5 @@ async def test_a_connection_knows_whether_a_good_token_was_shown() -> None:
                 await peer.send(house.raw(path, token=token))
                 await peer.body(await peer.head())
                 (connection,) = house.config.connections
+                assert isinstance(connection, Connection)
                 assert connection.proven == (number == 2)
