@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
     from gatehouse.downstream.config import GateConfig
+    from gatehouse.http.refusals import Status
     from gatehouse.identity.principal import Verifier
     from gatehouse.policy.permits import Permits
     from gatehouse.records.metrics import Metrics
@@ -245,9 +246,18 @@ class Gate:
             if not exchange.status:
                 await exchange.reply(refusals.FAILED)
         finally:
-            record = exchange.record(self.address_of(exchange.scope))
-            for observe in self.observers:
-                observe(record)
+            self.tell(exchange)
+
+    def tell(self, exchange: Exchange) -> None:
+        """Give the exchange's record to the observers."""
+        record = exchange.record(self.address_of(exchange.scope))
+        for observe in self.observers:
+            observe(record)
+
+    def tell_rest(self) -> None:
+        """The same for all in flight, in any thread: the event loop stands still, and the process is about to end."""
+        for exchange in tuple(self._in_flight):
+            self.tell(exchange)
 
     async def decide(self, exchange: Exchange) -> None:
         scope = exchange.scope
@@ -275,17 +285,25 @@ class Gate:
             return refused or figures(self.metrics)
         if route is Route.HEALTH:
             return refusals.ALIVE
-        ready = not self._draining and await self.transports.is_reachable()
-        if route is Route.READY and self._draining:
-            return refusals.STOPPING
+        status = await self.status()
         if route is Route.READY:
-            return refusals.ready(self.stalls()) if ready else refusals.NOT_READY
+            return (
+                refusals.ready(self.stalls()) if status == "ready" else refusals.not_ready(status)
+            )
         return landing_page(
             self.settings.public_endpoint,
             self.name,
-            ready=ready,
+            status,
             url_keys=self.verifier.takes_url_keys,
         )
+
+    async def status(self) -> Status:
+        """Whether calls are taken now, for the pages."""
+        if self._draining:
+            return "stopping"
+        if await self.transports.is_reachable():
+            return "ready"
+        return "unreachable" if self.transports.was_reached else "starting"
 
     async def refusal(self, exchange: Exchange) -> Reply | None:
         """The reply that refuses a request to the MCP endpoint, or None to let it in."""
@@ -326,6 +344,8 @@ class Gate:
             seconds = self._failures.retry_after(self.address_of(exchange.scope))
             if seconds is not None:
                 return refusals.too_many_failures(seconds)
+        if not verifier.takes_url_keys and any(lane == "query" for lane, _ in credentials):
+            return refusals.URL_KEY_CHALLENGE
         return refusals.challenge(reason)
 
     def address_of(self, scope: HTTPScope) -> str:
@@ -406,8 +426,8 @@ class Gate:
             await exchange.reply(refusals.TOO_MANY_BODIES)
             return None
         except httpx.HTTPError as error:
-            self.complain(exchange, "failed: %s", described(error))
-            await exchange.reply(reply_for(error))
+            self.complain(exchange, "failed: %s", error)
+            await exchange.reply(reply_for(error, reached=self.transports.was_reached))
             return None
         if patience.cancelled_caught and exchange.body.awaited:
             await exchange.reply(refusals.BODY_TOO_SLOW)
@@ -512,7 +532,7 @@ class Gate:
             exchange.complete()
             await stream.aclose()
         except httpx.HTTPError as error:
-            self.complain(exchange, "broke off its answer: %s", described(error))
+            self.complain(exchange, "broke off its answer: %s", error)
             exchange.outcome = "upstream broke off"
             exchange.reason = "upstream-flood" if isinstance(error, FloodError) else ""
             return False
@@ -552,15 +572,8 @@ def figures(metrics: Metrics) -> Reply:
     return Reply(200, body, ((b"Content-Type", content_type), (b"Cache-Control", b"no-store")))
 
 
-def described(error: httpx.HTTPError) -> str:
-    """The error for the log: all texts are our own, and hold nothing that the upstream may have chosen."""
-    if isinstance(error, FloodError):
-        return "a flood of small pieces, fields, framing or interim answers"
-    name = type(error).__name__
-    return name if str(error) in {name, ""} else f"{name}: {error}"
-
-
-def reply_for(error: Exception) -> Reply:
-    """The local reply for an upstream that failed before its response began."""
-    unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-    return refusals.UPSTREAM_UNREACHABLE if unreachable else refusals.UPSTREAM_BROKE
+def reply_for(error: Exception, *, reached: bool) -> Reply:
+    """The local reply for an upstream that failed before its response began; it may have been `reached` earlier."""
+    if not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return refusals.UPSTREAM_BROKE
+    return refusals.UPSTREAM_DOWN if reached else refusals.UPSTREAM_UNREACHABLE

@@ -214,7 +214,7 @@ class Program:
         self.stopping = trio.Event()
         self.stop_by = 0.0
         self.signals = Signals()
-        self.ending = Ending(self.signals, self.keep_last_use_once, outputs.flush)
+        self.ending = Ending(self.signals, self.keep_last_use_once, gate.tell_rest, outputs.flush)
         self.watchdog = Watchdog()
         gate.stalls = self.watchdog.facts
 

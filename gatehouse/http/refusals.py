@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,10 @@ NO_REFERRER = (b"Referrer-Policy", b"no-referrer")
 TO_URL_KEY = ((b"Cache-Control", b"no-store"), NO_REFERRER)
 """For answers to requests with a token in the URL: no cache may keep the answer (RFC 6750 section 2.3),
 and a page must not tell the URL to the next one."""
+
+
+Status = Literal["ready", "starting", "unreachable", "stopping"]
+"""Whether the gate takes calls. "unreachable": it has reached the server before, and now does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,15 @@ def challenge(reason: str) -> Reply:
     return replace(CHALLENGE, reason=reason)
 
 
+# This tells how the gate is set up, and nothing about the token, which may be good.
+URL_KEY_CHALLENGE = rpc_error(
+    401,
+    UNAUTHORIZED,
+    "Unauthorized: this gate takes no token in a URL (?key=). Send the access token as 'Authorization: Bearer "
+    "TOKEN', or as 'X-API-Key: TOKEN'.",
+    (b"WWW-Authenticate", b'Bearer realm="mcp"'),
+    reason="url-key",
+)
 AMBIGUOUS_CREDENTIALS = rpc_error(
     400,
     BAD_REQUEST,
@@ -148,6 +161,14 @@ UPSTREAM_UNREACHABLE = rpc_error(
     "The MCP server behind the gate cannot be reached. It may be starting; try again in a few seconds.",
     (b"Retry-After", b"2"),
     reason="upstream-unreachable",
+)
+UPSTREAM_DOWN = rpc_error(
+    502,
+    UPSTREAM_FAILED,
+    "The MCP server behind the gate has stopped answering: it is down, or is being restarted. Try again in a "
+    "few seconds; if that does not help, tell its operator.",
+    (b"Retry-After", b"2"),
+    reason="upstream-down",
 )
 UPSTREAM_BROKE = rpc_error(
     502,
@@ -347,5 +368,7 @@ def ready(stalls: Mapping[str, float]) -> Reply:
     return json_reply(200, {"status": "ready", "stalls": stalls} if stalls else {"status": "ready"})
 
 
-STOPPING = json_reply(503, {"status": "stopping"}, (b"Retry-After", b"2"))
-NOT_READY = json_reply(503, {"status": "starting"}, (b"Retry-After", b"2"))
+@cache
+def not_ready(status: Status) -> Reply:
+    """The reply while it takes none."""
+    return json_reply(503, {"status": status}, (b"Retry-After", b"2"))

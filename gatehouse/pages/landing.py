@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from gatehouse.http.refusals import Reply
+from gatehouse.http.refusals import Reply, Status
 from gatehouse.pages import snippets
 from gatehouse.pages.snippets import PLACEHOLDER
 
@@ -27,7 +27,7 @@ _HEADERS = (
 
 
 @cache
-def landing_page(endpoint: str, name: str, *, ready: bool, url_keys: bool = True) -> Reply:
+def landing_page(endpoint: str, name: str, status: Status, *, url_keys: bool = True) -> Reply:
     """The page for the MCP endpoint at the URL `endpoint`; it holds no secret, only placeholders.
 
     With `url_keys`, some token may come in a URL.
@@ -37,7 +37,7 @@ def landing_page(endpoint: str, name: str, *, ready: bool, url_keys: bool = True
     page = template.substitute(
         endpoint=escape(endpoint),
         name=escape(name),
-        status="ready" if ready else "starting",
+        status=status,
         url_keys="" if url_keys else " hidden",
         supergateway=_shown(snippets.supergateway(endpoint, PLACEHOLDER, key)),
         claude_code=_command(snippets.claude_code(endpoint, PLACEHOLDER, key)),

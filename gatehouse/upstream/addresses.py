@@ -62,7 +62,7 @@ class Addresses:
         if not self._numeric:
             await self._renew()
         if not self._found:
-            raise OSError("no address is known")
+            raise socket.gaierror(socket.EAI_NONAME, "no address is known")
         return self._found
 
     async def other_than(self, tried: list[Address]) -> list[Address]:

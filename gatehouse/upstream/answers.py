@@ -54,6 +54,14 @@ INTERIM_PIECES = 32
 _BITE = re.compile(rb"(?:[^\n]*+\n){%d}" % BITE_LINES)
 
 
+TLS_ALERT = b"\x15\x03"
+"""The beginning of a TLS server's answer to something that is no TLS (RFC 8446 section 5.1)."""
+
+
+class SpeaksTLSError(httpcore.RemoteProtocolError):
+    """The upstream speaks TLS, and was asked without."""
+
+
 class FloodError(httpcore.RemoteProtocolError):
     """An answer has far too many small pieces, fields or interim answers."""
 
@@ -131,19 +139,26 @@ class Connection(httpcore.AsyncHTTP11Connection):
         try:
             event = self._http.next_event()
         except h11.RemoteProtocolError as error:
-            raise httpcore.RemoteProtocolError(str(error)) from error
+            raise self._no_answer(str(error)) from error
         if event is not h11.NEED_DATA:
             self._lines = 0
         elif self._lines > MAX_LINES:
             raise FloodError
         return event
 
+    def _no_answer(self, why: str) -> httpcore.RemoteProtocolError:
+        return (
+            SpeaksTLSError()
+            if self._ahead.startswith(TLS_ALERT)
+            else httpcore.RemoteProtocolError(why)
+        )
+
     async def _feed(self, timeout: float | None) -> None:
         """Give h11 the next bite of the input; if the slice is over, let others have a turn first."""
         if self._at == len(self._ahead):
             data = await self._wire.read(self.READ_NUM_BYTES, timeout)
             if not data and self._http.their_state is h11.SEND_RESPONSE:
-                raise httpcore.RemoteProtocolError("the connection ended without an answer")
+                raise self._no_answer("the connection ended without an answer")
             self._slice_end = trio.current_time() + SLICE_SECONDS
             self._ahead, self._at, self._lines_ahead = data, 0, data.count(b"\n")
         elif self._slice_is_over:

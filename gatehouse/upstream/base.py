@@ -19,6 +19,10 @@ class Upstream(Protocol):
     def keep_alive(self) -> bool:
         """False if no connection carries a second exchange, so that each request should say `Connection: close`."""
 
+    @property
+    def was_reached(self) -> bool:
+        """True if the server could be asked before: then it is not starting, but gone."""
+
     async def is_reachable(self) -> bool:
         """True if the server can be asked: now, or a moment ago."""
 

@@ -112,6 +112,7 @@ class Calls(ABC):
         self.authority = authority
         """The value of the Host field that the app gets, as it would over the network."""
         self.app: App | None = None
+        self.was_reached = False
 
     @abstractmethod
     async def serve(self, app: App, started: Callable[[], None]) -> None:
@@ -155,6 +156,7 @@ class TrioCalls(Calls):
         self._context = contextvars.copy_context()
         async with trio.open_nursery() as self._nursery:
             self.app = app
+            self.was_reached = True
             started()
             try:
                 await self._stopped.wait()
@@ -185,6 +187,7 @@ class AsyncioCalls(Calls):
         self._context = contextvars.copy_context()  # what trio-asyncio knows its own tasks by
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no hold on them
         self.app = app
+        self.was_reached = True
         started()
         try:
             await self._stopped.wait()

@@ -19,6 +19,7 @@ import httpcore
 import httpx
 import trio
 
+from gatehouse.errors import connection_trouble
 from gatehouse.scheduling.turns import Turns
 from gatehouse.upstream import answers
 from gatehouse.upstream.addresses import Addresses, connect
@@ -265,22 +266,27 @@ SAYS = {
     httpcore.ReadError: "the connection broke",
     httpcore.WriteError: "the connection broke",
     httpcore.RemoteProtocolError: "what came is no HTTP, or ended too early",
+    answers.SpeaksTLSError: "it speaks TLS, and the gate asks it without: give it a port without TLS",
 }
+"""The words for errors whose own texts may hold something that the upstream has chosen."""
 
 
 class FloodError(httpx.TransportError):
     """The upstream sends a flood of small pieces, fields or interim answers."""
 
+    def __init__(self) -> None:
+        super().__init__("a flood of small pieces, fields, framing or interim answers")
+
 
 def in_httpx_terms(error: Exception) -> httpx.TransportError:
     """httpcore's exception as httpx's, so that other modules need not know both. The text is ours."""
-    kind = {
-        httpcore.ConnectTimeout: httpx.ConnectTimeout,
-        httpcore.ConnectError: httpx.ConnectError,
-        answers.FloodError: FloodError,
-    }
-    text = SAYS.get(type(error), type(error).__name__)
-    return kind.get(type(error), httpx.TransportError)(text)
+    if isinstance(error, httpcore.ConnectTimeout):
+        return httpx.ConnectTimeout(str(error))  # the texts of these two are ours, see `connect`
+    if isinstance(error, httpcore.ConnectError):
+        return httpx.ConnectError(str(error))
+    if isinstance(error, answers.FloodError):
+        return FloodError()
+    return httpx.TransportError(SAYS.get(type(error), "asking it failed"))
 
 
 class Transports:
@@ -295,6 +301,7 @@ class Transports:
         self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         """`host:port` as it stands in a Host field (RFC 9110 section 7.2)."""
         self.origin = httpcore.Origin(b"http", host.encode("ascii"), port)
+        self.was_reached = False
         self._addresses = Addresses(host, port)
         self._free: deque[Transport] = deque()
         self._turns = Turns()
@@ -315,11 +322,15 @@ class Transports:
     async def connect(self) -> Wire:
         """Open a connection. Raises httpcore's ConnectError or ConnectTimeout."""
         try:
-            return Wire(await connect(self._addresses))
+            wire = Wire(await connect(self._addresses))
         except trio.TooSlowError as error:
-            raise httpcore.ConnectTimeout from error
+            raise httpcore.ConnectTimeout(connection_trouble(TimeoutError())) from error
         except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
+            raise httpcore.ConnectError(
+                connection_trouble(error) or "no connection can be had"
+            ) from error
+        self.was_reached = True
+        return wire
 
     def connection(self, wire: httpcore.AsyncNetworkStream) -> Connection:
         """The HTTP connection over an open wire."""

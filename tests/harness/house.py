@@ -140,11 +140,14 @@ async def open_house(
         given = Settings(
             _env_file=None,
             port=port,
-            upstream_port=upstream.port,
             upstream_keep_alive=keep_alive,
             mcp_app="",
             tokens_file=None if tokens is None else Path("tokens.toml"),
-            **{"allowed_hosts": "gate.example,127.0.0.1", **settings},
+            **{
+                "allowed_hosts": "gate.example,127.0.0.1",
+                "upstream_port": upstream.port,
+                **settings,
+            },
         )
         gate, keyring = build(given, tokens, shared, calls=calls, started=started)
         config = hypercorn_config(given, listeners)

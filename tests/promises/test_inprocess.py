@@ -252,7 +252,7 @@ async def test_while_there_is_no_app_the_upstream_counts_as_unreachable(runtime:
         assert (await house.request(b"/ready"))[0].status == 503
         head, body = await house.request(method=b"POST", body=b"{}")
         assert head.status == 502
-        assert b"cannot be reached" in body
+        assert b"has stopped answering" in body
 
 
 async def test_stopping_cancels_what_the_app_still_does(runtime: str) -> None:

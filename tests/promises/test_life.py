@@ -73,6 +73,17 @@ async def test_requests_wait_for_the_start_and_then_pass() -> None:
         assert len(house.upstream.heads) == 64
 
 
+async def test_if_the_process_ends_at_once_each_call_under_way_leaves_its_line(
+    access_log: pytest.LogCaptureFixture,
+) -> None:
+    async with open_house(grace_seconds=10) as house:
+        async with a_call_in_flight(house) as (_, finish):
+            await trio.to_thread.run_sync(house.gate.tell_rest)  # as the thread does that ends it
+            (line,) = [one.message for one in access_log.records if one.name == "gate.access"]
+            assert str(line).endswith("(cut)")
+            finish.set()
+
+
 async def test_the_one_too_many_is_told_to_come_back_at_once() -> None:
     started, statuses = trio.Event(), list[int]()
     async with open_house(started=started, start_requests=2) as house:
@@ -213,6 +224,7 @@ async def test_while_a_call_is_in_flight_new_ones_are_turned_away_and_it_finishe
             await trio.testing.wait_all_tasks_blocked()
             head, body = await house.request(b"/ready")
             assert b'"stopping"' in body
+            assert b'class="status stopping"' in (await house.request(b"/"))[1]
             assert head.status == 503
             assert head.get(b"retry-after")
             assert (await house.request(b"/health"))[0].status == 200

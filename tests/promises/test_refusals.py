@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.harness.house import BEARER, House, network_only, one_way
+from tests.harness.house import BEARER, House, network_only, one_way, open_house
 from tests.harness.paths import DISCOVERY, ODD
-from tests.harness.program import TOKEN
+from tests.harness.program import TOKEN, free_port
 
 if TYPE_CHECKING:
     from tests.harness.wire import Head, Peer
@@ -159,7 +159,7 @@ async def test_ready_says_whether_the_upstream_accepts_connections(
     await house.upstream.stop()
     head, body = await house.request(b"/ready", token=False)
     assert head.status == 503
-    assert json.loads(body)["status"] == "starting"
+    assert json.loads(body)["status"] == "unreachable"
     assert head.get(b"Retry-After") is not None
 
 
@@ -201,7 +201,35 @@ async def test_the_landing_page_shows_how_to_connect_and_no_secret(
     assert 'class="status ready"' in page
     await house.upstream.stop()
     _, body = await house.request(b"/")
-    assert b'class="status starting"' in body
+    assert b'class="status unreachable"' in body
+
+
+async def test_before_the_upstream_was_ever_reached_it_may_be_starting() -> None:
+    async with open_house(upstream_port=free_port()) as house:
+        _, ready = await house.request(b"/ready", token=False)
+        assert json.loads(ready)["status"] == "starting"
+        _, page = await house.request(b"/", token=False)
+        assert b'class="status starting"' in page
+        head, body = await house.request(method=b"POST", body=b"{}")
+        assert head.status == 502
+        assert b"may be starting" in body
+
+
+@pytest.mark.parametrize("fields", [[], [BEARER.replace(b"t0Ken", b"wrong").rstrip()]])
+async def test_where_no_token_may_come_in_a_url_the_refusal_says_so_whatever_the_token_is(
+    fields: list[bytes],
+) -> None:
+    async with open_house(allow_query_key=False) as house:
+        answers = []
+        for key in (TOKEN, TOKEN[:-1], "x"):
+            head, body = await house.request(b"/mcp?key=" + key.encode(), *fields, token=False)
+            assert head.status == 401
+            assert head.get(b"WWW-Authenticate") == b'Bearer realm="mcp"'
+            answers.append(body)
+        assert len(set(answers)) == 1
+        assert b"takes no token in a URL" in answers[0]
+        head, _ = await house.request(b"/mcp?key=x")
+        assert head.status == 200
 
 
 async def test_the_landing_page_may_be_framed_by_hugging_face_and_loads_nothing(

@@ -48,11 +48,41 @@ async def test_an_upstream_that_refuses_is_502_and_serves_again_once_it_is_back(
         with trio.fail_after(2):
             head, body = await house.request(method=b"POST", body=b"{}")
         assert_bad_gateway(head, body)
+        assert b"may be starting" in body
         assert head.get(b"Retry-After") is not None
         await nursery.start(house.upstream.serve)
         head, _ = await house.request(method=b"POST", body=b"{}")
         assert head.status == 200
+        await house.upstream.stop()
+        head, body = await house.request(method=b"POST", body=b"{}")
+        assert_bad_gateway(head, body)
+        assert b"has stopped answering" in body
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("127.0.0.1", "nobody listens there: is it running, and is the port right?"),
+        ("nowhere.invalid", "its name is not found: is the name right, and does DNS answer?"),
+        ("255.255.255.255", "no way leads there: is the address right, and the network up?"),
+    ],
+)
+async def test_the_log_says_why_the_upstream_cannot_be_reached_and_what_to_look_at(
+    host: str, why: str, access_log: pytest.LogCaptureFixture
+) -> None:
+    async with open_house(upstream_host=host, upstream_port=free_port()) as house:
+        assert_bad_gateway(*await house.request(method=b"POST", body=b"{}"))
+    (line,) = [entry.message for entry in access_log.records if entry.name == "gate"]
+    assert line.endswith(f"asked POST /mcp, failed: {why}")
+
+
+async def test_an_upstream_that_speaks_tls_is_told_from_one_that_babbles(
+    house: House, access_log: pytest.LogCaptureFixture
+) -> None:
+    house.upstream.script = said(b"\x15\x03\x01\x00\x02\x02\x46", close=True)
+    assert_bad_gateway(*await house.request(method=b"POST", body=b"{}"))
+    assert "it speaks TLS, and the gate asks it without" in access_log.text
 
 
 @pytest.mark.parametrize(
