@@ -90,7 +90,7 @@ DOORS = {
     "httpcore": {"upstream"},
     "hypercorn": {"downstream"},
     "redis": {"policy"},
-    "throttled": {"policy", "identity"},
+    "throttled": {"policy"},
     "tomlkit": {"tokens"},
     "pydantic": {"settings"},
     "prometheus_client": {"records"},

@@ -10,7 +10,7 @@ import math
 import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gatehouse.identity.rate import PREFIX
+from gatehouse.policy.counting import PREFIX
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 import trio
 
 from gatehouse.errors import connection_trouble
-from gatehouse.identity.rate import LEAST_SECONDS, Counts
 from gatehouse.policy.breaker import Breaker
+from gatehouse.policy.counting import MIN_WAIT_SECONDS, Counts
 from gatehouse.policy.entries import Entries
 from gatehouse.policy.owed import MAX_BATCH, Owed, Write
 from gatehouse.policy.redis_trouble import trouble
@@ -119,7 +119,7 @@ class SharedState:
             return wait
         # No wait is longer than the interval, but for rounding. A server's clock set back, or a value
         # that is not ours, could make it longer, perhaps endless.
-        return wait if wait <= rate.interval + LEAST_SECONDS else UNAVAILABLE
+        return wait if wait <= rate.interval + MIN_WAIT_SECONDS else UNAVAILABLE
 
     async def claim(self, name: str, key: str, value: str, seconds: float) -> str | NoAnswer:
         """Store the value for so many seconds from now unless the key has another; return the key's value."""

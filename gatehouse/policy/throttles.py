@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gatehouse.http.address import address_group
-from gatehouse.identity.rate import counts_in_memory
+from gatehouse.policy.counting import counts_in_memory
 from gatehouse.policy.shared_state import BUSY, UNAVAILABLE
 from gatehouse.scheduling.fair_threads import BusyError
 
