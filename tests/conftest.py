@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,32 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     # Nothing here speaks TLS, and each of some thousand clients would compute for 25 ms to be ready for it.
     ready = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     pytest.MonkeyPatch().setattr("httpx._transports.default.create_ssl_context", lambda **_: ready)
+
+
+SOCKETS = {"promises", "clients", "load", "browser"}
+"""The folders of tests that may open internet sockets."""
+
+
+@pytest.fixture(autouse=True)
+def _inner_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail each test outside these folders that opens one."""
+    if request.path.relative_to(request.config.rootpath / "tests").parts[0] in SOCKETS:
+        return
+
+    make = socket.socket.__init__
+
+    def opened(
+        self: socket.socket,
+        family: int = socket.AF_INET,
+        type: int = socket.SOCK_STREAM,  # noqa: A002 - the names of the parameters it has
+        proto: int = 0,
+        fileno: int | None = None,
+    ) -> None:
+        if fileno is None and family != socket.AF_UNIX:
+            pytest.fail("a test without sockets opens one: its place is tests/promises")
+        make(self, family, type, proto, fileno)
+
+    monkeypatch.setattr(socket.socket, "__init__", opened)
 
 
 @pytest.fixture(params=[False, True], ids=["close", "keep-alive"])

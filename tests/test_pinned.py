@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
-import httpx
 import pytest
 import trio
 import trio._core._thread_cache as trio_threads
@@ -19,17 +17,13 @@ from gatehouse import pinned
 from gatehouse.hosting.escapes import close_nurseries, close_threads
 from gatehouse.hosting.loops import aio_as_trio, open_loop
 from gatehouse.pinned import LOOP_OF_TRIO_ASYNCIO, THREADS_OF_ANYIO, THREADS_OF_TRIO, Part
-from tests.harness.program import ROOT, TOKEN, Program, running
+from tests.harness.program import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PARTS = [LOOP_OF_TRIO_ASYNCIO, THREADS_OF_ANYIO, THREADS_OF_TRIO]
 IDS = [part.library for part in PARTS]
-META = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
 
 
 async def in_asyncio() -> set[int]:
@@ -109,35 +103,3 @@ def test_a_missing_name_that_safety_rests_on_stops_the_start(
     monkeypatch.delattr(kind, name)
     with pytest.raises(AttributeError, match=name):
         close()
-
-
-def test_with_none_of_them_the_program_serves_calls_of_every_kind(tmp_path: Path) -> None:
-    for part in PARTS:
-        metadata = tmp_path / f"{part.library.replace('-', '_')}-99.1.dist-info/METADATA"
-        metadata.parent.mkdir()
-        metadata.write_text(f"Metadata-Version: 2.1\nName: {part.library}\nVersion: 99.1\n")
-    path = f"{tmp_path}:{ROOT}:{ROOT / 'tests/harness'}"
-    with running(tmp_path, MCP_APP="probe_server:mcp", PYTHONPATH=path) as program:
-        program.wait_for()
-        assert '"7"' in call(program, "add", a=3, b=4)
-        assert "exit 0" in call(program, "asyncio_only", seconds=0.01)
-        assert "left behind" in call(program, "fail_in_background")
-        assert '"7"' in call(program, "add", a=3, b=4)
-        told = re.findall(
-            r" WARNING .* (\S+) is 99\.1; the gate was written for (\S+),", program.log
-        )
-        assert sorted(told) == [(part.library, part.release) for part in sorted(PARTS)]
-        assert program.stop() == 0
-
-
-def call(program: Program, tool: str, **arguments: object) -> str:
-    params = {"name": tool, "arguments": arguments, "_meta": META}
-    headers = {
-        "Accept": "application/json, text/event-stream",
-        "Authorization": f"Bearer {TOKEN}",
-        "MCP-Protocol-Version": "2026-07-28",
-        "Mcp-Method": "tools/call",
-        "Mcp-Name": tool,
-    }
-    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    return httpx.post(program.endpoint, headers=headers, json=message, trust_env=False).text

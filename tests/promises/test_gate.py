@@ -1,4 +1,4 @@
-"""The gate as an ASGI application, called without a connection."""
+"""The gate as an ASGI application: called with any bytes, in front of an upstream that is away."""
 
 from __future__ import annotations
 

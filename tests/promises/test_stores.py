@@ -14,7 +14,7 @@ from pantry import PantrySettings, Query, Store, open_store
 from pantry.errors import NotFound, Refused
 from pantry.models import ItemFields, NewItem, NewShoppingItem, ShoppingFields
 from pantry.store import find_all
-from tests.pantry.notion_stand_in import INVENTORY, SECRET, SHOPPING, notion_stand_in
+from tests.harness.notion_stand_in import INVENTORY, SECRET, SHOPPING, notion_stand_in
 
 DAY = date(2026, 11, 24)
 UNKNOWN = "6f1c1f3e-0000-4000-8000-000000000000"

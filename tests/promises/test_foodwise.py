@@ -16,7 +16,7 @@ from fastmcp.exceptions import ToolError
 
 import mcp_app
 from pantry import PantrySettings, PantrySettingsError
-from tests.pantry.notion_stand_in import (
+from tests.harness.notion_stand_in import (
     INVENTORY,
     SECRET,
     SHOPPING,

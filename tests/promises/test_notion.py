@@ -14,7 +14,7 @@ from pantry.errors import Misconfigured, NotFound, PantryError, Refused, Unavail
 from pantry.models import Item, ItemFields, NewItem, NewShoppingItem
 from pantry.notion_api import NotionApi
 from pantry.notion_store import NotionStore
-from tests.pantry.notion_stand_in import (
+from tests.harness.notion_stand_in import (
     INVENTORY,
     SECRET,
     NotionStandIn,

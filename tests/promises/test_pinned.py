@@ -1,0 +1,34 @@
+"""What other libraries keep private, and a program that does without."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from gatehouse.pinned import LOOP_OF_TRIO_ASYNCIO, THREADS_OF_ANYIO, THREADS_OF_TRIO
+from tests.harness.program import ROOT, running
+from tests.harness.tools import call_tool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARTS = [LOOP_OF_TRIO_ASYNCIO, THREADS_OF_ANYIO, THREADS_OF_TRIO]
+
+
+def test_with_none_of_them_the_program_serves_calls_of_every_kind(tmp_path: Path) -> None:
+    for part in PARTS:
+        metadata = tmp_path / f"{part.library.replace('-', '_')}-99.1.dist-info/METADATA"
+        metadata.parent.mkdir()
+        metadata.write_text(f"Metadata-Version: 2.1\nName: {part.library}\nVersion: 99.1\n")
+    path = f"{tmp_path}:{ROOT}:{ROOT / 'tests/harness'}"
+    with running(tmp_path, MCP_APP="probe_server:mcp", PYTHONPATH=path) as program:
+        program.wait_for()
+        assert '"7"' in call_tool(program, "add", a=3, b=4).text
+        assert "exit 0" in call_tool(program, "asyncio_only", seconds=0.01).text
+        assert "left behind" in call_tool(program, "fail_in_background").text
+        assert '"7"' in call_tool(program, "add", a=3, b=4).text
+        told = re.findall(
+            r" WARNING .* (\S+) is 99\.1; the gate was written for (\S+),", program.log
+        )
+        assert sorted(told) == [(part.library, part.release) for part in sorted(PARTS)]
+        assert program.stop() == 0
