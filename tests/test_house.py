@@ -36,7 +36,8 @@ STILL_LONGER = {
 """Files over their budget, and how long they may be meanwhile."""
 
 
-def python_files() -> list[str]:
+@cache
+def all_files() -> list[str]:
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
         cwd=ROOT,
@@ -44,7 +45,20 @@ def python_files() -> list[str]:
         capture_output=True,
         text=True,
     )
-    return [name for name in listed.stdout.split() if not name.startswith("tests/")]
+    return [name for name in listed.stdout.split() if (ROOT / name).exists()]
+
+
+def python_files() -> list[str]:
+    return [name for name in all_files() if not name.startswith("tests/")]
+
+
+def files_of_tests() -> list[str]:
+    return [name for name in all_files() if name.startswith("tests/")]
+
+
+@cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse((ROOT / name).read_text())
 
 
 def test_there_is_no_other_python_name_at_the_top_level() -> None:
@@ -54,7 +68,7 @@ def test_there_is_no_other_python_name_at_the_top_level() -> None:
 def test_imports_follow_the_arrows() -> None:
     for name in python_files():
         place = name.partition("/")[0].removesuffix(".py")
-        for node in ast.walk(ast.parse((ROOT / name).read_text())):
+        for node in ast.walk(tree_of(name)):
             modules = []
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]
@@ -104,6 +118,10 @@ CIRCLES = {("gatehouse.hosting.caller", "gatehouse.hosting.server")}
 """Imports that close a circle and are known."""
 
 
+STILL_READ = {"_in_flight", "_waiting"}
+"""Private names that tests read as yet."""
+
+
 def room_of(module: str) -> str:
     """The room of a module by its dotted name: `gatehouse.http.fields` is in "http"."""
     first, *others = module.split(".")
@@ -114,7 +132,7 @@ def room_of(module: str) -> str:
 def modules() -> dict[str, ast.Module]:
     """The gate's own modules by dotted name."""
     return {
-        name.removesuffix(".py").replace("/", "."): ast.parse((ROOT / name).read_text())
+        name.removesuffix(".py").replace("/", "."): tree_of(name)
         for name in python_files()
         if not name.endswith("__init__.py") and name.startswith(("gatehouse/", "gate.py", "run.py"))
     }
@@ -181,29 +199,63 @@ def test_the_table_of_rooms_has_each_room_once() -> None:
 
 def test_no_function_is_longer_than_a_page() -> None:
     for name in python_files():
-        for node in ast.walk(ast.parse((ROOT / name).read_text())):
+        for node in ast.walk(tree_of(name)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or 0) - node.lineno + 1
                 assert length <= MAX_FUNCTION_LINES, f"{name}: {node.name} has {length} lines"
 
 
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in {"_", "_replace"}
+
+
+def own_private_names() -> set[str]:
+    """Private names that our files give to what they define."""
+    found = set()
+    for name in python_files():
+        for node in ast.walk(tree_of(name)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                found.add(node.attr)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+    return {name for name in found if is_private(name)}
+
+
+def names_asked_of_others(node: ast.AST) -> list[str]:
+    """Names that an expression or an import reads of another object than `self` and `cls`."""
+    if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in {"self", "cls"}:
+        return [node.attr]
+    if isinstance(node, ast.ImportFrom):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("attr"):  # setattr and others
+        texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
+        return [text.rpartition(".")[2] for text in texts if isinstance(text, str)]
+    return []
+
+
+def test_no_test_reads_a_private_name_of_ours() -> None:
+    private = own_private_names()
+    for name in files_of_tests():
+        for node in ast.walk(tree_of(name)):
+            read = private.intersection(names_asked_of_others(node)) - STILL_READ
+            assert not read, f"{name} reads {read}"
+
+
 def test_no_test_imports_another() -> None:
-    for path in (ROOT / "tests").rglob("test_*.py"):
-        others = {
-            name
-            for name in imported_by(ast.parse(path.read_text()), types=True)
-            if ".test_" in name
-        }
-        assert not others, f"{path} imports {others}"
+    for name in files_of_tests():
+        others = {each for each in imported_by(tree_of(name), types=True) if ".test_" in each}
+        assert not others, f"{name} imports {others}"
 
 
 def test_conftest_holds_fixtures_and_hooks_only() -> None:
-    for path in (ROOT / "tests").rglob("conftest.py"):
-        for node in ast.parse(path.read_text()).body:
+    for name in [name for name in files_of_tests() if name.endswith("conftest.py")]:
+        for node in tree_of(name).body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 decorators = [ast.unparse(each) for each in node.decorator_list]
                 fixture = any(each.startswith("pytest.fixture") for each in decorators)
-                assert fixture or node.name.startswith("pytest_"), f"{path}: {node.name}"
+                assert fixture or node.name.startswith("pytest_"), f"{name}: {node.name}"
 
 
 def test_no_file_is_longer_than_its_budget() -> None:
