@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from gatehouse.tokens.token import Token
     from gatehouse.tokens.value import TokenValue
 
-UNUSED = timedelta(days=7)
-"""An old value that is unused for so long is taken to be in no client any more."""
+MIN_UNUSED = timedelta(days=7)
+"""An old value that is unused for this long is probably in no client any more."""
 
 COLUMNS = ("NAME", "VALUE", "AGE", "VALID", "LAST USE", "LANES", "FOR", "RATE", "NOTE")
 
@@ -73,7 +73,7 @@ def hints(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> Iterator
 def _is_left_behind(value: TokenValue, token: Token, last_use: LastUse, now: datetime) -> bool:
     """True if a newer value is in use instead of this one, and has been for long enough to tell."""
     since = last_use.unused_since(value)
-    if now.timestamp() - since < UNUSED.total_seconds():
+    if now.timestamp() - since < MIN_UNUSED.total_seconds():
         return False
     used = last_use.of(value) or 0.0
     return any(
@@ -127,6 +127,7 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 def rights(grants: Grants) -> str:
+    """The things that the grants allow, in words."""
     if not grants.restricted:
         return "everything"
     granted = [f"{kind} {', '.join(globs)}" for kind in KINDS if (globs := getattr(grants, kind))]
@@ -134,6 +135,7 @@ def rights(grants: Grants) -> str:
 
 
 def validity(value: TokenValue, now: datetime) -> str:
+    """The beginning and the end of the value, in words."""
     words = []
     if value.not_before and value.not_before > now:
         words.append(f"begins in {in_words((value.not_before - now).total_seconds())}")

@@ -1,4 +1,4 @@
-"""Owed writes: those that the store of several gates has missed while it did not answer."""
+"""Writes that the shared store has missed while it did not answer, and that the gate still owes it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_OWED_PER_NAME = 1000
-"""How many writes of one name are kept, the newest: as many as a name may have sessions."""
+"""The newest writes of one name are kept, up to this number: as many as a name may have sessions."""
 
 MAX_DELETED = 4096
-"""How many keys that this gate has deleted are remembered, the last ones. A key takes 150 bytes."""
+"""The last keys that this gate has deleted are remembered, up to this number. A key takes 150 bytes."""
 
 MAX_BATCH = 100
-"""How many writes one call makes up for; it takes some milliseconds."""
+"""One call makes up for at most this many writes, in some milliseconds."""
 
 
 class Write(NamedTuple):

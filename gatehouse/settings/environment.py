@@ -94,7 +94,7 @@ class Settings(LimitSettings, UpstreamSettings, PlaceSettings, AccessSettings, B
         if self.metrics_token is not None and self.metrics_token == self.mcp_auth_token:
             yield (
                 {"mcp_auth_token", "metrics_token"},
-                "METRICS_TOKEN: is the same as MCP_AUTH_TOKEN; who may read figures may not call tools",
+                "METRICS_TOKEN: is the same as MCP_AUTH_TOKEN, so a reader of metrics could call tools; make another one",
             )
         yield from self.upstream_disagreements()
         if self.loops:

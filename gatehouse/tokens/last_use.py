@@ -37,14 +37,14 @@ BEGAN = b""
 WRITE_SECONDS = 5.0
 """How often last uses are written: a killed program loses this much at most."""
 
-LAST_SECONDS = 0.5
+MAX_LAST_WRITE_SECONDS = 0.5
 """How long the last write may take: the program must be gone within a second, whatever the disk does."""
 
 _umask = os.umask(0o077)  # reading it means setting it
 os.umask(_umask)
 
 MODE = 0o644 & ~_umask
-"""All whom the umask of the start lets in may read when tokens were used: digests are no secret."""
+"""Anybody whom the umask of the start lets in may read when tokens were used: digests are no secret."""
 
 MAX_AHEAD_SECONDS = 86_400.0
 """A use that lies further in the future cannot be right: clocks differ, but not by a day."""
@@ -134,20 +134,20 @@ def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
 async def keep_last_use(path: Path, keyring: Keyring) -> None:
     """Write the uses that the keyring has seen, again and again; never returns. Cancelled, it writes once more.
 
-    The last write takes LAST_SECONDS at most, and is left out if another one is under way, which may hang.
+    The last write takes MAX_LAST_WRITE_SECONDS at most, and is left out if another one is under way, which may hang.
     """
-    record = Record(path, keyring)
+    record = Writer(path, keyring)
     try:
         while True:
             await record.write()
             await trio.sleep(WRITE_SECONDS)
     finally:
         if not THREADS.busy:
-            with trio.CancelScope(shield=True), trio.move_on_after(LAST_SECONDS):
+            with trio.CancelScope(shield=True), trio.move_on_after(MAX_LAST_WRITE_SECONDS):
                 await record.write()
 
 
-class Record:
+class Writer:
     """Writes the uses since the last successful write."""
 
     def __init__(self, path: Path, keyring: Keyring) -> None:
@@ -167,5 +167,7 @@ class Record:
             self._written, self._complained = used, False
         except Exception as error:  # noqa: BLE001 - no disk, no thread: it decides nothing, so it ends nothing
             if not self._complained:
-                logger.warning("STATE_DB: when tokens were last used cannot be kept (%s)", error)
+                logger.warning(
+                    "STATE_DB: the times when tokens were last used cannot be kept (%s)", error
+                )
             self._complained = True

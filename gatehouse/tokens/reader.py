@@ -59,7 +59,7 @@ def parse_tokens(text: str, name: str = "tokens.toml") -> tuple[Token, ...]:
 
 
 class Reader:
-    """Reads one text. Faulty parts are left out of the result, and told in `faults`."""
+    """Reads one text. It leaves faulty parts out of the result, and tells them in `faults`."""
 
     def __init__(self) -> None:
         self._faults: set[tuple[int, str]] = set()
@@ -138,7 +138,7 @@ class Reader:
         if first != path:
             line = self._places.line_of((*first, "digest"))
             self._fault(
-                (*path, "digest"), f"digest: stands in line {line} already; a value has one name"
+                (*path, "digest"), f"digest: is in line {line} already; a value belongs to one name"
             )
         return value
 
@@ -158,7 +158,7 @@ class Reader:
         for key in table.keys() - set(known):
             names = ", ".join(name for name in known if name != "value")
             self._fault(
-                (*path, key), f"{shown(key)}: is not known here; what may be here is: {names}"
+                (*path, key), f"{shown(key)}: is not known here; this place may have: {names}"
             )
 
     def _fault(self, path: Place, words: str) -> None:
@@ -192,7 +192,7 @@ def _globs(given: Any) -> tuple[str, ...]:
     if not isinstance(given, list) or not all(isinstance(glob, str) for glob in given):
         raise ValueError('must be a list of globs in quotes, such as ["list_*", "get_item"]')
     if not all(glob and glob.strip() == glob for glob in given):
-        raise ValueError("a glob is empty, or has a blank at its end, and would match nothing")
+        raise ValueError("a glob is empty, or begins or ends with a blank, and would match nothing")
     return tuple(given)
 
 
@@ -241,7 +241,7 @@ def _syntax_fault(message: str, text: str) -> tuple[int, str]:
     )
     words, line = (said[1], said[2]) if said else ("", "1")
     if words.startswith(("Cannot", "Duplicate")):
-        words = "the same table or key is there twice, or is one thing here and another above"
+        words = "this table or key is in the file twice, or is one thing here and another above"
     else:
         words = f"is not valid TOML ({words})"
     return int(line or text.rstrip("\n").count("\n") + 1), words

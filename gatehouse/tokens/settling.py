@@ -1,13 +1,13 @@
 """Decides when a changing tokens file is whole, and which tokens are in force meanwhile.
 
 One look cannot tell a whole file from half of one, and half of a file may grant more than the whole: the list of
-a token's tools may be still to come. A text gets into force in two ways. If it stands still for CALM_SECONDS,
-all of it is in force. If the file changes for UNREST_SECONDS, a value changes only if all texts of that time
-agree, and stays as it was if some text has it so. In all other cases a text lets nobody in: whatever is written,
-a value that is in no text any more is gone in time.
+a token's tools may be still to come. A text takes effect in two ways. If it stands still for CALM_SECONDS, all of
+it is in force. If the file changes for UNREST_SECONDS, a value changes only if all texts of that time agree, and
+stays as it was if some text has it so. No other text lets anybody in, and a value that is in no text any more
+ends in time.
 
-A save in small pieces is unrest, too, but of a special kind: each text continues the one before, and some of
-them cannot be used. Such texts are pieces, and do not count.
+A save in small pieces is unrest of a special kind: each text continues the one before, and some of them cannot
+be used. Such texts are pieces, and do not count.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ CALM_SECONDS = 0.45
 UNREST_SECONDS = 2.0
 """How long a file may keep changing before the values that its texts agree on are in force."""
 
-TRUSTED_TEXTS = 5
-"""How many texts within UNREST_SECONDS, all of them usable, may let somebody in, not only keep somebody out."""
+MIN_TRUSTED_TEXTS = 5
+"""Fewer texts within UNREST_SECONDS, or texts that cannot be used among them, only keep somebody out, and let
+nobody in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,7 @@ class Settling:
         self._whole = b""
         self._last: Sight | None = None
         self._last_at = 0.0
-        self._torn_at = (
-            -math.inf
-        )  # when a mere piece was last seen, of texts that continue each other
+        self._torn_at = -math.inf  # the last piece in a series of texts that continue each other
         self._unusable_at = -math.inf
         self._counted: deque[tuple[float, Parts]] = deque()
 
@@ -94,7 +93,7 @@ class Settling:
             self._counted.popleft()
         usable = self._unusable_at < now - UNREST_SECONDS
         texts = [parts for _, parts in self._counted]
-        return texts, usable and len(texts) >= TRUSTED_TEXTS
+        return texts, usable and len(texts) >= MIN_TRUSTED_TEXTS
 
     def _judge(self, last: Sight, sight: Sight, now: float) -> None:
         """Let the previous text count, unless it was a piece of the present one."""

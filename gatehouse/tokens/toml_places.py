@@ -1,4 +1,4 @@
-"""The lines of things in a TOML text, which `tomllib` does not tell: for faults, and for edits.
+"""Finds the lines of tables and keys in a TOML text, for faults and for edits; `tomllib` does not tell them.
 
 `tomllib` has read the text before, so it is known to be valid, and little remains to be understood: see
 «Keys» and «Table» in TOML's specification.

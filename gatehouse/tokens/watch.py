@@ -1,6 +1,6 @@
-"""Looks at the tokens file now and then, and puts changes in force.
+"""Looks at the tokens file again and again, and puts changes in force.
 
-`settling` decides when a changing text is whole, and which tokens are in force if it never stands still.
+`settling.py` decides when a changing text is whole, and which tokens are in force if it never stands still.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ async def watch_tokens(
 ) -> None:
     """Call `replace` with the tokens of the file whenever they change; never returns.
 
-    `tokens` are those read at the start, and `parse` makes tokens of a text. A file that is faulty,
+    `tokens` are those read at the start, and `parse` turns a text into tokens. A file that is faulty,
     unreadable, gone or quite empty (as it is while some programs save it) changes nothing, and each of its
-    faults is logged once. A message to `asked` says that the file is whole now: it is taken up at once, and
+    faults is logged once. A message to `asked` says that the file is whole now: it takes effect at once, and
     its faults are logged again.
     """
     await Watcher(path, tokens, replace, parse).run(asked)
@@ -129,7 +129,7 @@ class Watcher:
             self._tokens = tokens
             self._replace(tokens)
             names = ", ".join(token.name for token in tokens) or "none"
-            logger.info("the tokens file has changed; in force are: %s", names)
+            logger.info("the tokens file has changed; tokens in force: %s", names)
 
     async def _bear_unrest(self, sight: Sight, now: float) -> None:
         """Put in force the values that the texts of a changing file agree on."""
@@ -138,7 +138,7 @@ class Watcher:
             self._budget.warning(
                 "unrest",
                 "the tokens file has changed for %g seconds without rest; until it stands still, "
-                "what all its texts agree on is in force",
+                "only changes that all its texts agree on take effect",
                 UNREST_SECONDS,
                 lines=1,
             )
@@ -167,7 +167,7 @@ class Watcher:
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look may go well
                 self._budget.error(
                     "no look",
-                    "the tokens file cannot be looked at, so the tokens in force stay as they are: %s",
+                    "the tokens file cannot be read now, so the tokens in force stay as they are: %s",
                     type(error).__name__,
                     lines=1,
                 )
@@ -179,7 +179,7 @@ class Watcher:
         await trio.sleep(SLOW_SECONDS)
         self._budget.error(
             "slow",
-            "looking at the tokens file takes longer than %g seconds; the tokens in force stay as they are",
+            "reading the tokens file takes longer than %g seconds; the tokens in force stay as they are",
             SLOW_SECONDS,
             lines=1,
         )
