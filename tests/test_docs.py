@@ -24,6 +24,7 @@ from gatehouse.records.metrics import Metrics
 from gatehouse.records.record import Record
 from gatehouse.settings.environment import Settings
 from gatehouse.tokens.reader import TOKEN_KEYS, VALUE_KEYS
+from gatehouse.tokens.token import RESERVED
 from pantry.settings import PantrySettings
 from tests.harness.program import ROOT
 
@@ -263,6 +264,7 @@ def test_operations_knows_each_figure_reason_and_member_of_the_log() -> None:
 def test_the_page_of_tokens_knows_what_the_file_may_hold() -> None:
     page = text_of(ROOT / "docs/tokens.md")
     assert [key for key in (*TOKEN_KEYS, *VALUE_KEYS) if not re.search(rf"\b{key}\b", page)] == []
+    assert [name for name in RESERVED if f"`{name}`" not in page] == []
 
 
 def test_every_status_that_the_gate_makes_is_in_the_documents() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
+from gatehouse.identity.rate import Rate
 from gatehouse.settings.environment import Settings, SettingsError, load_settings
 from tests.harness.program import TOKEN
 
@@ -189,3 +191,44 @@ def test_faults_of_rates_and_switches_say_what_to_write(monkeypatch: pytest.Monk
     assert told[0] == "ALLOW_QUERY_KEY: must be true or false"
     assert told[1].startswith("FAILURE_RATE: must be a rate")
     assert told[1].endswith("off for no limit")
+
+
+def test_settings_are_values_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "ALLOWED_HOSTS": " Gate.Example, [::2],",
+        "ALLOWED_ORIGINS": "https://App.example,http://127.0.0.1:3000",
+        "TOKEN_RATE": "1000 per hour",
+        "TRUSTED_HOPS": "2",
+    }
+    assert faults(monkeypatch, **given) == []
+    settings = load_settings()
+    assert settings.hosts_allowed == ("gate.example", "::2")
+    assert settings.allowed_origins == ("https://app.example", "http://127.0.0.1:3000")
+    assert settings.token_rate == Rate(1000, 3600, 1000)
+    assert settings.hops == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "shared", "named"),
+    [
+        ("", None, Rate(60, 60, 20)),
+        ("off", None, None),
+        ("5/s", Rate(5, 1, 5), Rate(5, 1, 5)),
+    ],
+)
+def test_off_and_unset_rates_are_told_apart_where_they_differ(
+    monkeypatch: pytest.MonkeyPatch, written: str, shared: Rate | None, named: Rate | None
+) -> None:
+    names = ("QUERY_RATE", "TOKEN_RATE", "FAILURE_RATE")
+    assert faults(monkeypatch, **dict.fromkeys(names, written)) == []
+    settings = load_settings()
+    assert (settings.shared_query_rate, settings.named_query_rate) == (shared, named)
+    assert settings.token_rate == shared
+    assert settings.failure_rate == (shared if written else Rate(60, 60, 60))
+
+
+def test_a_time_that_is_zero_has_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().limits.comment_seconds == 15
+    assert faults(monkeypatch, COMMENT_SECONDS="0", UPSTREAM_SILENCE_SECONDS="0") == []
+    limits = load_settings().limits
+    assert (limits.comment_seconds, limits.silence_seconds) == (math.inf, math.inf)

@@ -256,6 +256,12 @@ def test_root_gives_nothing_away_that_it_has_not_made(path: Path) -> None:
     assert mine.stat().st_uid == 0
 
 
+def test_a_file_that_is_in_the_way_is_named(path: Path) -> None:
+    path.with_name("tokens.toml.lock").mkdir()
+    with pytest.raises(TokensError, match=r"cannot be changed \(Is a directory: .*\.lock\)"):
+        add(path, Token("alice", (value(),)))
+
+
 def test_a_missing_folder_is_a_fault_in_words(path: Path) -> None:
     with pytest.raises(TokensError, match="its folder does not exist; make that first"):
         add(path.parent / "no" / "tokens.toml", Token("alice", (value(),)))
