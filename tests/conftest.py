@@ -31,7 +31,7 @@ hypothesis_settings.load_profile("unhurried")
 """On a busy machine an example may take a second that has nothing wrong with it."""
 
 
-LONGEST = [
+SLOWEST_FIRST = [
     "test_node_clients.py",
     "test_deploy.py",
     "test_run.py",
@@ -58,7 +58,7 @@ LONGEST = [
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    rank = {name: number for number, name in enumerate(LONGEST)}
+    rank = {name: number for number, name in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 

@@ -68,7 +68,7 @@ def headings(paper: Path) -> list[str]:
 
 
 def anchor(heading: str) -> str:
-    """What GitHub makes of a heading, so that a link can end in it."""
+    """The anchor that GitHub makes of a heading, for links to end in."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
@@ -221,7 +221,7 @@ def test_every_command_and_option_is_described(capsys: pytest.CaptureFixture[str
 
 
 def told(reply: Reply) -> str:
-    """What a refusal tells its reader."""
+    """The sentence that a refusal tells its reader."""
     content = json.loads(reply.body)
     if isinstance(content["error"], dict):
         return str(content["error"]["message"])

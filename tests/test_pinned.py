@@ -1,4 +1,4 @@
-"""What other libraries keep private: replaced in the release that was read, and done without in any other."""
+"""Names that other libraries keep private: replaced in the release that was read, and done without in any other."""
 
 from __future__ import annotations
 

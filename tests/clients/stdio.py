@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECONDS = 30.0
-"""What a program gets for everything it does in one test."""
+"""The time that a program has for everything it does in one test."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What is left of a program: exit status, and what it printed since its last answer."""
+    """The end of a program: its exit status, and all that it printed since its last answer."""
 
     status: int
     stdout: str

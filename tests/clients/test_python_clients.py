@@ -36,7 +36,7 @@ STEPS, PAUSE = 3, 0.2
 
 
 class Connection:
-    """What all three clients can do, each in its own way of saying it."""
+    """The calls that all three clients have, each in its own words."""
 
     def __init__(self, client: fastmcp.Client[Any] | mcp.Client | mcp.ClientSession) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""What the gate says on a connection, to its last byte, and what each of its answers has."""
+"""All that the gate says on a connection, to its last byte, and checks that hold for each answer."""
 
 from __future__ import annotations
 

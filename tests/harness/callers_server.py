@@ -48,7 +48,7 @@ def client_id() -> str | None:
 
 @mcp.tool
 def whoami() -> dict[str, Any]:
-    """Who calls, by every way in which a server may ask."""
+    """The caller, by every way in which a server may ask."""
     token, sdk, request = get_access_token(), sdk_access_token(), get_http_request()
     assert token is not None
     assert sdk is not None

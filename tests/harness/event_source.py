@@ -9,7 +9,7 @@ from itertools import pairwise
 
 @dataclass
 class EventSource:
-    """What a browser makes of a stream: the events it dispatches, and the retry times it takes."""
+    """A stream as a browser reads it: the events it dispatches, and the retry times it takes."""
 
     dispatched: list[tuple[str, str, str] | int] = field(default_factory=list)
     """(type, data, last event id) for an event, a number for a reconnection time."""

@@ -19,7 +19,7 @@ GET = b"GET %b HTTP/1.1\r\nHost: gate.example\r\n\r\n"
 
 
 def floods(token: str) -> dict[str, bytes]:
-    """What each kind sends, again and again."""
+    """The bytes that each kind sends, again and again."""
     bearer = b"Authorization: Bearer %b\r\n" % token.encode() if token else b""
     end = b"0\r\n\r\n"
     return {

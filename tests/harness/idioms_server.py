@@ -43,7 +43,7 @@ class Policy(asyncio.DefaultEventLoopPolicy):
     """As `uvloop.install()` sets one."""
 
 
-# What servers do at import.
+# Idioms that servers use at import.
 
 at_import: contextvars.ContextVar[str] = contextvars.ContextVar("at_import", default="lost")
 at_import.set("kept")
@@ -57,7 +57,7 @@ queue_of_import: asyncio.Queue[int] = asyncio.Queue()
 
 
 def outcome(function: Callable[[], Any]) -> str:
-    """What a call returns, or raises."""
+    """The result of a call, or its error."""
     try:
         return repr(function())
     except BaseException as error:  # noqa: BLE001 - this is what is compared
@@ -79,7 +79,7 @@ mcp: FastMCP[None] = FastMCP("Idioms")
 
 @mcp.tool
 async def idiom(name: str = "") -> str:
-    """What an idiom gives, or the names of all of them for none."""
+    """The result of an idiom, or the names of all of them if none is given."""
     global seen_loop
     if not name:
         return " ".join(IDIOMS)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PIECE = 8
-"""So many characters in a row count as a piece; fewer occur by chance."""
+"""This many characters in a row count as a piece; fewer occur by chance."""
 
 
 def pieces_in(output: str, secret: str) -> set[str]:

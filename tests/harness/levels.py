@@ -1,4 +1,4 @@
-"""What has to be true after every case: a good call, everything back at its level, no token in sight."""
+"""Checks after every case: a good call, everything back at its level, no token in sight."""
 
 from __future__ import annotations
 

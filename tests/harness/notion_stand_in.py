@@ -1,7 +1,7 @@
 """A stand-in of the Notion API (version 2026-03-11) over real HTTP on loopback.
 
 It answers the requests FoodWise sends as the documentation says, refuses what Notion would refuse, and
-fails on demand. What it was asked is kept in `requests`.
+fails on demand. It keeps all that it was asked in `requests`.
 """
 
 import json
@@ -94,7 +94,7 @@ class NotionStandIn:
     _cursors: dict[str, int] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    # What tests do to it.
+    # Changes that tests make.
 
     def add_database(self, *schemas: dict[str, str]) -> str:
         """Add a database with a data source for each schema; returns its id."""
@@ -150,7 +150,7 @@ class NotionStandIn:
         """The bodies of the requests of a method whose path contains `path`."""
         return [body for m, p, body in self.requests if m == method and path in p]
 
-    # What it answers.
+    # Its answers.
 
     def answer(
         self, method: str, path: str, headers: Any, body: bytes

@@ -76,7 +76,7 @@ class Program:
 
     @property
     def log(self) -> str:
-        """What went to stderr."""
+        """All that went to stderr."""
         return self._stderr.read_text()
 
     @property

@@ -63,7 +63,7 @@ SECRET = "s3cret-in-the-message"
 
 
 def made(kind: str) -> BaseException:
-    """What is to be raised, by its name."""
+    """The error to raise, by its name."""
     makers: dict[str, Any] = {
         "SystemExit": SystemExit,
         "KeyboardInterrupt": KeyboardInterrupt,

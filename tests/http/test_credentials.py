@@ -1,4 +1,4 @@
-"""Who is this: the places of the token, and what never counts as one."""
+"""Credentials: the places of the token, and text that never counts as one."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ OURS = [
 
 
 def forwarded(*fields: tuple[bytes, bytes]) -> Headers:
-    """What of `fields` arrives upstream, without what the gate adds."""
+    """The part of `fields` that arrives upstream, without the fields that the gate adds."""
     sent = request_headers(
         [(b"Host", b"gate.example"), *fields],
         host=b"127.0.0.1:7870",

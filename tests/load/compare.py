@@ -1,4 +1,4 @@
-"""What the gate costs, compared in one run with what else there is: `python tests/load/compare.py`.
+"""The cost of the gate, compared in one run with others: `python tests/load/compare.py`.
 
 It starts all servers itself and prints a table for each group. Where it compares, it measures CPU time (user
 and system, of the server with all its descendants) in interleaved rounds and prints ratios of medians,
@@ -46,7 +46,7 @@ OPENING_SECONDS = 15.0
 """As long as COMMENT_SECONDS: streams that were opened evenly over it get their comments evenly, too."""
 
 NATIVE = 10
-"""So many times the calls, for programs so fast that the kernel's clock (10 ms) is coarse."""
+"""This many times the calls, for programs so fast that the kernel's clock (10 ms) is coarse."""
 
 LEAVING = 20
 STARTS = 3

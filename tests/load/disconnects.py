@@ -16,7 +16,7 @@ from tests.load.calls import modern_request, request
 from tests.load.null_upstream import EVENTS_HEAD
 
 AGES = (0.01, 0.4)
-"""So many seconds old is a stream or a call when its client leaves: from, to."""
+"""The age in seconds of a stream or a call when its client leaves: from, to."""
 
 PATIENCE_SECONDS = 10.0
 

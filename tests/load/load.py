@@ -169,7 +169,7 @@ class Load:
         return Step(self.held, len(taken) / elapsed, quantile(taken, 0.5) * 1000, cpu_ms, mib)
 
     def usage(self) -> tuple[float, float]:
-        """What the gate has used, if we were told which process it is."""
+        """The resources that the gate has used, if we were told its process."""
         return usage(self.options.pid) if self.options.pid else (math.nan, math.nan)
 
     # Streams.
@@ -247,7 +247,7 @@ class Load:
                 for client in self.clients:
                     nursery.start_soon(keep_ending, client)
 
-    # What is told.
+    # The report.
 
     def words(self, text: str) -> str:
         """A line of somebody else's text, fit to be printed: no control characters, no token."""
@@ -289,7 +289,7 @@ class Load:
             console.print(f"{count} x {name}: {fault}", soft_wrap=True)
 
 
-# What is sent, and how an answer is read.
+# Requests, and the reading of their answers.
 
 
 def modern(method: str, **params: Any) -> Request:
@@ -312,7 +312,7 @@ def is_event_stream(response: httpx.Response) -> bool:
 
 
 def fault_in(response: httpx.Response) -> str:
-    """What is wrong with an answer, in its sender's words; empty if nothing is."""
+    """The fault of an answer, in its sender's words; empty if it has none."""
     body = response.content
     if is_event_stream(response):  # the answer is the last event, after what tells of progress
         body = (re.findall(rb"^data:(.*)$", body, re.MULTILINE) or [b""])[-1]

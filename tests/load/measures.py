@@ -29,7 +29,7 @@ LOOK_SECONDS = 0.005
 
 
 class Calls:
-    """What a call costs: `Calls(...)(server)` is in milliseconds of CPU, over `count` of them."""
+    """The cost of a call: `Calls(...)(server)` is in milliseconds of CPU, over `count` of them."""
 
     def __init__(
         self, stage: Stage, count: int, *, token: str = TOKEN, status: int = 200, **which: str
@@ -46,7 +46,7 @@ class Calls:
 
 
 class Download:
-    """What passes in one large answer: `Download(...)(server)` is in megabytes a second of CPU."""
+    """The bytes that pass in one large answer: `Download(...)(server)` is in megabytes a second of CPU."""
 
     def __init__(self, stage: Stage, size: int) -> None:
         self._stage = stage

@@ -1,4 +1,4 @@
-"""What came of the load: how it is measured, the tables, and the picture."""
+"""The results of the load: how they are measured, the tables, and the picture."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 @dataclass
 class Kind:
-    """What was seen of one kind of request: how long good answers took, and what else came."""
+    """All that was seen of one kind of request: how long good answers took, and which others came."""
 
     seconds: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
 
 
 class Step(NamedTuple):
-    """What was measured while so many streams were held; NaN is what could not be."""
+    """The measurements while this many streams were held; NaN where none was possible."""
 
     streams: int
     rate: float

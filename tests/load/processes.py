@@ -28,7 +28,7 @@ KEPT = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
 
 
 class NotThereError(Exception):
-    """What was to be measured cannot be had on this machine; the text says why."""
+    """Something to be measured cannot be had on this machine; the text says why."""
 
 
 class Server:
@@ -98,7 +98,7 @@ class Stage:
         self._folder.cleanup()
 
     def start(self, command: Sequence[str], port: int, **environment: str) -> Server:
-        """Start a program that is going to listen on `port`. What it prints is dropped."""
+        """Start a program that is going to listen on `port`. Its output is dropped."""
         return Server(self._popen(command, environment, subprocess.DEVNULL), port)
 
     def stop(self, process: subprocess.Popen[str]) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Goal(NamedTuple):
-    """What a figure is to reach: at most `limit`, or with `at_least` no less than it."""
+    """The aim for a figure: at most `limit`, or with `at_least` no less than it."""
 
     limit: float
     unit: str = ""

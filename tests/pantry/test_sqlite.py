@@ -1,4 +1,4 @@
-"""What the SQLite file promises: it survives, it is shared safely, and it is never a wrong one."""
+"""The SQLite file: it survives, it is shared safely, and it is never a wrong one."""
 
 import sqlite3
 import subprocess

@@ -1,4 +1,4 @@
-"""The ledger of sessions in one gate. What several gates have in common is in test_shared_state."""
+"""The ledger of sessions in one gate. State that several gates share is in test_shared_state."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ VERSION = "2026-07-28"
 
 
 def ask(endpoint: str) -> dict[str, str]:
-    """What each idiom gives, at a server."""
+    """The result of each idiom, at a server."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": VERSION,
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -88,7 +88,7 @@ BY_IMPORT_IN_A_THREAD = {
     "database_of_import": "ProgrammingError",
     "signal_of_the_import": "signal only works in main thread",
 }
-"""What docs/hosting.md says cannot be had: the gate imports a server in a thread, and answers meanwhile."""
+"""The exceptions in docs/hosting.md: the gate imports a server in a thread, and answers meanwhile."""
 
 FOR_TRIO_TOO = [
     "context_variable_of_import",
@@ -105,7 +105,7 @@ NO_LOOP = ("no running event loop", "There is no current event loop")
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """What each idiom gives, by where it runs; all at once, since each takes its time to start."""
+    """The result of each idiom, by where it runs; all at once, since each takes its time to start."""
 
     def elsewhere() -> dict[str, str]:
         with own_server() as endpoint:

@@ -28,7 +28,7 @@ TOGETHER = MAX_LARGEST_BODIES * LIMIT
 
 
 async def stopped(house: House, nursery: trio.Nursery, framing: str, count: int) -> None:
-    """So many bodies that come nearly to their end, and stop."""
+    """Send `count` bodies nearly to their end, and stop."""
 
     async def one(*, task_status: trio.TaskStatus[None]) -> None:
         async with connected(house) as peer:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SLACK = 0.5
-"""What a busy machine may add to the second that is promised."""
+"""A busy machine may add this to the second that is promised."""
 
 
 @contextmanager

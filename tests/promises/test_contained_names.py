@@ -1,4 +1,4 @@
-"""What gates have in common, and one name that asks too much of it, or a Redis that does not know."""
+"""Shared state, when one name asks too much of it, and when Redis does not know."""
 
 from __future__ import annotations
 

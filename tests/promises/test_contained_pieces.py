@@ -96,7 +96,7 @@ async def test_good_calls_go_on_through_a_flood_of_pieces(
     assert statistics.median(took) < CALL_SECONDS, steps
 
 
-# What is a flood, and what is not.
+# A flood, and bytes that only look like one.
 
 
 def chunks(count: int) -> bytes:

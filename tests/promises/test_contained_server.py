@@ -148,7 +148,7 @@ def test_files_are_where_they_were(upset: tuple[Program, Path, str]) -> None:
 
 
 def probe(*options: str, **environment: str) -> dict[str, Any]:
-    """What a program that starts as run.py does finds after it."""
+    """The secrets that a program which starts as run.py does finds afterwards."""
     code = (
         "import json, os, sys; from gatehouse.process import fresh_start; fresh_start.leave_secrets_behind();"
         "fresh_start.signals_may_come();"

@@ -334,7 +334,7 @@ async def test_a_number_is_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def kept_by(house: House, count: int) -> None:
-    """So many calls at a time."""
+    """Make `count` calls at a time."""
     async with trio.open_nursery() as nursery:
         for _ in range(count):
             nursery.start_soon(partial(house.request, method=b"POST", body=b"{}"))

@@ -60,7 +60,7 @@ def script_of(*steps: bytes | float, head: bytes = HEAD) -> Callable[[Peer, Head
 
 @dataclass
 class Heard:
-    """What came in from the head on: chunk by chunk, with the seconds since the head."""
+    """All that came after the head: chunk by chunk, with the seconds since the head."""
 
     head: Head
     chunks: list[tuple[float, bytes]]

@@ -21,7 +21,7 @@ VERSION = "0.18.0"
 SOURCE = Path(hypercorn.__file__).parent
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-# What Hypercorn's own way of serving is made of.
+# The parts of Hypercorn's own way of serving.
 SERVING = {
     "TCPServer",
     "worker_serve",
@@ -97,7 +97,7 @@ def used_names() -> set[str]:
 
 
 def has(kind: type) -> set[str]:
-    """What the class has, and what its methods give to `self`."""
+    """The names that the class has, and that its methods give to `self`."""
     names = {*vars(kind), *vars(kind).get("__annotations__", ())}
     for node in ast.walk(ast.parse(inspect.getsource(kind))):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):

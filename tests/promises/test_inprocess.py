@@ -1,6 +1,6 @@
 """The hosted server called directly: its app gets what ASGI promises, and can break no promise of ours.
 
-What a client sees of it is in `test_wire.py` and `test_streaming.py`, which run on every way to the upstream.
+A client's view of it is in `test_wire.py` and `test_streaming.py`, which run on every way to the upstream.
 """
 
 from __future__ import annotations

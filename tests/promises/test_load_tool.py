@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WRONG = "no+Token/at.all~5d1e80b7c92f4a63"
-MOST = 12
+MAX_CONNECTIONS = 12
 """Connections that the program takes at a time."""
 
 SCRIPT = ("tests/load/load.py",)
@@ -29,7 +29,7 @@ MODULE = ("-m", "tests.load.load")
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     folder = tmp_path_factory.mktemp("program")
-    settings = {"MCP_APP": "probe_server:mcp", "MAX_CONNECTIONS": str(MOST)}
+    settings = {"MCP_APP": "probe_server:mcp", "MAX_CONNECTIONS": str(MAX_CONNECTIONS)}
     with running(folder, **settings) as program:
         program.wait_for()
         yield program
@@ -117,13 +117,13 @@ def test_a_gate_that_is_not_there_is_said_in_words() -> None:
 
 
 def test_failures_are_told_with_the_words_of_the_gate(program: Program) -> None:
-    load = ("--streams", MOST - 2, "--clients", 8, "--seconds", 0.3)
+    load = ("--streams", MAX_CONNECTIONS - 2, "--clients", 8, "--seconds", 0.3)
     output = run(program.endpoint, *load, status=1)
     count, failed, *_ = rows(output)["tools/list"]
     assert 0 < int(failed) <= int(count)
     # A newcomer may also have to go for another one before its request has been read.
     assert re.search(r"\d+ x tools/list: 503 The gate has as many connections as it can", output)
-    assert f"{MOST - 2} streams tried, {MOST - 2} held, 0 lost" in output
+    assert f"{MAX_CONNECTIONS - 2} streams tried, {MAX_CONNECTIONS - 2} held, 0 lost" in output
 
 
 def test_a_server_that_refuses_streams_is_told_of(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ NO_FAILURES: dict[str, str] = {"FAILURE_RATE": "off"}
 
 
 def tokens(folder: Path, *arguments: str) -> tuple[str, str]:
-    """What `python run.py tokens ...` prints on stdout and stderr; it must end well."""
+    """The output of `python run.py tokens ...` on stdout and stderr; it must end well."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "run.py"), "tokens", *arguments],
         cwd=folder,
@@ -156,7 +156,7 @@ def kitchen(
 
 
 async def as_client(program: Program, token: str, mode: str) -> tuple[set[str], str, str]:
-    """What a real client sees with the token: tools, and what comes of a call of each of two."""
+    """A real client's view with the token: tools, and the result of a call of each of two."""
     transport = StreamableHttpTransport(
         program.endpoint, headers={"Authorization": f"Bearer {token}"}
     )

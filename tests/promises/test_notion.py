@@ -1,4 +1,4 @@
-"""What the Notion store promises beyond what every store does: its errors, its tables, its limits."""
+"""The promises of the Notion store beyond those of every store: its errors, its tables, its limits."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator

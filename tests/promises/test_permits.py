@@ -72,7 +72,7 @@ def message(body: bytes) -> str:
     return str(json.loads(body)["error"]["message"])
 
 
-# Who it is.
+# The caller.
 
 
 async def test_each_name_is_told_to_the_upstream_and_to_the_log(
@@ -414,7 +414,7 @@ async def test_a_rotation_with_overlap_leaves_streams_alone(house: House) -> Non
             await end(stream, within=2)
 
 
-# What it may call: the early lock, for an upstream that runs elsewhere.
+# The early lock, for an upstream that runs elsewhere.
 
 MODERN = (b"MCP-Protocol-Version: 2026-07-28", b"Mcp-Method: tools/call")
 

@@ -1,4 +1,4 @@
-"""What other libraries keep private, and a program that does without."""
+"""A program that does without the private names of other libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gate answers itself: challenges, refusals and pages, over real sockets."""
+"""The gate's own answers: challenges, refusals and pages, over real sockets."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ async def events(peer: Peer, head: Head) -> None:
         await trio.sleep(0.1)
 
 
-# What the gate does beside requests.
+# Work beside requests.
 
 
 async def test_if_what_watches_the_requests_ends_the_gate_ends(
@@ -596,7 +596,7 @@ async def test_clients_that_reset_at_any_moment_leave_nothing_behind(
                 nursery.start_soon(partial(visit, held))
 
 
-# Who has shown a good token.
+# Connections that have shown a good token.
 
 
 async def test_a_connection_knows_whether_a_good_token_was_shown() -> None:

@@ -1,4 +1,4 @@
-"""What several gates have in common, in a real Redis; and that a broken one opens nothing, to nobody."""
+"""The state that several gates share, in a real Redis; and that a broken one opens nothing, to nobody."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-# What the upstream does wrong, chosen by the path; on /mcp itself it answers properly.
+# Faults of the upstream, chosen by the path; on /mcp itself it answers properly.
 
 
 async def good(peer: Peer, head: Head) -> None:
@@ -282,7 +282,7 @@ async def fuzz(house: House, nursery: trio.Nursery, seed: int, steps: int) -> Fu
 
 
 def levels(house: House) -> dict[str, int]:
-    """What every step takes some of, and has to give back."""
+    """The things that every step takes some of, and has to give back."""
     gate = house.gate
     return {
         "tasks": trio.lowlevel.current_statistics().tasks_living,

@@ -1,4 +1,4 @@
-"""What every store promises, whatever keeps the records. Run under Trio, and in short under asyncio."""
+"""The promises of every store, whatever keeps the records. Run under Trio, and in short under asyncio."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -260,7 +260,7 @@ class House:
         return str(answer["message"])
 
     async def listed(self, token: str, kind: str, method: str, key: str = "name") -> list[str]:
-        """What a list shows over all its pages."""
+        """All that a list shows over its pages."""
         found: list[str] = []
         cursor: dict[str, str] = {}
         while True:

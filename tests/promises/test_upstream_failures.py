@@ -218,7 +218,7 @@ async def test_an_upstream_that_answers_early_and_goes_on_reading_is_heard(house
         assert (head.status, await peer.body(head)) == (401, b"no")
 
 
-# What it says.
+# The upstream's words.
 
 
 ODDITIES = {

@@ -167,7 +167,7 @@ def test_no_piece_survives_between_other_text(parts: list[str]) -> None:
 
 @contextmanager
 def logging_to_a_stream(*, json: bool = False) -> Iterator[io.StringIO]:
-    """What the one handler writes; the root logger is put back afterwards."""
+    """All that the one handler writes; the root logger is put back afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     levels = {name: logging.getLogger(name).level for name in TALKATIVE}

@@ -29,7 +29,7 @@ def metrics_with(redact: Callable[[str], str] | None = None) -> Metrics:
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
-    """What the page says, as Prometheus' own parser reads it; labels in alphabetical order."""
+    """The page, as Prometheus' own parser reads it; labels in alphabetical order."""
     content_type, body = metrics.page()
     assert content_type == b"text/plain; version=0.0.4; charset=utf-8"
     return {

@@ -149,7 +149,7 @@ def test_a_value_id_must_be_of_one_value(path: Path) -> None:
 def test_a_change_leaves_every_line_that_it_is_not_about(
     written: Written, data: st.DataObject, newline: str
 ) -> None:
-    # So that each line can be told from the others.
+    # Each line can be told from the others.
     written.lines = [(owner, f"{line} # {at}") for at, (owner, line) in enumerate(written.lines)]
     text = written.text.replace("\n", newline)
     name = data.draw(st.sampled_from(["nobody", *(token.name for token in written.tokens)]))
