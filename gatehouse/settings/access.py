@@ -18,7 +18,7 @@ NAMED_QUERY_RATE = parse_rate("60/min, burst 20")
 
 
 class AccessSettings(BaseModel):
-    """Who may call the server, and how often."""
+    """The credentials that let clients in, and the rates that hold for them."""
 
     mcp_auth_token: Token = None
     """The token that clients bring: 32 or more random visible ASCII characters."""

@@ -20,7 +20,7 @@ OFF = "off"
 """The text of a rate that is no limit."""
 
 MIN_TOKEN_LENGTH = 32
-"""Of 32 random characters nobody guesses one."""
+"""A token of 32 random characters cannot be guessed."""
 
 MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'  # noqa: S105
 
