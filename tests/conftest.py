@@ -100,7 +100,7 @@ def _inner_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(params=[False, True], ids=["close", "keep-alive"])
 def keep_alive(request: pytest.FixtureRequest) -> bool:
-    """Whether connections to the upstream are used again: every test runs both ways."""
+    """True if connections to the upstream are used again: every test runs both ways."""
     return bool(request.param)
 
 

@@ -8,7 +8,7 @@ WRONG = "Qz8vR2mLx5WnB7jYc4HdK1uGp6TeSa9f"
 """A token of a gate somewhere else: it shares nothing with the one of the tests."""
 
 REFUSAL = "Unauthorized: this MCP server needs its access token, and got none, or one that "
-"""How the message begins that the gate has for its clients' users."""
+"""The beginning of the gate's message for its clients' users."""
 
 SPELLINGS = ("/mcp", "/mcp/")
 

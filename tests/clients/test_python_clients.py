@@ -62,7 +62,7 @@ class Connection:
 
 
 # Each takes the endpoint's URL, header fields and a `mode`: "legacy" opens with `initialize`, "auto"
-# (what a user has who chooses nothing) with `server/discover`, a version with neither.
+# (the default) with `server/discover`, a version with neither.
 
 
 @asynccontextmanager

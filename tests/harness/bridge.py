@@ -1,4 +1,4 @@
-"""An ASGI app that asks the scripted upstream: so that one script tests both ways to an upstream."""
+"""An ASGI app that asks the scripted upstream, so that one script tests both ways to an upstream."""
 
 from __future__ import annotations
 

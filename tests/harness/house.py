@@ -43,10 +43,10 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 network_only = pytest.mark.parametrize("way", ["close", "keep-alive"], indirect=True)
-"""For what makes no sense in one process: connections, and their failing."""
+"""For tests that make no sense in one process: those of connections, and of their failing."""
 
 one_way = pytest.mark.parametrize("way", ["close"], indirect=True)
-"""For what ends before the upstream comes into it."""
+"""For tests that end before the upstream is asked."""
 
 
 @dataclass

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.harness.wire import Peer
 
 SECONDS = 10.0
-"""How long what is over may take to be gone."""
+"""The time in which all that has ended must be gone."""
 
 SECRETS = [TOKEN, quote(TOKEN, safe=""), b64encode(TOKEN.encode()).decode()[:-4]]
 """TOKEN in three spellings."""

@@ -24,7 +24,7 @@ TOKEN = "t0Ken/for+tests.only~3f9c1b7ad25e48c0"
 START_SECONDS = 30.0
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw")) % 10
 _ports = cycle(12_000 + 2000 * WORKER + (os.getpid() + n) % 2000 for n in range(2000))
-"""Below those that the kernel gives to outgoing connections, and no other worker of pytest's has them."""
+"""Below the ports that the kernel gives to outgoing connections; no other worker of pytest has them."""
 
 
 def free_port() -> int:

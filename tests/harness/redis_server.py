@@ -27,7 +27,7 @@ Share = Callable[..., SharedState]
 """Makes the shared state of one more gate."""
 
 SOON = 0.15
-"""After how many seconds the tests' gates ask a Redis again that was away."""
+"""The seconds after which the tests' gates ask again a Redis that was away."""
 
 PASSWORD = "p4ss/word@f0r:tests?0nly#1"
 

@@ -328,7 +328,7 @@ class Soak:
         return fds_of(self.program)
 
     def delay(self, share: float) -> float:
-        """How long so large a share of the good calls took at the most, in milliseconds."""
+        """The time in which this share of the good calls ended, in milliseconds."""
         return 1000 * sorted(self.times)[int(share * (len(self.times) - 1))]
 
     def around(self, share: float) -> float:

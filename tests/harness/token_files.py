@@ -30,7 +30,7 @@ moments = st.datetimes(
 
 
 class Written:
-    """A tokens file in the making: `lines` of text with whose they are, and the tokens they say."""
+    """A tokens file in the making: `lines` of text, each with its token's name, and the tokens that they make."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []

@@ -106,7 +106,7 @@ class Peer:
         return await self.exactly(int(head.get(b"content-length") or 0))
 
     async def closed(self) -> bool:
-        """Whether the other side has ended the connection, with nothing more to read."""
+        """True if the other side has ended the connection, with nothing more to read."""
         try:
             return await self.receive() == b""
         except trio.BrokenResourceError:
@@ -126,7 +126,7 @@ class Upstream:
         self.connections = 0
         """How many have come."""
         self.open = 0
-        """How many of them are there."""
+        """How many of them are open."""
         self.port = 0
         self._scope = trio.CancelScope()
         self.gone = trio.Event()

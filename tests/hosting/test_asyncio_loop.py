@@ -110,7 +110,7 @@ def threads_that_meet_often() -> Iterator[None]:
 async def test_any_thread_may_call_what_asyncio_would_rather_it_did_not(
     threads_that_meet_often: None,
 ) -> None:
-    """As with asyncio's own loop; it must not leave this one asleep for good, for all."""
+    """As with asyncio's own loop. Such a call must not leave the loop asleep for good."""
 
     async def main() -> int:
         loop, seen = asyncio.get_running_loop(), list[int]()

@@ -44,7 +44,7 @@ class Upstream(asyncio.Protocol):
 
 
 async def leave(port: int, sent: bytes, age: float, accepted: asyncio.Queue[Upstream]) -> float:
-    """Make a request, leave when it is so old; the milliseconds until the upstream's connection ends."""
+    """Make a request, leave when it is that old; the milliseconds until the upstream's connection ends."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
     upstream = await accepted.get()

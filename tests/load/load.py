@@ -144,7 +144,7 @@ class Load:
         return response
 
     async def measure(self, phase: str, seconds: float) -> Step:
-        """Let all clients call for so long, and see what that costs with the streams that are held."""
+        """Let all clients call for that long, and see what that costs with the streams that are held."""
         taken: list[float] = []
         began = trio.current_time()
         self.phase = (phase, lambda: (trio.current_time() - began) / seconds)

@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The least of the values that so large a share of them does not exceed; NaN if there are none."""
+    """The least value that this share of them does not exceed; NaN if there are none."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else math.nan
 
 
@@ -75,7 +75,7 @@ def figures(*numbers: float) -> list[str]:
 
 def draw(path: Path, steps: Sequence[Step], how: str) -> None:
     """Draw what a call and a stream cost against the streams held; the latency if that is not known."""
-    # A development dependency, and slow to import: only for who wants a picture.
+    # A development dependency, and slow to import: only for those who want a picture.
     from matplotlib.figure import Figure
 
     curves = {

@@ -101,7 +101,7 @@ class Measured:
 
 
 def spread(values: list[float], digits: int = 3) -> str:
-    """The median, and between what the values lie."""
+    """The median, and the range of the values."""
     median, least, most = (
         f"{number:.{digits}f}" for number in (statistics.median(values), min(values), max(values))
     )
@@ -116,5 +116,5 @@ def table(columns: list[str], rows: Iterable[Row]) -> str:
 
 
 def say(text: str) -> None:
-    """Tell who waits what is being done; it is no part of the tables."""
+    """Tell how far it is; this is no part of the tables."""
     print(text, file=sys.stderr, flush=True)

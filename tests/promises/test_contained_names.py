@@ -45,7 +45,7 @@ def lines(log: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def slow(port: int, seconds: float, *, task_status: trio.TaskStatus[int]) -> None:
-    """A way to a Redis on which each answer takes so many seconds more."""
+    """A way to a Redis that delays each answer by this many seconds."""
 
     async def carry(source: trio.SocketStream, sink: trio.SocketStream, delay: float) -> None:
         async for piece in source:

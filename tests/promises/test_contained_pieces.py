@@ -1,4 +1,4 @@
-"""Pieces cost: however small they come, and from however many, everybody else gets the word."""
+"""Pieces cost: however small they come, and from however many, everybody else has a turn."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHUNKED = b"Transfer-Encoding: chunked"
 
 @pytest.fixture
 def no_garbage() -> Iterator[None]:
-    """As the program does once all is imported: or a collection is the longest step."""
+    """As the program does once all is imported; otherwise a collection is the longest step."""
     gc.collect()
     gc.freeze()
     yield

@@ -110,7 +110,7 @@ def test_tools_that_block_their_threads_put_off_no_revocation(tmp_path: Path, mo
 
 
 def test_threads_that_compute_give_way_to_each_other() -> None:
-    """As soon as it is set for the program; each wait for the interpreter is a system call's of the loop."""
+    """The program sets it once. Each wait for the interpreter stands for a system call of the loop."""
     code = """
 import sys, threading, time
 from gatehouse.scheduling.turns import let_threads_in

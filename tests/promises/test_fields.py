@@ -36,7 +36,7 @@ def names(head: Head) -> list[bytes]:
     return [name.lower() for name, _ in head.fields]
 
 
-# D 31, 32: RFC 9110 section 7.6.1.
+# RFC 9110 section 7.6.1.
 
 
 async def test_what_concerns_one_hop_reaches_neither_the_upstream_nor_the_client(
@@ -134,7 +134,7 @@ async def test_the_upstream_keeps_a_token_of_its_own_but_gets_none_of_ours(acces
         assert house.upstream.head.get(b"Cookie") == b"a=b"
 
 
-# D 34: RFC 9110 section 10.1.1.
+# RFC 9110 section 10.1.1.
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ async def test_who_expects_to_be_told_may_go_on_with_a_token_and_the_upstream_is
         assert house.upstream.head.get(b"Expect") is None
 
 
-# D 35: answers without a body.
+# Answers without a body.
 
 BODILESS = {
     "HEAD": (b"HEAD", b"200 OK", [b"Content-Length: 1000"]),
@@ -232,7 +232,7 @@ async def test_head_never_gets_a_body_from_the_gate_itself(access_log: Log, targ
         assert len(answers(raw, to_head=True)) == 1
 
 
-# D 35: RFC 6750 section 2.3.
+# RFC 6750 section 2.3.
 
 
 @pytest.mark.parametrize("token", [True, False])
@@ -279,7 +279,7 @@ async def test_a_refusal_is_for_no_cache_whether_or_not_the_url_holds_a_token(
             assert TOKEN.encode() not in only.head.raw + only.body
 
 
-# D 36, and what every local reply is like.
+# Local replies.
 
 
 async def test_no_answer_of_the_gate_names_its_maker(access_log: Log) -> None:

@@ -37,7 +37,7 @@ SECOND = b"GET /mcp?second HTTP/1.1\r\nHost: gate.example\r\n" + BEARER + b"\r\n
 """A good request in a place where none may be found."""
 
 
-# A 1: both framings in one request (RFC 9112 section 6.1).
+# Both framings in one request (RFC 9112 section 6.1).
 
 SMUGGLED = {
     "CL.TE": b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n%b"
@@ -68,7 +68,7 @@ async def test_a_length_beside_chunks_is_refused_and_nothing_behind_it_is_read(
             await refused(house, *(request[at : at + 1] for at in range(len(request))))
 
 
-# A 2: a length that is no length.
+# A length that is no length.
 
 LENGTHS = [
     b"+1",
@@ -133,7 +133,7 @@ async def test_the_same_length_twice_becomes_one_before_it_goes_on(
         assert house.upstream.head.all(b"Content-Length") == [b"5"]
 
 
-# A 3: an encoding that one program takes for chunks, and another does not.
+# An encoding that one program takes for chunks, and another does not.
 
 ENCODINGS = [
     b"Transfer-Encoding: xchunked",
@@ -190,7 +190,7 @@ async def test_an_encoding_other_than_chunked_in_whatever_disguise_is_refused(
         await refused(house, request, status=(400, 501))
 
 
-# A 4 and other forms of HTTP/1.0.
+# Forms of HTTP/1.0.
 
 
 async def test_chunks_in_http_1_0_are_refused(access_log: Log) -> None:
@@ -260,7 +260,7 @@ async def test_what_is_no_request_line_is_refused(access_log: Log, line: bytes) 
         await refused(house, line + b"\r\nHost: gate.example\r\n" + BEARER + b"\r\n")
 
 
-# A 5: header fields.
+# Header fields.
 
 
 @pytest.mark.parametrize("byte", [*range(0x09), *range(0x0A, 0x20), 0x7F])
@@ -319,7 +319,7 @@ async def test_lines_that_end_with_a_bare_lf_go_on_with_proper_ends(access_log: 
         assert house.upstream.head.get(b"X-A") == b"a"
 
 
-# A 6: chunks.
+# Chunks.
 
 BAD_CHUNKS = {
     "0x": b"0x5\r\nhello\r\n0\r\n\r\n",
@@ -508,7 +508,7 @@ async def test_garbage_behind_the_last_chunk_is_a_bad_request_of_its_own(access_
         assert len(house.upstream.heads) == 1
 
 
-# A 8: one request behind another.
+# One request behind another.
 
 
 async def test_each_pipelined_request_is_judged_by_its_own_token(access_log: Log) -> None:
@@ -563,7 +563,7 @@ async def test_what_follows_a_request_that_closes_is_nobodys(access_log: Log) ->
         assert len(house.upstream.heads) == 20
 
 
-# A 9: sizes. Each limit is met exactly, and then exceeded by one.
+# Sizes. Each limit is met exactly, and then exceeded by one.
 
 
 def filler(size: int) -> bytes:
@@ -628,7 +628,7 @@ async def test_a_target_without_an_end_is_414(access_log: Log) -> None:
         await refused(house, b"G" * 60_000, status=(400, 414))
 
 
-# A 10: Host, version, method, and forms of target.
+# Host, version, method, and forms of target.
 
 
 @pytest.mark.parametrize(
@@ -709,7 +709,7 @@ async def test_other_forms_of_target_lead_nowhere(
         assert house.upstream.heads == []
 
 
-# A 11: HTTP/2, by prior knowledge and by upgrade, which the gate does not speak (CVE-2023-44487).
+# HTTP/2, by prior knowledge and by upgrade, which the gate does not speak (CVE-2023-44487).
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -869,7 +869,7 @@ def test_the_program_ends_with_status_0_under_all_of_it(tmp_path: Path) -> None:
         assert not [secret for secret in SECRETS if secret in program.output]
 
 
-# A 12: WebSockets.
+# WebSockets.
 
 
 @pytest.mark.parametrize("rest", [b"\r\n", b"\r\nx", b"\r\n\x81\x05hello", b"\r\n" + SECOND])

@@ -82,7 +82,7 @@ async def test_a_foreign_origin_is_403_with_and_without_a_token_and_gets_no_cors
     [(b"http://gate.example", b"https://evil.example"), (b"null", b"http://gate.example")],
 )
 async def test_two_origins_are_refused(access_log: Log, first: bytes, second: bytes) -> None:
-    """RFC 6454 section 7.3: never more than one; who reads the other one would be deceived."""
+    """RFC 6454 section 7.3: never more than one; a reader of the other one would be deceived."""
     async with unharmed(access_log) as house:
         head, _ = await one(
             house, asked(b"gate.example", b"Origin: " + first, b"origin: " + second)

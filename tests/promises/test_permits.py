@@ -315,7 +315,7 @@ async def test_behind_trusted_fronts_the_address_is_the_one_that_they_name(
 # Until when.
 
 both_kinds = pytest.mark.parametrize("way", ["keep-alive", "inprocess-trio"], indirect=True)
-"""For what takes seconds: one way over the network, one in the process."""
+"""For tests that take seconds: one way over the network, one in the process."""
 
 
 @asynccontextmanager

@@ -269,7 +269,7 @@ class Fuzzer:
 
 
 async def fuzz(house: House, nursery: trio.Nursery, seed: int, steps: int) -> Fuzzer:
-    """Take so many random steps; what goes wrong says which."""
+    """Take `steps` random steps; an error says which."""
     fuzzer = Fuzzer(house, nursery, seed)
     try:
         for _ in range(steps):

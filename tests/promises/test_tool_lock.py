@@ -363,7 +363,7 @@ async def house(request: pytest.FixtureRequest) -> AsyncIterator[House]:
 
 @pytest.fixture(params=ERAS)
 async def one_way(request: pytest.FixtureRequest) -> AsyncIterator[House]:
-    """For what does not depend on the way."""
+    """For tests that do not depend on the way."""
     async with open_house("inprocess-trio", request.param) as house:
         yield house
 

@@ -336,7 +336,7 @@ def test_made_values_are_different_fit_everywhere_and_can_be_told_in_any_text() 
         assert digest_of(value) == digest_of(value.encode())
 
 
-# Any file: tokens, the text that says them, and whose each line is.
+# Any file: tokens, the text that says them, and the token of each line.
 
 
 @given(token_files(), st.sampled_from(["\n", "\r\n"]))
