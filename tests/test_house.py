@@ -272,3 +272,10 @@ def test_each_folder_of_tests_is_a_room_or_a_kind() -> None:
     files = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
     assert folders <= {*FLOORS, "pantry", "promises", "clients", "browser", "load", "harness"}
     assert files <= {*FLOORS, "house", "docs"}
+
+
+def test_the_table_of_promises_names_each_file_of_tests() -> None:
+    table = (ROOT / "tests/README.md").read_text()
+    named = {f"tests/{name}" for name in re.findall(r"`([\w/]*test_\w+\.py)`", table)}
+    there = {name for name in files_of_tests() if "/test_" in name and "/clients/" not in name}
+    assert named == there
