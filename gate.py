@@ -58,6 +58,7 @@ from gatehouse.policy.throttles import FailureThrottle
 from gatehouse.records import record
 from gatehouse.records.loggers import logger_of
 from gatehouse.tokens.keyring import Keyring
+from gatehouse.upstream.farewells import Farewells
 from gatehouse.upstream.network import FloodError, Transports
 
 if TYPE_CHECKING:
@@ -133,6 +134,11 @@ class Gate:
         self._endpoint = settings.upstream_path.encode("ascii")
         self._secret = secret.encode("ascii")
         self._tells_names = settings.tokens_file is not None or settings.hosts_upstream
+        self._farewells = Farewells(
+            self.transports, settings.upstream_path, secret=secret, tells_names=self._tells_names
+        )
+        if permits is not None and permits.sessions is not None:
+            permits.sessions.farewells = self._farewells
         self._url = httpx.URL(f"http://{self.transports.authority}")
         self._started = started
         self._waiting: set[trio.CancelScope] = set()  # of the requests that wait for the start
@@ -157,6 +163,7 @@ class Gate:
             watchers.start_soon(self.start_watchers, watchers)
             watchers.start_soon(self.transports.sweep)
             watchers.start_soon(self.end_overdue)
+            watchers.start_soon(self._farewells.run)
             while (await receive())["type"] != "lifespan.shutdown":
                 await send({"type": "lifespan.startup.complete"})
             watchers.cancel_scope.cancel()

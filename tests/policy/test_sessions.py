@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from gatehouse.policy.sessions import LONGEST_ID, SWEEP_SECONDS, Sessions
+from gatehouse.policy.sessions import MAX_ID_BYTES, SWEEP_SECONDS, NoFarewells, Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -37,7 +37,7 @@ async def test_an_id_is_never_bound_to_a_second_name() -> None:
     assert await sessions.opened(b"one", "alice")
 
 
-@pytest.mark.parametrize("session", [b"", b"x" * (LONGEST_ID + 1)])
+@pytest.mark.parametrize("session", [b"", b"x" * (MAX_ID_BYTES + 1)])
 async def test_an_id_that_is_empty_or_too_long_is_not_kept(session: bytes) -> None:
     sessions = Sessions()
     assert not await sessions.opened(session, "alice")
@@ -85,7 +85,7 @@ async def test_a_session_does_not_rest_while_an_exchange_is_open(mock_clock: Moc
 
 
 async def test_who_opens_too_many_loses_the_longest_idle_of_his_own(mock_clock: MockClock) -> None:
-    sessions = Sessions(most_per_name=3)
+    sessions = Sessions(max_per_name=3)
     await sessions.opened(b"of bob", "bob")
     for session in (b"1", b"2", b"3"):
         await sessions.opened(session, "alice")
@@ -98,8 +98,38 @@ async def test_who_opens_too_many_loses_the_longest_idle_of_his_own(mock_clock: 
     assert await sessions.owner(b"of bob") == "bob"
 
 
+class Ended(NoFarewells):
+    """The sessions that the upstream is told to end."""
+
+    def __init__(self) -> None:
+        self.sessions: list[tuple[bytes, str]] = []
+
+    def end(self, session: bytes, name: str) -> None:
+        self.sessions.append((session, name))
+
+
+async def test_whatever_the_ledger_drops_is_ended_at_the_upstream_and_nothing_else(
+    mock_clock: MockClock,
+) -> None:
+    sessions = Sessions(max_per_name=2, idle_seconds=IDLE)
+    sessions.farewells = ended = Ended()
+    for session in (b"1", b"2", b"over", b"3", b"4"):  # 1 and 2 make room
+        await sessions.opened(session, "alice")
+        if session == b"over":
+            await sessions.ended(session)
+    assert not await sessions.opened(b"4", "bob")
+    assert ended.sessions == [(b"1", "alice"), (b"2", "alice")]
+    await sessions.opened(b"of bob", "bob")
+    sessions.forget_names(["alice"])
+    assert ended.sessions[2:] == [(b"of bob", "bob")]
+    mock_clock.jump(IDLE)
+    assert await sessions.owner(b"3") is None
+    await sessions.opened(b"5", "alice")  # which sweeps
+    assert ended.sessions[3:] == [(b"3", "alice"), (b"4", "alice")]
+
+
 async def test_a_session_that_is_forgotten_in_use_does_not_come_back() -> None:
-    sessions = Sessions(most_per_name=1)
+    sessions = Sessions(max_per_name=1)
     await sessions.opened(b"1", "alice")
     with sessions.use(b"1"):
         await sessions.opened(b"2", "alice")
@@ -154,8 +184,8 @@ class Kept:
 class Model:
     """A list, the last touched at its end."""
 
-    def __init__(self, most_per_name: int) -> None:
-        self.most_per_name = most_per_name
+    def __init__(self, max_per_name: int) -> None:
+        self.max_per_name = max_per_name
         self.kept: list[Kept] = []
 
     def find(self, session: bytes) -> Kept | None:
@@ -167,7 +197,7 @@ class Model:
         if kept := self.find(session):
             return kept.name == name
         own = [kept for kept in self.kept if kept.name == name]
-        if len(own) == self.most_per_name:
+        if len(own) == self.max_per_name:
             self.kept.remove(next((kept for kept in own if not kept.exchanges), own[0]))
         self.kept.append(Kept(session, name, trio.current_time()))
         return True
@@ -203,10 +233,10 @@ steps = st.one_of(
 class Pair:
     """The ledger and its model, which take each step side by side."""
 
-    def __init__(self, most_per_name: int, clock: MockClock) -> None:
+    def __init__(self, max_per_name: int, clock: MockClock) -> None:
         self.clock = clock
-        self.sessions = Sessions(most_per_name=most_per_name, idle_seconds=IDLE)
-        self.model = Model(most_per_name)
+        self.sessions = Sessions(max_per_name=max_per_name, idle_seconds=IDLE)
+        self.model = Model(max_per_name)
         self.uses: list[tuple[AbstractContextManager[None], Kept | None]] = []
 
     async def step(self, kind: str, *given: object) -> None:
@@ -247,12 +277,12 @@ class Pair:
 
 @given(st.integers(1, 3), st.lists(steps, max_size=40))
 def test_the_ledger_does_what_its_model_does(
-    most_per_name: int, script: list[tuple[str, object]]
+    max_per_name: int, script: list[tuple[str, object]]
 ) -> None:
     clock = MockClock()
 
     async def play() -> None:
-        pair = Pair(most_per_name, clock)
+        pair = Pair(max_per_name, clock)
         for step in script:
             await pair.step(*step)
 

@@ -185,7 +185,7 @@ async def test_a_session_that_ended_while_redis_was_away_stays_over(
     redis_server: RedisServer, share: Share
 ) -> None:
     shared = share(redis_server.url)
-    sessions, others = Sessions(shared, most_per_name=2), Sessions(share(redis_server.url))
+    sessions, others = Sessions(shared, max_per_name=2), Sessions(share(redis_server.url))
     for session in (b"one", b"two"):
         assert await sessions.opened(session, "alice")
     redis_server.send(signal.SIGSTOP)

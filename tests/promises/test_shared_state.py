@@ -484,7 +484,7 @@ async def test_redis_is_told_again_now_and_then_of_a_session_in_use(
 async def test_a_session_that_had_to_make_room_is_forgotten_by_all(
     redis_server: RedisServer, share: Share
 ) -> None:
-    sessions = Sessions(share(redis_server.url), most_per_name=2)
+    sessions = Sessions(share(redis_server.url), max_per_name=2)
     for number in range(20):
         assert await sessions.opened(b"%d" % number, "alice")
     with redis_server.client() as client:

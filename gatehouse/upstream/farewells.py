@@ -1,0 +1,105 @@
+"""Ends sessions of the upstream that nobody can use any more, each by a DELETE, in the background.
+
+A server may hold a limited number of sessions, for all callers together. One that the gate has dropped from its
+ledger would keep its place until the server forgets it, in half an hour or never.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, cast
+
+import httpx
+import trio
+
+from gatehouse.errors import without_text
+from gatehouse.http.fields import PRINCIPAL_HEADER, SECRET_HEADER, request_headers
+from gatehouse.records.loggers import logger_of
+
+if TYPE_CHECKING:
+    from gatehouse.upstream.base import Upstream
+
+logger = logger_of("gate.upstream")
+
+MAX_AT_ONCE = 16
+"""How many sessions are ended at a time: at a hundred openings a time, the server's turns are shared fairly."""
+
+MAX_WAITING = 256
+"""How many sessions may wait for their end before a token that opens more than it may has to wait, too."""
+
+END_SECONDS = 5.0
+"""How long the server may take to end one."""
+
+
+class Farewells:
+    """Ends sessions of `upstream`, whose endpoint is at `path`.
+
+    A hosted upstream gets `secret`; with `tells_names`, the upstream gets the name that a session belongs to, as
+    with any other request.
+    """
+
+    def __init__(self, upstream: Upstream, path: str, *, secret: str, tells_names: bool) -> None:
+        self._upstream = upstream
+        self._path = path.encode("ascii")
+        self._secret = secret.encode("ascii")
+        self._tells_names = tells_names
+        self._given, self._waiting = trio.open_memory_channel[tuple[bytes, str]](math.inf)
+        self._progress = trio.Event()
+
+    def end(self, session: bytes, name: str) -> None:
+        """End the session of that name some time soon."""
+        self._given.send_nowait((session, name))
+
+    async def room(self) -> None:
+        """Return once less than MAX_WAITING sessions wait for their end."""
+        while self._waiting.statistics().current_buffer_used >= MAX_WAITING:
+            await self._progress.wait()
+
+    async def run(self) -> None:
+        """End sessions for ever."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(MAX_AT_ONCE):
+                nursery.start_soon(self._end_all)
+
+    async def _end_all(self) -> None:
+        async for session, name in self._waiting:
+            try:
+                with trio.move_on_after(END_SECONDS):
+                    await self._end(session, name)
+            except httpx.HTTPError:
+                pass  # the server is away, and perhaps the session with it
+            except Exception as error:  # noqa: BLE001 - the others are to be ended, too
+                logger.error("failed to end a session: %s", without_text(error))
+            self._progress.set()
+            self._progress = trio.Event()
+
+    async def _end(self, session: bytes, name: str) -> None:
+        transport = await self._upstream.take()
+        whole = False
+        try:
+            response = await transport.handle_async_request(self._request(session, name))
+            stream = cast("httpx.AsyncByteStream", response.stream)
+            async for _ in stream:
+                pass
+            await stream.aclose()
+            whole = True
+        finally:
+            await transport.release(whole=whole)
+
+    def _request(self, session: bytes, name: str) -> httpx.Request:
+        authority = self._upstream.authority.encode("ascii")
+        fields = [(b"Host", authority), (b"Mcp-Session-Id", session)]
+        headers = request_headers(fields, host=authority, peer=b"127.0.0.1", scheme=b"http")
+        if self._secret:
+            headers.append((SECRET_HEADER, self._secret))
+        if self._tells_names:
+            headers.append((PRINCIPAL_HEADER, name.encode("ascii")))
+        if not self._upstream.keep_alive:
+            headers.append((b"Connection", b"close"))
+        return httpx.Request(
+            "DELETE",
+            f"http://{self._upstream.authority}",
+            headers=headers,
+            stream=httpx.ByteStream(b""),
+            extensions={"target": self._path},
+        )
