@@ -58,8 +58,9 @@ from gatehouse.policy.throttles import FailureThrottle
 from gatehouse.records import record
 from gatehouse.records.loggers import logger_of
 from gatehouse.tokens.keyring import Keyring
+from gatehouse.upstream.base import FloodError
 from gatehouse.upstream.farewells import Farewells
-from gatehouse.upstream.network import FloodError, Transports
+from gatehouse.upstream.network import Transports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -119,7 +120,7 @@ class Gate:
         self.transports: Upstream = calls or Transports(
             settings.upstream_host,
             settings.upstream_port,
-            keep_alive=settings.hosts_upstream or settings.upstream_keep_alive,
+            idle_seconds=settings.idle_seconds,
         )
         self.bodies = Bodies(
             MAX_LARGEST_BODIES * settings.max_body_bytes, by_name=settings.tokens_file is not None

@@ -50,7 +50,7 @@ IMPORT_THREADS = OwnThreads("imports")
 warn = partial(logger.warning, "%s")
 
 KEEP_ALIVE_SECONDS = 20
-"""Longer than `transports.IDLE_SECONDS`, so that the gate always closes a connection first."""
+"""Longer than `upstream.base.HOSTED_IDLE_SECONDS`, so that the gate always closes a connection first."""
 
 REPORT_SECONDS = 30
 """How long listing the server's tools may take, for the report of unknown names."""

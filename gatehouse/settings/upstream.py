@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 from gatehouse.http.address import is_loopback
 from gatehouse.settings.kinds import EndpointPath, Host, ImportString, Port, stripped
+from gatehouse.upstream.base import HOSTED_IDLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOODWISE = "mcp_app:mcp"
+
+
+def _keep_alive(value: Any) -> Any:
+    """The seconds; true and false are what this setting was before."""
+    word = str(value).strip().lower()
+    if word in {"true", "yes", "on"}:
+        return HOSTED_IDLE_SECONDS
+    return 0 if word in {"false", "no", "off"} else value
 
 
 class UpstreamSettings(BaseModel):
@@ -40,8 +49,8 @@ class UpstreamSettings(BaseModel):
     """The runtime of a server that is called directly: asyncio or trio.
     Unset: trio for FoodWise, otherwise asyncio."""
 
-    upstream_keep_alive: bool = False
-    """Whether connections to a server that runs elsewhere are used again."""
+    upstream_keep_alive: Annotated[float, BeforeValidator(_keep_alive), Field(ge=0, le=3600)] = 1
+    """How many seconds a connection to a server that runs elsewhere may rest and still be used again. 0: never."""
 
     start_seconds: Annotated[float, Field(ge=0, le=3600)] = 10
     """How long requests wait for the hosted server to start; then 503."""
@@ -53,6 +62,11 @@ class UpstreamSettings(BaseModel):
     def hosts_upstream(self) -> bool:
         """True if this program runs the MCP server itself, False if the server runs elsewhere."""
         return bool(self.mcp_app)
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long a connection to the server may rest and still be used again."""
+        return HOSTED_IDLE_SECONDS if self.hosts_upstream else self.upstream_keep_alive
 
     @property
     def in_process(self) -> bool:

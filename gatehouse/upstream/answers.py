@@ -72,13 +72,9 @@ class Connection(httpcore.AsyncHTTP11Connection):
     MAX_INCOMPLETE_EVENT_SIZE = MAX_HEAD_BYTES
 
     def __init__(
-        self,
-        origin: httpcore.Origin,
-        wire: httpcore.AsyncNetworkStream,
-        turns: Turns,
-        keepalive_expiry: float,
+        self, origin: httpcore.Origin, wire: httpcore.AsyncNetworkStream, turns: Turns
     ) -> None:
-        super().__init__(origin, wire, keepalive_expiry)
+        super().__init__(origin, wire)
         self._http = self._h11_state
         self._wire = wire
         self._turns = turns

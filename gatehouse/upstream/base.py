@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    import httpx
+import httpx
+
+HOSTED_IDLE_SECONDS = 15.0
+"""How long a connection to the hosted server may rest. That server keeps it for longer (`hosting`), so that the
+gate closes first: a server that closes just as a POST comes in would lose it."""
+
+
+BODILESS = frozenset({204, 304})
+"""Answers with such a status have no body (RFC 9110 section 6.4.1), and neither have answers to HEAD."""
+
+
+class FloodError(httpx.TransportError):
+    """The upstream sends a flood of small pieces, fields or interim answers."""
+
+    def __init__(self) -> None:
+        super().__init__("a flood of small pieces, fields, framing or interim answers")
 
 
 class Upstream(Protocol):

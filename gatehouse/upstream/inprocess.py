@@ -24,7 +24,7 @@ import trio
 from gatehouse.errors import without_text
 from gatehouse.http.refusals import http_date
 from gatehouse.records.loggers import logger_of
-from gatehouse.upstream.network import BODILESS
+from gatehouse.upstream.base import BODILESS
 
 if TYPE_CHECKING:
     import asyncio

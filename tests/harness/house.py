@@ -118,7 +118,7 @@ def build(
 @asynccontextmanager
 async def open_house(
     *,
-    keep_alive: bool = True,
+    keep_alive: float = True,
     runtime: str = "",
     started: trio.Event | None = None,
     tokens: Sequence[Token] | None = None,

@@ -361,11 +361,8 @@ async def test_kept_connections_end_by_themselves_when_the_upstream_has_ended_th
                 await trio.sleep(0.05)
 
 
-async def test_kept_connections_end_by_themselves_when_they_have_rested(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(network, "IDLE_SECONDS", 0.2)
-    async with open_house(keep_alive=True) as house:
+async def test_kept_connections_end_by_themselves_when_they_have_rested() -> None:
+    async with open_house(keep_alive=0.2) as house:
         await kept_by(house, 3)
         assert house.upstream.open == 3
         with trio.fail_after(2):

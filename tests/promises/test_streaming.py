@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from gatehouse.upstream.network import LARGE
+from gatehouse.upstream.transport import LARGE_BYTES
 from tests.harness.house import BEARER, House, network_only, open_house
 from tests.harness.wire import Head, Peer, answer, until_gone
 
@@ -226,7 +226,7 @@ async def logged(log: pytest.LogCaptureFixture, text: str) -> None:
 
 # Large answers with a length, which are read past h11.
 
-LARGE_BODY = b",".join(b"%d" % number for number in range(200_000))[: LARGE + 70_001]
+LARGE_BODY = b",".join(b"%d" % number for number in range(200_000))[: LARGE_BYTES + 70_001]
 
 
 def large(*pieces: bytes) -> Callable[[Peer, Head], Awaitable[None]]:

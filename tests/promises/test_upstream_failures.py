@@ -543,7 +543,7 @@ async def test_an_upstream_that_is_killed_frozen_and_restarted_under_load_is_mis
     async with steady_house(caplog, keep_alive=keep_alive, upstream_seconds=0.3) as house:
         port = free_port()
         scripted = house.gate.transports
-        house.gate.transports = Transports("127.0.0.1", port, keep_alive=keep_alive)
+        house.gate.transports = Transports("127.0.0.1", port, idle_seconds=15 * keep_alive)
         process = start(port)
         try:
             with trio.fail_after(15):

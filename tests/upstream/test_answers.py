@@ -67,7 +67,7 @@ def test_however_an_answer_is_chunked_and_cut_its_body_is_the_same(
 async def received(pieces: list[bytes]) -> tuple[bytes, bytes, bool]:
     """The body of an answer in these pieces, what is left of them, and whether the connection is free."""
     origin = httpcore.Origin(b"http", b"upstream", 80)
-    connection = Connection(origin, Cut(pieces), Turns(), 15)
+    connection = Connection(origin, Cut(pieces), Turns())
     response = await connection.handle_async_request(
         httpcore.Request("POST", "http://upstream", headers=[("Host", "upstream")])
     )
