@@ -28,7 +28,7 @@ hypothesis_settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("unhurried")
-"""On a busy machine an example may take a second that has nothing wrong with it."""
+"""The one profile: on a busy machine an example that has nothing wrong with it may take a second."""
 
 
 SLOWEST_FIRST = [

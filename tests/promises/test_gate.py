@@ -26,7 +26,7 @@ headers = st.lists(
 )
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 @given(
     bind=bind_addresses,
     method=st.sampled_from(["GET", "POST", "OPTIONS", "HEAD", "DELETE"]),

@@ -189,7 +189,7 @@ field_values = st.from_regex(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     exchanges=st.lists(
         st.tuples(

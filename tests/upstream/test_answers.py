@@ -40,7 +40,7 @@ class Cut(httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any: ...
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     chunks=st.lists(
         st.one_of(st.binary(min_size=1, max_size=9), st.just(b"\n" * 300), st.just(bytes(70_000))),
