@@ -20,8 +20,8 @@ Promises. Nothing is buffered, either way. A response that has not started may s
 client can tell a cut response from a whole one. One task at a time calls `receive`. No token gets
 past this file: not upstream, not into a log.
 
-The gate does not parse bodies (JSON-RPC passes as bytes), retry (a POST may have taken effect), or
-know which MCP server stands behind it. The rules by which it decides are in `gatehouse/`, as plain
+The gate does not parse bodies (JSON-RPC passes as bytes; only the figures read short answers), retry
+(a POST may have taken effect), or know which MCP server stands behind it. The rules by which it decides are in `gatehouse/`, as plain
 functions.
 """
 
@@ -523,6 +523,8 @@ class Gate:
         headers = response_headers(response.headers.raw)
         if exchange.cors:  # the gate's word on origins stands for both
             headers = [pair for pair in headers if not pair[0].lower().startswith(CORS)]
+        if self.metrics is not None:
+            exchange.look_at_answer()
         try:
             await exchange.start(response.status_code, headers, body_follows=bool(transport.unread))
             if is_event_stream(headers) and exchange.scope["method"] != "HEAD":

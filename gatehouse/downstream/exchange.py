@@ -22,7 +22,8 @@ from gatehouse.http import refusals
 from gatehouse.http.credentials import without_key
 from gatehouse.http.events import COMMENT, EventBorders
 from gatehouse.http.fields import announces_body, value_of
-from gatehouse.http.mcp import named_call
+from gatehouse.http.mcp import NAME, named_call
+from gatehouse.http.results import has_result
 from gatehouse.records import record
 from gatehouse.records.loggers import logger_of
 
@@ -49,6 +50,9 @@ LEAST_BYTES_PER_SECOND = 1024
 
 FIRST_COMMENT_SECONDS = 0.25
 """How soon a silent event stream gets its first comment: some fronts hold back the head until then."""
+
+MAX_ERROR_BYTES = 8192
+"""How long an answer may be to count as an error: that a server has no such tool takes some hundred bytes."""
 
 REVOKED_GRACE_SECONDS = 2.5
 """How long an exchange whose token is no longer good may take to reach a border between two events: with the
@@ -191,6 +195,7 @@ class Exchange:
         self._limits = limits
         self._send = send
         self._sent = 0
+        self._answer: list[bytes] | None = None
         self._watching = trio.CancelScope()
         self._watcher_over: trio.Event | None = None
         self._alarm = trio.CancelScope()
@@ -224,9 +229,22 @@ class Exchange:
 
     async def write(self, chunk: bytes) -> None:
         self._sent += len(chunk)
+        if self._answer is not None and self._sent <= MAX_ERROR_BYTES:
+            self._answer.append(chunk)
         if self.carries_events:
             self._wrote_at = trio.current_time()
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    def look_at_answer(self) -> None:
+        """Keep the answer to a call while it is short, so that the record can tell whether it is an error."""
+        if value_of(self.headers, NAME) is not None:
+            self._answer = []
+
+    def has_result(self) -> bool:
+        """True if the call ended with a result that is no error: a long answer is none."""
+        if self._answer is None:
+            return False
+        return self._sent > MAX_ERROR_BYTES or has_result(b"".join(self._answer))
 
     def asks_upstream(self) -> None:
         """From here on we wait for the upstream to send the next part of its answer."""
@@ -375,4 +393,5 @@ class Exchange:
             seconds=now - self.began,
             outcome=self.outcome,
             reason=self.reason or ("draining" if self.ending and self.outcome == "cut" else ""),
+            has_result=self.has_result,
         )

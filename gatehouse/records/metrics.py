@@ -2,7 +2,8 @@
 
 Counting only adds to plain numbers, since it happens for every request; the client library makes the
 page on request, and only a program with metrics imports it. Clients can neither grow the page nor put
-text on it: the first MOST_NAMES names get labels, all others count as "other".
+text on it: a tool has a label once a call of it has succeeded, the first MAX_NAMES tools and tokens have labels of
+their own, and all others count as "other".
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
 
 PREFIX = "mcp_gate_"
 
-MOST_NAMES = 100
+MAX_NAMES = 100
 """How many tokens, and how many tools, have labels of their own."""
 
-LONGEST_NAME = 128
+MAX_NAME_LENGTH = 128
+"""How many characters a label may have."""
+
 OTHER = "other"
 
 METHODS = ("POST", "GET", "DELETE")
@@ -95,7 +98,9 @@ class Metrics:
         if record.first_byte_seconds is not None:
             self._first_bytes[method].add(record.first_byte_seconds)
         if record.tool and record.status < 400:
-            self._calls[token, self._tools[record.tool]] += 1
+            # Before its first success nobody knows that there is such a tool: a client can invent any name.
+            known = record.tool in self._tools or (record.status == 200 and record.has_result())
+            self._calls[token, self._tools[record.tool] if known else OTHER] += 1
 
     def page(self) -> tuple[bytes, bytes]:
         """The content type and the body of the page, in Prometheus' text format."""
@@ -138,8 +143,8 @@ class _Names(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         told = (
-            len(self) <= MOST_NAMES
-            and len(name) <= LONGEST_NAME
+            len(self) <= MAX_NAMES
+            and len(name) <= MAX_NAME_LENGTH
             and name.isprintable()  # nor half a surrogate pair, which no page could hold
             and self._redact(name) == name
         )

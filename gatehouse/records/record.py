@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 access = logger_of("gate.access")
 
@@ -58,6 +58,8 @@ class Record(NamedTuple):
     """The outcome, in words: "done", "refused", "client left", ..."""
     reason: str
     """Why it was refused or failed: the `reason` of a `refusals.Reply`, else empty."""
+    has_result: Callable[[], bool] = lambda: False
+    """Tells whether the call ended with a result that is no error, if an observer has asked to look at answers."""
 
     def __str__(self) -> str:
         first = self.first_byte_seconds

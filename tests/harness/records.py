@@ -22,6 +22,7 @@ ANSWERED = Record(
     seconds=0.00314,
     outcome="done",
     reason="",
+    has_result=lambda: True,
 )
 
 LEFT = ANSWERED._replace(status=499, bytes_out=0, first_byte_seconds=None, outcome="client left")

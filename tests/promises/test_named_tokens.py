@@ -244,6 +244,7 @@ def test_the_log_is_json_that_tells_who_did_what_and_holds_no_value(kitchen: Kit
 def test_the_figures_want_their_own_token_and_count_by_name(kitchen: Kitchen) -> None:
     program = kitchen.program
     call(program, kitchen.alice, "list_expiring")
+    call(program, kitchen.alice, "no_such_tool")
     url = f"{program.url}/metrics"
     for token, status in [("", 401), (kitchen.alice, 401), (METRICS_TOKEN, 200)]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -251,6 +252,8 @@ def test_the_figures_want_their_own_token_and_count_by_name(kitchen: Kitchen) ->
         assert answer.status_code == status
     assert httpx.get(f"{url}?key={METRICS_TOKEN}", trust_env=False).status_code == 401
     assert 'mcp_gate_calls_total{token="alice",tool="list_expiring"}' in answer.text
+    assert 'mcp_gate_calls_total{token="alice",tool="other"} 1.0' in answer.text
+    assert "no_such_tool" not in answer.text, "a token may invent names"
     assert "mcp_gate_open_streams 0.0" in answer.text
     answer = httpx.post(program.endpoint, headers=headers, content="{}", trust_env=False)
     assert answer.status_code == 401, "who may read figures may not call tools"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from gatehouse.records.metrics import LONGEST_NAME, MOST_NAMES, OTHER, Metrics
+from gatehouse.records.metrics import MAX_NAME_LENGTH, MAX_NAMES, OTHER, Metrics
 from gatehouse.records.redact import Redactor
 from tests.harness.program import ROOT, TOKEN
 from tests.harness.records import ANSWERED, LEFT, REFUSED, STRANGER, VALUE
@@ -144,20 +144,35 @@ def test_a_tool_counts_only_in_a_call_that_was_let_in_and_answered(record: Recor
     assert not labelled(observed(record), "calls_total")
 
 
+def test_a_tool_has_its_name_only_once_a_call_of_it_has_succeeded() -> None:
+    metrics = metrics_with()
+    failed = ANSWERED._replace(has_result=lambda: False)
+    for number in range(300):
+        metrics(failed._replace(tool=f"invented {number}"))
+    metrics(failed)
+    metrics(ANSWERED._replace(status=202))
+    metrics(ANSWERED)
+    metrics(failed)
+    found = samples(metrics)
+    assert value(found, "calls_total", token="alice", tool=OTHER) == 302
+    assert value(found, "calls_total", token="alice", tool="list_inventory") == 2
+    assert len(labelled(found, "calls_total")) == 2
+
+
 def test_only_so_many_names_are_told() -> None:
     metrics = metrics_with()
-    for number in range(MOST_NAMES + 50):
+    for number in range(MAX_NAMES + 50):
         metrics(ANSWERED._replace(name=f"name{number}", tool=f"tool{number}"))
     metrics(ANSWERED._replace(name="name0", tool="tool0"))
     found = samples(metrics)
     assert value(found, "calls_total", token="name0", tool="tool0") == 2
     assert value(found, "calls_total", token=OTHER, tool=OTHER) == 50
-    assert len(labelled(found, "calls_total")) == MOST_NAMES + 1
-    assert len(labelled(found, "requests_total")) == MOST_NAMES + 1
+    assert len(labelled(found, "calls_total")) == MAX_NAMES + 1
+    assert len(labelled(found, "requests_total")) == MAX_NAMES + 1
 
 
 @pytest.mark.parametrize(
-    "odd", ["a\nb", "a\0", "\ud800", "\x1b[2J", "x" * (LONGEST_NAME + 1), VALUE, f"u:{TOKEN}"]
+    "odd", ["a\nb", "a\0", "\ud800", "\x1b[2J", "x" * (MAX_NAME_LENGTH + 1), VALUE, f"u:{TOKEN}"]
 )
 def test_an_odd_name_or_a_secret_is_not_told(odd: str) -> None:
     metrics = metrics_with(Redactor([TOKEN]))

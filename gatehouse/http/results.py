@@ -1,0 +1,46 @@
+"""The end of a call, as far as a short answer tells: with a result, or with an error.
+
+Servers answer a call of a tool that they do not have with 200, too: the error is in the body.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+def has_result(body: bytes) -> bool:
+    """True if the answer to a call, as JSON or as an event stream, ends it with a result that is no error.
+
+    False also for a body that cannot be read, such as a compressed one.
+    """
+    for message in map(_message, (body, *_events(body))):
+        if isinstance(message, dict) and not message.keys().isdisjoint({"result", "error"}):
+            result = message.get("result")
+            return isinstance(result, dict) and not result.get("isError")
+    return False
+
+
+def _message(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _events(body: bytes) -> Iterator[bytes]:
+    """The data of each event of a stream."""
+    data: list[bytes] = []
+    for line in _LINE_END.split(body):
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            data.append(value)
+        elif not line and data:
+            yield b"\n".join(data)
+            data = []
