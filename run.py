@@ -50,47 +50,32 @@ from urllib.parse import unquote, urlsplit
 
 import trio
 
-from gate import Gate
+from gatehouse.assembly.house import House
+from gatehouse.assembly.tokens import parser_of
 from gatehouse.commands.notice import startup_notice
 from gatehouse.commands.parser import parser
-from gatehouse.downstream.config import GateConfig
-from gatehouse.downstream.descriptors import connections_within
 from gatehouse.downstream.listeners import CannotListenError, bind, inherited
-from gatehouse.downstream.places import Places
 from gatehouse.downstream.serve import LifespanEndedError, serve
-from gatehouse.hosting.server import IMPORT_THREADS, HostedServer, HostedServerError, Port, leaf
-from gatehouse.policy.permits import Permits
-from gatehouse.policy.seals import Seals
-from gatehouse.policy.sessions import Sessions
-from gatehouse.policy.shared_state import SharedState
-from gatehouse.policy.throttles import Limits
+from gatehouse.hosting.server import IMPORT_THREADS, HostedServerError, leaf
 from gatehouse.process import forks
 from gatehouse.process.ending import LATE_SECONDS, SECOND_SECONDS, Ending
 from gatehouse.process.memory import settle_memory
 from gatehouse.process.signals import Signals
-from gatehouse.process.watchdog import Watchdog
 from gatehouse.records import outputs
 from gatehouse.records.log import configure_logging
 from gatehouse.records.log_budget import LogBudget
 from gatehouse.records.loggers import logger_of
-from gatehouse.records.redact import Redactor
 from gatehouse.scheduling.turns import let_threads_in
 from gatehouse.settings.environment import Settings, SettingsError, load_settings, make_token
 from gatehouse.tokens.file import TokensError, read_text
-from gatehouse.tokens.keyring import Keyring
-from gatehouse.tokens.last_use import keep_last_use, write_last_use
-from gatehouse.tokens.reader import parse_tokens
-from gatehouse.tokens.value import digest_of
-from gatehouse.tokens.watch import watch_tokens
-from gatehouse.upstream.inprocess import AsyncioCalls, TrioCalls
+from gatehouse.tokens.last_use import write_last_use
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
     from pathlib import Path
 
-    from gatehouse.tokens.token import Token
-    from gatehouse.upstream.inprocess import Calls
+    from gatehouse.hosting.server import HostedServer
 
 logger = logger_of("gate")
 
@@ -135,41 +120,37 @@ def prepared(settings: Settings) -> tuple[Program, Callable[[], None]]:
     one_off = make_token() if settings.makes_token else None
     shared = given.get_secret_value() if given else one_off or ""
     file = settings.tokens_file
-    tokens = parse_named(settings, file, read_text(file)) if file else ()
+    tokens = parser_of(settings, file)(read_text(file)) if file else ()
     if not shared and not tokens:
         raise TokensError(
             [f"{settings.tokens_file}: has no tokens; make one with: python run.py tokens add NAME"]
         )
-    keyring = Keyring(tokens, shared=shared, query_keys=settings.allow_query_key)
     secret = secrets.token_urlsafe(32)
     hidden = [*secrets_of(settings), one_off or "", secret]
     configure_logging(hidden, json=settings.log_format == "json")
     handed = inherited()
     listeners = handed or bind("PORT", settings.host, settings.port)
-    calls = calls_for(settings)
-    hosted = host(settings, keyring, calls, secret)
-    forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
-    state = shared_state(settings, keyring)
-    sessions = Sessions(state) if settings.tokens_file else None
-    gate = Gate(
+    ports = {end.getsockname()[1] for end in listeners} | {settings.upstream_port}
+    endpoint = endpoint_at(settings, handed)
+    house = House(
         settings,
-        keyring,
-        permits=permits_for(settings, Limits(state), sessions),
-        calls=calls,
-        started=hosted.started if hosted else None,
-        secret=secret if hosted and not calls else "",
+        listeners,
+        endpoint=endpoint,
+        tokens=tokens,
+        shared_token=shared,
+        secret=secret,
+        hidden=hidden,
     )
+    forks.keep_sockets(ports)
     notice = startup_notice(
-        endpoint_at(settings, handed),
+        endpoint,
         one_off_token=one_off,
         names=[token.name for token in tokens],
-        url_keys=keyring.takes_url_keys,
-        upstream=settings.mcp_app if hosted else gate.transports.authority,
+        url_keys=house.keyring.takes_url_keys,
+        upstream=settings.mcp_app if house.there.hosted else house.there.upstream.authority,
     )
-    config = hypercorn_config(settings, listeners)
-    program = Program(gate, config, keyring, tokens, sessions, state, hosted)
-    if settings.metrics_token is not None:
-        gate.measure(config, redact=Redactor(hidden))
+    last_uses = settings.state_db if file else None
+    program = Program(house, grace_seconds=settings.grace_seconds, last_uses=last_uses)
     return program, lambda: outputs.say(notice)
 
 
@@ -194,46 +175,33 @@ def run(program: Program, announce: Callable[[], None]) -> int:
 class Program:
     """All that runs at the same time, in one nursery."""
 
-    def __init__(
-        self,
-        gate: Gate,
-        config: GateConfig,
-        keyring: Keyring,
-        tokens: tuple[Token, ...],
-        sessions: Sessions | None,
-        state: SharedState | None,
-        hosted: HostedServer | None,
-    ) -> None:
-        self.gate = gate
-        self.config = config
-        self.keyring = keyring
-        self.tokens = tokens
-        self.sessions = sessions
-        self.state = state
-        self.hosted = hosted
+    def __init__(self, house: House, *, grace_seconds: float, last_uses: Path | None) -> None:
+        self.house = house
+        self.hosted = house.there.hosted
+        self.grace_seconds = grace_seconds
+        self.last_uses = last_uses
         self.stopping = trio.Event()
         self.stop_by = 0.0
         self.signals = Signals()
-        self.ending = Ending(self.signals, self.keep_last_use_once, gate.tell_rest, outputs.flush)
-        self.watchdog = Watchdog()
-        gate.stalls = self.watchdog.facts
+        self.ending = Ending(
+            self.signals, self.keep_last_use_once, house.gate.tell_rest, outputs.flush
+        )
 
     async def run(self, announce: Callable[[], None]) -> int:
         """Serve until a signal comes, or the hosted server dies (HostedServerError); the exit status."""
         async with trio.open_nursery() as nursery:
-            self.reading, reloaded = trio.open_memory_channel[None](1)
             self.heed_signals(nursery.cancel_scope)
             nursery.start_soon(self.keep_handlers)
-            nursery.start_soon(self.watchdog.run)
-            self.keep_tokens(nursery, reloaded)
-            if self.state is not None:
-                nursery.start_soon(self.state.keep)
+            for task in self.house.background:
+                nursery.start_soon(task)
             if self.hosted is not None:
                 nursery.start_soon(self.host, self.hosted)
             nursery.start_soon(self.settle)
             async with trio.open_nursery() as gate_nursery:
                 await gate_nursery.start(
-                    partial(serve, self.gate, self.config, shutdown_trigger=self.drained)
+                    partial(
+                        serve, self.house.gate, self.house.config, shutdown_trigger=self.drained
+                    )
                 )
                 announce()
             if self.hosted is not None:
@@ -254,7 +222,7 @@ class Program:
 
     def imported(self, name: str) -> None:
         """The hosted server has been imported, and perhaps has taken signals."""
-        self.gate.name = name
+        self.house.landing.name = name
         self.signals.keep_handlers()
 
     def heed_signals(self, everything: trio.CancelScope) -> None:
@@ -294,11 +262,11 @@ class Program:
     def grace(self) -> float:
         """The grace for requests and the hosted server, in seconds; 0 if that server is not up yet."""
         up = self.hosted is None or self.hosted.started.is_set()
-        return self.gate.settings.grace_seconds if up else 0
+        return self.grace_seconds if up else 0
 
     def stop(self) -> None:
         """Begin to end, in order."""
-        grace, busy = self.grace, self.gate.in_flight
+        grace, busy = self.grace, len(self.house.gate.in_flight)
         logger.info("stopping: %d requests under way have at most %g s to finish", busy, grace)
         self.stop_by = trio.current_time() + grace
         self.stopping.set()
@@ -306,7 +274,7 @@ class Program:
     def reload(self) -> None:
         """Read the tokens file now."""
         with suppress(trio.WouldBlock):
-            self.reading.send_nowait(None)
+            self.house.asks_to_reload.send_nowait(None)
 
     async def keep_handlers(self) -> None:
         """Keep signals ours, whatever a hosted server does; never returns."""
@@ -318,14 +286,13 @@ class Program:
 
     def keep_last_use_once(self) -> None:
         """At a hard end, in a thread: write the uses of tokens since the last write."""
-        path = self.gate.settings.state_db
-        if self.gate.settings.tokens_file is not None and path is not None:
-            write_last_use(path, dict(self.keyring.used))
+        if self.last_uses is not None:
+            write_last_use(self.last_uses, dict(self.house.keyring.used))
 
     async def drained(self) -> None:
         await self.stopping.wait()
-        self.config.close_resting()
-        await self.gate.drain()
+        self.house.config.close_resting()
+        await self.house.gate.drain()
 
     async def settle(self) -> None:
         """Once everything is up, make less work for the collector."""
@@ -337,25 +304,6 @@ class Program:
             await IMPORT_THREADS.run(importlib.import_module, "throttled")
         settle_memory()
 
-    def keep_tokens(self, nursery: trio.Nursery, asked: trio.MemoryReceiveChannel[None]) -> None:
-        """Follow the tokens file, if there is one, and record the uses of its values."""
-        settings = self.gate.settings
-        if settings.tokens_file is not None:
-            parse = partial(parse_named, settings, settings.tokens_file)
-            nursery.start_soon(
-                watch_tokens, settings.tokens_file, self.tokens, self.replace_tokens, parse, asked
-            )
-            if settings.state_db is not None:
-                nursery.start_soon(keep_last_use, settings.state_db, self.keyring)
-
-    def replace_tokens(self, tokens: tuple[Token, ...]) -> None:
-        """From now on, these tokens are in force."""
-        self.keyring.replace(tokens)
-        if self.state is not None:
-            self.state.renew(self.keyring.digests)
-        if self.sessions is not None:
-            self.sessions.forget_names(self.keyring.grants.keys())
-
 
 def endpoint_at(settings: Settings, handed: list[socket.socket]) -> str:
     """The endpoint that clients are told of: where the listeners are that were handed down, if there are any."""
@@ -363,33 +311,6 @@ def endpoint_at(settings: Settings, handed: list[socket.socket]) -> str:
         host, port = handed[0].getsockname()[:2]
         settings = settings.model_copy(update={"host": host, "port": port})
     return settings.public_endpoint
-
-
-def parse_named(settings: Settings, path: Path, text: str) -> tuple[Token, ...]:
-    """The tokens in the file's text. Raises TokensError, also if a value equals that of another setting.
-
-    Otherwise a value that was revoked there would still be good, and for more.
-    """
-    tokens = parse_tokens(text, str(path))
-    others = {"MCP_AUTH_TOKEN": settings.mcp_auth_token, "METRICS_TOKEN": settings.metrics_token}
-    faults = [
-        f"{name}: is also the value {value.id} of {token.name} in {path}; make another one"
-        for name, other in others.items()
-        for token in tokens
-        for value in token.values
-        if other is not None and digest_of(other.get_secret_value()) == value.digest
-    ]
-    if faults:
-        raise TokensError(faults)
-    return tokens
-
-
-def calls_for(settings: Settings) -> Calls | None:
-    """The calls to a server in this process; None if requests go over the network."""
-    if not settings.in_process:
-        return None
-    kind = TrioCalls if settings.on_trio else AsyncioCalls
-    return kind(f"{settings.upstream_host}:{settings.upstream_port}")
 
 
 def secrets_of(settings: Settings) -> list[str]:
@@ -400,48 +321,6 @@ def secrets_of(settings: Settings) -> list[str]:
     password = urlsplit(url.get_secret_value()).password if url else None
     tokens = (settings.mcp_auth_token, settings.metrics_token)
     return [token.get_secret_value() for token in tokens if token] + [unquote(password or "")]
-
-
-def shared_state(settings: Settings, keyring: Keyring) -> SharedState | None:
-    """The state that several gates share; None if this one is alone."""
-    url = settings.shared_state_url
-    return SharedState(url.get_secret_value(), Seals(keyring.digests)) if url else None
-
-
-def permits_for(settings: Settings, limits: Limits, sessions: Sessions | None) -> Permits | None:
-    """The checks of requests beyond a good token; None if there are none."""
-    if sessions is None and not settings.token_rate and not settings.shared_query_rate:
-        return None
-    return Permits(
-        limits,
-        sessions,
-        hosted=settings.hosts_upstream,
-        rate=settings.token_rate,
-        shared_query_rate=settings.shared_query_rate,
-        named_query_rate=settings.named_query_rate,
-    )
-
-
-def host(
-    settings: Settings, keyring: Keyring, calls: Calls | None, secret: str
-) -> HostedServer | None:
-    """The MCP server to host, its address bound but not listening yet; None if it runs elsewhere."""
-    if not settings.hosts_upstream:
-        return None
-    door = calls or Port(
-        bind("UPSTREAM_PORT", settings.upstream_host, settings.upstream_port), secret
-    )
-    grants = (lambda: keyring.grants) if settings.tokens_file else None
-    return HostedServer(settings.mcp_app, settings.upstream_path, door, grants=grants)
-
-
-def hypercorn_config(settings: Settings, listeners: list[socket.socket]) -> GateConfig:
-    """What `serve` needs: where to listen, and the limits of connections."""
-    connections, line = connections_within(settings.max_connections)
-    if line:
-        logger_of("gate").warning(line)
-    places = Places(connections, by_name=settings.tokens_file is not None)
-    return GateConfig(listeners, settings.limits, places, hops=settings.hops)
 
 
 def refuse(*faults: str, status: int = 2) -> int:

@@ -1,6 +1,7 @@
 """The rooms of the gate. A module imports its own room and lower floors; `tests/test_house.py` holds that.
 
-7  run.py          the order of the start and of the end, exit status
+8  run.py          the order of the start and of the end, exit status
+7  assembly/       settings to parts; nothing runs yet, and tests build their gate with it
 6  gate.py         the order in which a request meets things
 6  commands/       the command line
 5  settings/       the environment, typed and judged all at once

@@ -15,7 +15,7 @@ OURS = {"run", "gate", "mcp_app", "gatehouse", "pantry"}
 ARROWS = {
     "run": {"gate", "mcp_app", "gatehouse"},
     "gate": {"gatehouse"},
-    "gatehouse": {"gatehouse"},
+    "gatehouse": {"gate", "gatehouse"},  # only assembly: the floors say so
     "mcp_app": {"pantry"},
     "pantry": {"pantry"},
 }
@@ -23,9 +23,8 @@ MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = {"gate.py": 350, "run.py": 200}
 MAX_OTHER_FILE_LINES = 300
 STILL_LONGER = {
-    "gate.py": 589,
-    "run.py": 455,
-    "gatehouse/downstream/exchange.py": 397,
+    "run.py": 340,
+    "gatehouse/downstream/exchange.py": 302,
     "gatehouse/hosting/asyncio_loop.py": 411,
     "gatehouse/hosting/server.py": 465,
     "gatehouse/hosting/tool_lock.py": 313,
@@ -79,7 +78,8 @@ def test_imports_follow_the_arrows() -> None:
 
 
 FLOORS = {
-    "run": 7,
+    "run": 8,
+    "assembly": 7,
     "gate": 6,
     "commands": 6,
     "settings": 5,

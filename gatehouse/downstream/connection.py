@@ -1,9 +1,8 @@
 """One client's connection: HTTP/1.1, from its first byte to its last.
 
-A connection is one task. It speaks HTTP/1.1 and nothing else, and *pulls*: between two requests the
-connection itself reads the socket, and within one the application does, through `receive`.
-Back-pressure is therefore the kernel's. A fault in a connection ends there. A connection has a
-deadline whenever it waits for the other side; `gatehouse/downstream/serve.py` checks the deadlines.
+A connection is one task. It speaks HTTP/1.1 and nothing else, and *pulls*: between two requests it reads the
+socket itself, and within one the application does, through `receive`. Back-pressure is therefore the kernel's. A
+fault in a connection ends there. While it waits for the other side it has a deadline, which `serve` checks.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from gatehouse.downstream.incoming import Incoming
 from gatehouse.downstream.scope import HOLD_HEAD, PROVEN, http_scope
 from gatehouse.errors import without_text
 from gatehouse.http import refusals
-from gatehouse.http.address import client_address
+from gatehouse.http.address import FORWARDED_FOR, client_address
+from gatehouse.http.fields import values_of
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ class Connection:
         hops = self.config.hops
         if not hops or self._head is None:
             return self.peer
-        address = client_address(self.peer, self._head.fields, hops)
+        address = client_address(self.peer, values_of(self._head.fields, FORWARDED_FOR), hops)
         return "" if address == self.peer else address
 
     async def _refuse(self, status: int) -> None:

@@ -1,163 +1,54 @@
 """One request and its response, from the client's side, through `receive` and `send`.
 
-`RequestBody` is the body on its way in, `Exchange` everything else. `gate.py` decides when things
-happen; this module does them. One task at a time calls `receive`: first the one that feeds the
-upstream, then the watcher.
+`gate.py` decides when things happen; this module does them. One task at a time calls `receive`: first the
+one that feeds the upstream, then the watcher.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import trio
 
-from gatehouse.downstream.bodies import SMALL_BYTES
+from gatehouse.downstream.body import RequestBody
 from gatehouse.downstream.scope import HOLD_HEAD, PROVEN
 from gatehouse.errors import without_text
 from gatehouse.http import refusals
-from gatehouse.http.credentials import without_key
 from gatehouse.http.events import COMMENT, EventBorders
-from gatehouse.http.fields import announces_body, value_of
-from gatehouse.http.mcp import NAME, named_call
+from gatehouse.http.mcp import METHOD, NAME
 from gatehouse.http.results import has_result
-from gatehouse.records import record
+from gatehouse.identity.principal import Unknown
 from gatehouse.records.loggers import logger_of
+from gatehouse.records.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Mapping
 
-    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
+    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 
-    from gatehouse.downstream.bodies import Bodies
     from gatehouse.http.fields import Headers
     from gatehouse.http.limits import Limits
     from gatehouse.http.refusals import Reply
+    from gatehouse.http.request import Request
     from gatehouse.identity.principal import Principal
-    from gatehouse.records.record import Record
+    from gatehouse.identity.verifiers import Verifiers
 
 logger = logger_of("gate")
 
-LINGER_SECONDS, LINGER_BYTES = 1.0, 1024 * 1024
-"""How long, and how many bytes of, a refused body is still read, so that the client reads the
-refusal instead of a reset connection (RFC 9112 section 9.6)."""
-
-LEAST_BYTES_PER_SECOND = 1024
-"""A body that comes faster than this, and is never silent for BODY_SECONDS, may take as long as it is large."""
-
-FIRST_COMMENT_SECONDS = 0.25
-"""How soon a silent event stream gets its first comment: some fronts hold back the head until then."""
+LINGER_SECONDS = 1.0
+"""How long a refused body is still read."""
 
 MAX_ERROR_BYTES = 8192
 """How long an answer may be to count as an error: that a server has no such tool takes some hundred bytes."""
 
+FIRST_COMMENT_SECONDS = 0.25
+"""How soon a silent event stream gets its first comment: some fronts hold back the head until then."""
+
 REVOKED_GRACE_SECONDS = 2.5
 """How long an exchange whose token is no longer good may take to reach a border between two events: with the
 time until that is noticed, less than 5 s."""
-
-
-class ClientLeftError(Exception):
-    """The client went away before its request was complete."""
-
-
-class BodyTooLargeError(Exception):
-    """The request's body is larger than MAX_BODY_BYTES."""
-
-
-class RequestBody(httpx.AsyncByteStream):
-    """The client's body as httpx asks for it: one chunk at a time, so the upstream sets the pace.
-
-    Written as an iterator, not as a generator, so that a transport may stop asking half-way. Raises
-    ClientLeftError, BodyTooLargeError or BodiesFullError. Only the time that we wait for the client
-    counts against it.
-    """
-
-    def __init__(self, receive: ASGIReceiveCallable, length: int | None, limits: Limits) -> None:
-        self._receive = receive
-        self._length = length
-        self._limits = limits
-        self._bodies: Bodies | None = None
-        self._owner = ""
-        self._counted = 0
-        self._waited = 0.0
-        self.patience = trio.CancelScope()
-        """Around the wait for the response's head. Its deadline is the client's while we wait for a
-        chunk (`awaited`), and the upstream's otherwise."""
-        self.awaited = False
-        self.size = 0
-        self.released = trio.Event()
-        """Set when `receive` is free for another caller."""
-        self.ended = trio.Event()
-        """Set when the body has been read to its end, or the client has left before."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self.ended.is_set() and self.size != self._length:
-            began = trio.current_time()
-            silence = self._limits.body_seconds
-            credit = self.size / LEAST_BYTES_PER_SECOND - self._waited
-            self.patience.deadline = began + silence + min(credit, 0.0)
-            self.awaited = True
-            chunk = await self._next()
-            self.awaited = self.patience.cancel_called  # then the chunk came too late, if only just
-            self._waited += trio.current_time() - began
-            if self.size > self._limits.body_bytes:
-                raise BodyTooLargeError
-            self._count(self.size)
-            if chunk:
-                self._give_the_word()
-                return chunk
-        self._give_the_word()
-        self.released.set()
-        raise StopAsyncIteration
-
-    def admit(self, bodies: Bodies, name: str) -> None:
-        """Count the body among `bodies` until `give_back`. Raises BodiesFullError before a byte of it is read."""
-        self._bodies, self._owner = bodies, name
-        self._count(self._length or 0)
-
-    def give_back(self) -> None:
-        """Give the body's room back."""
-        if self._counted and self._bodies is not None:
-            self._bodies.give_back(self._owner, self._counted)
-        self._counted, self._bodies = 0, None
-
-    def _count(self, size: int) -> None:
-        if size > SMALL_BYTES and size > self._counted and self._bodies is not None:
-            self._bodies.take(self._owner, size - self._counted)
-            self._counted = size
-
-    def _give_the_word(self) -> None:
-        self.patience.deadline = trio.current_time() + self._limits.upstream_seconds
-
-    async def read_out(self) -> None:
-        """Read on to the end and drop the chunks, unless there are too many; `ended` tells which."""
-        enough = self.size + LINGER_BYTES
-        with suppress(ClientLeftError):
-            while not self.ended.is_set() and self.size < enough:
-                await self._next()
-
-    async def discard(self) -> None:
-        """Drop all input, and return when the client has left."""
-        with suppress(ClientLeftError):
-            while True:
-                await self._next()
-
-    async def _next(self) -> bytes:
-        message = await self._receive()
-        if message["type"] != "http.request":
-            # A disconnect may come in place of the last chunk, so it is never the end of a body.
-            self.ended.set()
-            raise ClientLeftError
-        self.size += len(message["body"])
-        if not message["more_body"]:
-            self.ended.set()
-        return message["body"]
 
 
 class Exchange:
@@ -165,15 +56,15 @@ class Exchange:
 
     def __init__(
         self,
-        scope: HTTPScope,
+        request: Request,
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
         limits: Limits,
+        state: Mapping[str, Any],
     ) -> None:
-        self.scope = scope
-        self.headers = list(scope["headers"])
-        length = value_of(self.headers, b"content-length") or b""
-        self.body = RequestBody(receive, int(length) if length.isdigit() else None, limits)
+        """`state` holds what the connection lets an exchange do, besides `receive` and `send`."""
+        self.request = request
+        self.body = RequestBody(receive, request.length, limits)
         self.cors: Headers = []
         self.added: Headers = []
         """The gate's own header fields for the response, the upstream's or its own."""
@@ -194,6 +85,7 @@ class Exchange:
         """Around all work that ends when the client leaves."""
         self._limits = limits
         self._send = send
+        self._state = state
         self._sent = 0
         self._answer: list[bytes] | None = None
         self._watching = trio.CancelScope()
@@ -205,10 +97,20 @@ class Exchange:
         self._revoked_at = 0.0
         self._first_byte_at = 0.0
 
-    @property
-    def described(self) -> str:
-        """Method and path for a line of log: never the query."""
-        return f"{self.scope['method'][:16]} {self.scope['raw_path'].decode('ascii', 'backslashreplace')}"
+    async def identify(self, verifiers: Verifiers) -> Reply | None:
+        """Find the principal; returns a reply if there is none."""
+        request = self.request
+        if request.credentials is None:
+            return refusals.AMBIGUOUS_CREDENTIALS
+        who = await verifiers.identify(request.credentials)
+        self.name = who.name
+        if isinstance(who, Unknown):
+            return verifiers.refusal(request, who)
+        self.principal = who
+        prove = self._state.get(PROVEN)
+        if prove is None or prove(who.name):
+            return None
+        return refusals.TOO_MANY_OF_NAME
 
     # The way back to the client.
 
@@ -218,14 +120,9 @@ class Exchange:
         self._first_byte_at = time.perf_counter()
         self.body.released.set()  # a transport that has an answer asks for no more of the body
         headers = headers + self.cors + self.added
-        if body_follows and (hold_head := self.scope.get("state", {}).get(HOLD_HEAD)):
+        if body_follows and (hold_head := self._state.get(HOLD_HEAD)):
             hold_head()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    def prove(self) -> bool:
-        """Tell the connection that its token is good; False if the name may hold no more connections."""
-        prove = self.scope.get("state", {}).get(PROVEN)
-        return prove is None or prove(self.name)
 
     async def write(self, chunk: bytes) -> None:
         self._sent += len(chunk)
@@ -237,7 +134,7 @@ class Exchange:
 
     def look_at_answer(self) -> None:
         """Keep the answer to a call while it is short, so that the record can tell whether it is an error."""
-        if value_of(self.headers, NAME) is not None:
+        if NAME in self.request.values:
             self._answer = []
 
     def has_result(self) -> bool:
@@ -280,8 +177,8 @@ class Exchange:
 
     async def reply(self, reply: Reply) -> None:
         """Answer from the gate itself, whether or not the request has been read to its end."""
-        has_body = bool(reply.body) and self.scope["method"] != "HEAD"
-        if without_key(self.scope["query_string"]) != self.scope["query_string"]:
+        has_body = bool(reply.body) and self.request.method != "HEAD"
+        if self.request.has_url_key:
             self.added.append(refusals.NO_REFERRER)  # no reply of ours is for a cache anyway
         # Whatever happens to the request now, it has had its answer.
         self.over, self.outcome, self.reason = True, reply.outcome, reply.reason
@@ -289,7 +186,7 @@ class Exchange:
         if has_body:
             await self.write(reply.body)
         await self.end_watcher()
-        if announces_body(self.headers):
+        if self.request.has_body:
             with trio.move_on_after(LINGER_SECONDS):
                 await self.body.read_out()
         await self.finish()
@@ -299,8 +196,8 @@ class Exchange:
     @property
     def stands_open(self) -> bool:
         """True for a stream that ends only when somebody ends it, not with a result."""
-        subscribes = value_of(self.headers, b"mcp-method") == b"subscriptions/listen"
-        return self.scope["method"] == "GET" or subscribes
+        subscribes = self.request.value(METHOD) == b"subscriptions/listen"
+        return self.request.method == "GET" or subscribes
 
     def expect_events(self) -> None:
         """From here on the response is an event stream, which the watcher keeps from falling silent."""
@@ -354,7 +251,7 @@ class Exchange:
                     self.outcome = "client left"
                     self.leaving.cancel()
         except Exception as error:  # noqa: BLE001 - it would end the watchers of all others
-            logger.error("failed to watch %s: %s", self.described, without_text(error))
+            logger.error("failed to watch %s: %s", self.request, without_text(error))
             self.leaving.cancel()
         finally:
             over.set()
@@ -370,20 +267,28 @@ class Exchange:
             due = now + 1.0  # in the middle of an event: look again soon
         self._alarm = trio.CancelScope(deadline=due)
 
-    def record(self, client: str) -> Record:
-        """The record of the exchange at its end: no query, no header field but for the names in MCP's.
+    async def fail(self, error: Exception) -> None:
+        """A fault of ours ends the exchange."""
+        logger.error("failed on %s: %s", self.request, without_text(error))
+        if not self.status:
+            await self.reply(refusals.FAILED)
 
-        `client` is the client's address.
-        """
+    def complain(self, upstream: str, words: str, detail: object) -> None:
+        """Log a fault of the upstream at that authority: `words` have a place for `detail`."""
+        logger.warning("upstream %s, asked %s, %s", upstream, self.request, words % detail)
+
+    def record(self) -> Record:
+        """The record of the exchange at its end: no query, no header field but for the names in MCP's."""
+        request = self.request
         now = time.perf_counter()
-        rpc_method, tool = named_call(self.headers)
-        return record.Record(
-            request_id=record.request_id_of(self.headers),
-            client=client,
+        rpc_method, tool = request.call.for_log if request.call else ("", "")
+        return Record(
+            request_id=request.id,
+            client=request.client,
             name=self.name,
             lane=self.principal.lane if self.principal else "",
-            method=self.scope["method"][:16],
-            path=self.scope["raw_path"].decode("ascii", "backslashreplace"),
+            method=request.shown_method,
+            path=request.shown_path,
             rpc_method=rpc_method,
             tool=tool,
             status=self.status or 499,  # nginx's number for: the client left before an answer

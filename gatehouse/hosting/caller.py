@@ -17,7 +17,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.authentication import AuthCredentials
 
 from gatehouse.hosting.server import HostedServerError, turn_away
-from gatehouse.http.fields import PRINCIPAL_HEADER
+from gatehouse.http.forward import PRINCIPAL_HEADER
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from gatehouse.errors import text_of
 from gatehouse.hosting.contained import Containment, in_short
 from gatehouse.hosting.escapes import close_nurseries, close_threads
 from gatehouse.http import refusals
-from gatehouse.http.fields import SECRET_HEADER
+from gatehouse.http.forward import SECRET_HEADER
 from gatehouse.records.loggers import logger_of
 from gatehouse.scheduling.own_threads import OwnThreads
 from gatehouse.upstream.inprocess import TrioCalls

@@ -12,10 +12,10 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
-from gatehouse.http.fields import values_of
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
+
+FORWARDED_FOR = b"x-forwarded-for"
 
 # Some fronts add the port: `192.0.2.1:50000`, `[2001:db8::1]:50000`.
 _ENTRY = re.compile(
@@ -24,15 +24,15 @@ _ENTRY = re.compile(
 )
 
 
-def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted_hops: int) -> str:
+def client_address(peer: str, forwarded_for: Sequence[bytes], trusted_hops: int) -> str:
     """The client's address, where `trusted_hops` fronts stand between it and the socket's `peer`.
 
-    Takes the raw header fields (names in any case). If there are fewer entries than fronts, or the one
+    Takes the values of all X-Forwarded-For fields. If there are fewer entries than fronts, or the one
     that counts is no IP address, the address is the peer's: then all who come that way are one client.
     """
     if trusted_hops < 1:
         return peer
-    entries = b",".join(values_of(headers, b"x-forwarded-for")).split(b",")
+    entries = b",".join(forwarded_for).split(b",")
     if len(entries) < trusted_hops:
         return peer
     entry = _ENTRY.fullmatch(entries[-trusted_hops].decode("latin-1").strip(" \t"))

@@ -1,9 +1,12 @@
-"""Find the credentials in a request.
+"""The credentials that a request presents.
 
 Three places may hold the token, because clients and fronts leave no common one: `Authorization:
 Bearer` (RFC 6750 section 2.1), `X-API-Key` (where a front owns `Authorization`), and the query
 parameter `key` (for clients that cannot send headers). One good credential is enough, whatever
-stands in the other places. Nothing here does I/O.
+stands in the other places.
+
+A header field that may carry a credential is declared once, in `CARRIERS`: it is read as the row says, and
+never reaches the upstream.
 """
 
 from __future__ import annotations
@@ -12,20 +15,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Mapping, Sequence
+
+CredentialKind = Literal["bearer", "api-key", "url-key"]
+"""The kinds of credentials. A verifier says which of them it judges."""
 
 Lane = Literal["header", "query"]
 """Where a token may be: in a header field (`Authorization`, `X-API-Key`), or in the URL."""
 
 LANES: frozenset[Lane] = frozenset(get_args(Lane))
-
-CREDENTIAL_HEADERS = frozenset(
-    {
-        b"authorization",
-        b"x-api-key",
-        b"x-hf-authorization",  # opens a private Space; its edge takes it off, and so do we
-    }
-)
 
 
 class AmbiguousCredentialsError(Exception):
@@ -33,51 +31,75 @@ class AmbiguousCredentialsError(Exception):
 
 
 class Credential(NamedTuple):
-    """A possible token value, and the lane by which it came."""
+    """A presented value, and how it came."""
 
-    lane: Lane
+    kind: CredentialKind
     value: bytes
 
+    @property
+    def lane(self) -> Lane:
+        """Where it stood."""
+        return "query" if self.kind == "url-key" else "header"
 
-def credentials_from(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> list[Credential]:
-    """The credentials that a request presents, those in header fields first; possibly none.
 
-    Takes the raw header fields (names in any case) and the raw query. Raises
-    AmbiguousCredentialsError if one kind of credential occurs twice, even with equal values.
+class Carrier(NamedTuple):
+    """A header field that carries credentials: the name in lower case, their kind, and how to read its value.
+
+    `read` returns the credential in a value, or nothing if there is none of that kind.
     """
-    authorizations: list[bytes] = []
-    api_keys: list[bytes] = []
-    for name, value in headers:
-        name = name.lower()
-        if name == b"authorization":
-            authorizations.append(value)
-        elif name == b"x-api-key":
-            api_keys.append(value)
-    keys = [_value(parameter) for parameter in query.split(b"&") if _is_key(parameter)]
-    for kind in (authorizations, api_keys, keys):
-        if len(kind) > 1:
-            raise AmbiguousCredentialsError
-    bearer = [_bearer_token(value) for value in authorizations]
-    found = [Credential("header", value) for value in (*bearer, *api_keys) if value]
-    return found + [Credential("query", value) for value in keys if value]
+
+    field: bytes
+    kind: CredentialKind
+    read: Callable[[bytes], bytes]
 
 
-def without_key(query: bytes) -> bytes:
-    """`query` without its `key` parameter, however that is spelled; the rest byte for byte."""
-    if b"k" not in query.lower() and b"%" not in query:
-        return query
-    return b"&".join(part for part in query.split(b"&") if not _is_key(part))
-
-
-def _is_key(parameter: bytes) -> bool:
-    return unquote_to_bytes(parameter.partition(b"=")[0]) == b"key"
-
-
-def _value(parameter: bytes) -> bytes:
-    return unquote_to_bytes(parameter.partition(b"=")[2])
-
-
-def _bearer_token(authorization: bytes) -> bytes:
+def bearer_token(authorization: bytes) -> bytes:
     """The token of `Bearer TOKEN` (scheme in any case, RFC 9110 section 11.1), else nothing."""
     scheme, _, token = authorization.partition(b" ")
     return token.strip(b" ") if scheme.lower() == b"bearer" else b""
+
+
+CARRIERS = (
+    Carrier(b"authorization", "bearer", bearer_token),
+    Carrier(b"x-api-key", "api-key", bytes),
+)
+
+CREDENTIAL_FIELDS = frozenset(
+    {carrier.field for carrier in CARRIERS}
+    | {b"x-hf-authorization"}  # opens a private Space; its edge takes it off, and so do we
+)
+"""The header fields that never reach the upstream, because they may hold a secret of the client's."""
+
+
+def credentials_in(
+    values: Mapping[bytes, Sequence[bytes]], keys: Sequence[bytes]
+) -> tuple[Credential, ...]:
+    """The credentials that a request presents, those in header fields first; possibly none.
+
+    Takes the values of the header fields by name (in lower case), and the keys in the URL. Raises
+    AmbiguousCredentialsError if one kind of credential occurs twice, even with equal values.
+    """
+    found: list[Credential] = []
+    for field, kind, read in CARRIERS:
+        presented = values.get(field, ())
+        if len(presented) > 1:
+            raise AmbiguousCredentialsError
+        if presented and (value := read(presented[0])):
+            found.append(Credential(kind, value))
+    if len(keys) > 1:
+        raise AmbiguousCredentialsError
+    if keys and keys[0]:
+        found.append(Credential("url-key", keys[0]))
+    return tuple(found)
+
+
+def without_key(query: bytes) -> tuple[bytes, list[bytes]]:
+    """`query` without its `key` parameters, however they are spelled, the rest byte for byte; and their values."""
+    if b"k" not in query and b"%" not in query:
+        return query, []
+    parts = query.split(b"&")
+    keys = [part for part in parts if unquote_to_bytes(part.partition(b"=")[0]) == b"key"]
+    if not keys:
+        return query, []
+    rest = b"&".join(part for part in parts if part not in keys)
+    return rest, [unquote_to_bytes(key.partition(b"=")[2]) for key in keys]

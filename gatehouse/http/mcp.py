@@ -1,4 +1,4 @@
-"""The call that a request makes, as far as MCP's header fields tell.
+"""MCP's header fields, and the call that they name.
 
 Since MCP 2026-07-28 a request repeats its method, and the name of the thing it is for, in header fields,
 and the server refuses it if they differ from the body (SEP-2243). In older versions nobody compares
@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-from gatehouse.http.fields import nominated
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from gatehouse.http.fields import Headers
+    from collections.abc import Mapping, Sequence
 
 Kind = Literal["tools", "resources", "prompts"]
 """The kinds of things that an MCP server offers."""
 
+SESSION = b"mcp-session-id"
 VERSION, METHOD, NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
 MIRRORED = frozenset({VERSION, METHOD, NAME})
-_LOOKED_AT = MIRRORED | {b"connection"}
 
 TELLING_VERSION = b"2026-07-28"
 """The MCP version whose servers compare the fields with the body. There is one so far."""
@@ -41,7 +38,8 @@ one each."""
 TASK_LIST = "tasks/list"
 """MCP 2025-11-25 has it: all tasks of the caller."""
 
-LONGEST_SHOWN = 128
+MAX_SHOWN_LENGTH = 128
+"""How many characters of a client's word are shown."""
 
 _PLAIN = re.compile(rb"[\x20-\x7e]*")
 _ENCODED = re.compile(rb"=\?base64\?([A-Za-z0-9+/=]*)\?=")
@@ -51,45 +49,43 @@ class UnclearCallError(Exception):
     """The fields can be read in more than one way, or in none."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToldCall:
-    """A call as the header fields tell of it."""
+class McpCall(NamedTuple):
+    """A call as the header fields name it."""
 
     method: str
     name: str
     """The name of the called thing; empty if the method names nothing."""
 
+    @property
+    def for_log(self) -> tuple[str, str]:
+        """Method, and name of the tool or prompt, printable and short.
 
-def told_call(headers: Headers) -> ToldCall | None:
-    """The call that the fields tell of, or None if their MCP version lets them tell nothing.
+        The URI of a resource is no name; it may hold private text, which no log needs.
+        """
+        name = "" if self.method == "resources/read" else printable(self.name)
+        return printable(self.method), name
 
-    A missing field is empty. Raises UnclearCallError for a field that comes twice, a field that the
-    Connection field names (it would not reach the upstream, which would take the request for one of an
-    older version), and a value that SEP-2243 does not allow: a lenient server may read another one in it.
+
+def read_call(
+    values: Mapping[bytes, Sequence[bytes]], connection_options: frozenset[bytes]
+) -> McpCall | None:
+    """The call that the fields name, or None if their MCP version lets them name nothing.
+
+    Takes the values of the header fields by name (in lower case), and the names in Connection. A missing
+    field is empty. Raises UnclearCallError for a field that comes twice, a field that the Connection field
+    names (it would not reach the upstream, which would take the request for one of an older version), and a
+    value that SEP-2243 does not allow: a lenient server may read another one in it.
     """
-    spelled = [
-        (name, lower, value) for name, value in headers if (lower := name.lower()) in _LOOKED_AT
-    ]
-    told = [(name, value) for _, name, value in spelled if name in MIRRORED]
-    values = dict(told)
-    if len(values) < len(told) or not MIRRORED.isdisjoint(nominated(spelled)):
+    told = [values[name] for name in MIRRORED if name in values]
+    if any(len(given) > 1 for given in told) or not MIRRORED.isdisjoint(connection_options):
         raise UnclearCallError
-    if values.get(VERSION) != TELLING_VERSION:
+    version, method_field, name = (
+        values.get(field, (b"",))[0] for field in (VERSION, METHOD, NAME)
+    )
+    if version != TELLING_VERSION:
         return None
-    method = plain(values.get(METHOD, b""))
-    return ToldCall(method, decoded(values.get(NAME, b"")) if method in KINDS else "")
-
-
-def named_call(headers: Headers) -> tuple[str, str]:
-    """Method and name of the tool or prompt, for the log: printable, short, empty if not told."""
-    try:
-        call = told_call(headers)
-    except UnclearCallError:
-        call = None
-    if call is None:
-        return "", ""
-    # The URI of a resource is no name; it may hold private text, which no log needs.
-    return printable(call.method), "" if call.method == "resources/read" else printable(call.name)
+    method = plain(method_field)
+    return McpCall(method, decoded(name) if method in KINDS else "")
 
 
 def plain(value: bytes) -> str:
@@ -119,10 +115,10 @@ def decoded(value: bytes) -> str:
 
 def printable(text: str) -> str:
     """`text` fit for a line of log, or for a message: nothing unprintable, at most 128 characters."""
-    if text.isprintable() and len(text) <= LONGEST_SHOWN:
+    if text.isprintable() and len(text) <= MAX_SHOWN_LENGTH:
         return text
     shown = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text[:LONGEST_SHOWN]
+        for character in text[:MAX_SHOWN_LENGTH]
     )
-    return shown if len(shown) <= LONGEST_SHOWN else shown[: LONGEST_SHOWN - 3] + "..."
+    return shown if len(shown) <= MAX_SHOWN_LENGTH else shown[: MAX_SHOWN_LENGTH - 3] + "..."

@@ -1,16 +1,14 @@
-"""The principal that a request comes from, and the verifier that finds it."""
+"""Who a request comes from: a principal, or somebody unknown."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from gatehouse.identity.grants import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gatehouse.http.credentials import Credential, Lane
+    from gatehouse.http.credentials import Lane
     from gatehouse.identity.grants import Grants
     from gatehouse.identity.rate import Rate
 
@@ -23,29 +21,30 @@ METRICS_NAME = "metrics"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The token that a request comes with: its name, its lane, its digest, and what it allows.
+    """The one that a verifier lets in, and what they may do.
 
-    `name` is safe to log; it is no part of a token.
+    `id` is what sessions and rates go by; `name` is safe to log. Neither is part of a secret. A static
+    token's id is its name.
     """
 
+    id: str
     name: str
     lane: Lane = "header"
-    digest: bytes = field(default=b"", repr=False)
+    proof: bytes = field(default=b"", repr=False)
+    """The verifier's own mark of the credential: by it, `in_force` finds out whether it is still good."""
     grants: Grants = EVERYTHING
     rate: Rate | None = None
 
 
-class Verifier(Protocol):
-    """Turns presented credentials into a principal, or says no with None."""
+class Unknown(NamedTuple):
+    """Nobody whom the gate lets in: whose credential it was, if that is known, and why it is no good.
 
-    def __call__(self, credentials: Iterable[Credential]) -> Principal | None: ...
+    Both are for records only: the client is told neither.
+    """
 
-    @property
-    def takes_url_keys(self) -> bool:
-        """True if some token may come in a URL."""
+    name: str
+    reason: str
 
-    def why_not(self, credentials: Iterable[Credential]) -> tuple[str, str]:
-        """For the record of refused credentials: the name they belong to, if any, and why they fail."""
 
-    def in_force(self, principal: Principal) -> bool:
-        """True if the token that let this principal in is still good."""
+NO_CREDENTIAL = Unknown("", "no-token")
+WRONG_CREDENTIAL = Unknown("", "token")

@@ -7,10 +7,16 @@ from functools import cache
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from gatehouse.http.refusals import Reply, Status
 from gatehouse.pages import snippets
 from gatehouse.pages.snippets import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from gatehouse.downstream.exchange import Exchange
+    from gatehouse.identity.verifiers import Verifiers
+    from gatehouse.pages.health import Readiness
 
 # A Space shows its app in a frame on huggingface.co; nobody else may frame it. The page loads nothing.
 _POLICY = (
@@ -26,12 +32,25 @@ _HEADERS = (
 )
 
 
+class Landing:
+    """The page for the MCP endpoint at the URL `endpoint`. `name` is the server's, and may be set later."""
+
+    def __init__(self, endpoint: str, readiness: Readiness, verifiers: Verifiers) -> None:
+        self.name = "MCP server"
+        self._endpoint = endpoint
+        self._readiness = readiness
+        self._verifiers = verifiers
+
+    async def __call__(self, exchange: Exchange) -> Reply:
+        status = await self._readiness.status()
+        return landing_page(
+            self._endpoint, self.name, status, url_keys=self._verifiers.takes_url_keys
+        )
+
+
 @cache
 def landing_page(endpoint: str, name: str, status: Status, *, url_keys: bool = True) -> Reply:
-    """The page for the MCP endpoint at the URL `endpoint`; it holds no secret, only placeholders.
-
-    With `url_keys`, some token may come in a URL.
-    """
+    """The page, without any secret, with placeholders only. With `url_keys`, some token may come in a URL."""
     template = Template(Path(__file__).with_name("landing.html").read_text(encoding="utf-8"))
     key = slug(name)
     page = template.substitute(

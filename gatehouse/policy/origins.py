@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gatehouse.http.fields import Headers
+    from gatehouse.http.request import Request
 
 # The fields that MCP clients in a browser send and read (MCP, transports; every revision so far).
 _ALLOW_HEADERS = (
@@ -47,14 +48,16 @@ class Origins:
         self._hosts = frozenset(hosts)
         self._origins = frozenset(origins)
 
-    def refusal(self, host: bytes, origin: bytes | None) -> Reply | None:
+    def refusal(self, request: Request) -> Reply | None:
         """The reply that refuses a wrong host name or a foreign page, or None."""
+        host = request.value(b"host") or b""
         name = hostname(b"//" + host)
         if self._hosts:
             if name not in self._hosts:
                 return refusals.MISDIRECTED
         elif self._loopback and not is_loopback(name):
             return refusals.MISDIRECTED
+        origin = request.value(b"origin")
         if origin is None or self._allows(host, origin):
             return None
         return refusals.FOREIGN_ORIGIN
@@ -81,8 +84,11 @@ def hostname(url: bytes) -> str:
         return ""
 
 
-def cors_headers(origin: bytes) -> Headers:
+def cors_fields(request: Request) -> Headers:
     """The fields that let a page of an allowed origin read an answer (Fetch Standard, «CORS protocol»)."""
+    origin = request.value(b"origin")
+    if origin is None:
+        return []
     return [
         (b"Access-Control-Allow-Origin", origin),
         (b"Access-Control-Expose-Headers", _EXPOSE_HEADERS),
@@ -90,12 +96,16 @@ def cors_headers(origin: bytes) -> Headers:
     ]
 
 
-def preflight(requested: bytes) -> Reply:
+def preflight(request: Request) -> Reply | None:
     """The answer to a browser that asks, without credentials, which fields an allowed origin may send.
 
-    `requested` are the field names it asks for. Nobody knows the names of `Mcp-Param-*` fields
-    beforehand, so each requested name with that beginning is allowed.
+    None for any other request. Nobody knows the names of `Mcp-Param-*` fields beforehand, so each requested
+    name with that beginning is allowed.
     """
+    asks = b"origin" in request.values and request.value(b"access-control-request-method")
+    if request.method != "OPTIONS" or not asks:
+        return None
+    requested = request.value(b"access-control-request-headers") or b""
     names = [name.strip() for name in requested.split(b",")]
     parameters = [name for name in names if name.lower().startswith(b"mcp-param-")]
     return Reply(

@@ -1,4 +1,4 @@
-"""The rules for restricted tokens, and the gate's own, early lock.
+"""The policy on tools: the gate's own, early lock for restricted tokens.
 
 There are two locks, because the gate reads no bodies. For a server that it hosts, `tool_lock` in that
 server has the last word, with the body in hand; the early lock merely answers sooner, and with the right
@@ -14,20 +14,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from gatehouse.http import refusals
-from gatehouse.http.mcp import (
-    KINDS,
-    TASK_LIST,
-    TASK_METHODS,
-    UnclearCallError,
-    printable,
-    told_call,
-)
+from gatehouse.http.mcp import KINDS, TASK_LIST, TASK_METHODS, printable
+from gatehouse.http.paths import is_endpoint
+from gatehouse.policy.base import Policy
 
 if TYPE_CHECKING:
-    from gatehouse.http.fields import Headers
-    from gatehouse.http.mcp import Kind
+    from gatehouse.http.mcp import Kind, McpCall
     from gatehouse.http.refusals import Reply
+    from gatehouse.http.request import Request
     from gatehouse.identity.grants import Grants
+    from gatehouse.identity.principal import Principal
 
 HARMLESS_METHODS = frozenset(
     {
@@ -83,29 +79,45 @@ NO_METHOD = refusals.rpc_error(
 )
 
 
-def policy_refusal(headers: Headers, grants: Grants, *, name: str, hosted: bool) -> Reply | None:
-    """The reply that refuses a request beyond these grants, as far as its header fields tell, or None.
+BELOW_ENDPOINT = refusals.forbidden(
+    "Forbidden: this token is limited to some tools, and what lies below the MCP endpoint is none. Ask the "
+    "operator of this server for a token without lists.",
+    "grants",
+)
 
-    `name` is the token's; `hosted` is True if `tool_lock` will check the requests that pass here. If it
-    will not, all requests that the fields leave unclear are refused. Only the lists pass unfiltered,
-    since they are in a body: a token sees there the names of things that it may not call.
+
+class Tools(Policy):
+    """Refuses requests beyond the principal's grants, as far as the header fields tell.
+
+    `hosted` is True if `tool_lock` will check the requests that pass here. If it will not, all requests that
+    the fields leave unclear are refused. Only the lists pass unfiltered, since they are in a body: a token sees
+    there the names of things that it may not call.
     """
-    if not grants.restricted:
-        return None
-    try:
-        call = told_call(headers)
-    except UnclearCallError:
-        return UNCLEAR
-    if call is None:
-        return None if hosted else refusals.forbidden(words_for_version(name), "mcp-version")
-    method = call.method
-    if method in HARMLESS_METHODS or (hosted and (method in LOCKED_METHODS or not method)):
-        return None
-    if kind := KINDS.get(method):
-        if granted(grants, kind, call.name):
+
+    def __init__(self, *, hosted: bool) -> None:
+        self._hosted = hosted
+
+    async def refusal(self, request: Request, principal: Principal) -> Reply | None:
+        if not principal.grants.restricted:
             return None
-        return refusals.forbidden(words_for(name, kind, call.name), "grants")
-    return refusals.forbidden(words_for_method(name, method), "grants") if method else NO_METHOD
+        if not is_endpoint(request.path):
+            return BELOW_ENDPOINT
+        if request.call_is_unclear:
+            return UNCLEAR
+        return self._call_refusal(request.call, principal)
+
+    def _call_refusal(self, call: McpCall | None, principal: Principal) -> Reply | None:
+        name, hosted = principal.name, self._hosted
+        if call is None:
+            return None if hosted else refusals.forbidden(words_for_version(name), "mcp-version")
+        method = call.method
+        if method in HARMLESS_METHODS or (hosted and (method in LOCKED_METHODS or not method)):
+            return None
+        if kind := KINDS.get(method):
+            if granted(principal.grants, kind, call.name):
+                return None
+            return refusals.forbidden(words_for(name, kind, call.name), "grants")
+        return refusals.forbidden(words_for_method(name, method), "grants") if method else NO_METHOD
 
 
 def granted(grants: Grants, kind: Kind, thing: str) -> bool:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from gatehouse.http.credentials import LANES
-from gatehouse.identity.principal import SHARED_NAME, Principal
+from gatehouse.identity.principal import SHARED_NAME, WRONG_CREDENTIAL, Principal, Unknown
 from gatehouse.tokens.token import Token
 from gatehouse.tokens.value import TokenValue, digest_of
 
@@ -74,7 +74,7 @@ class Keyring:
 
     def _principals(self, token: Token, value: TokenValue) -> dict[Lane, Principal]:
         return {
-            lane: Principal(token.name, lane, value.digest, token.grants, token.rate)
+            lane: Principal(token.name, token.name, lane, value.digest, token.grants, token.rate)
             for lane in token.lanes & self._lanes
         }
 
@@ -93,39 +93,33 @@ class Keyring:
         """True if some token may come in a URL."""
         return any("query" in key.principals for key in self._keys.values())
 
-    def __call__(self, credentials: Iterable[Credential]) -> Principal | None:
-        """Judge every credential; the first good one gives the principal.
+    def judges(self, credential: Credential) -> bool:  # noqa: ARG002
+        """True: every value may be a token."""
+        return True
+
+    async def verify(self, credential: Credential) -> Principal | Unknown:
+        """Judge a presented value.
 
         Nobody can choose how the digest of a random value begins, so the time to find a digest tells
         nothing; the comparison that decides takes the same time for all.
         """
-        found = None
+        digest = digest_of(credential.value)
+        key = self._keys.get(digest)
+        if key is None or not hmac.compare_digest(key.value.digest, digest):
+            return WRONG_CREDENTIAL
         now = clock()
-        for lane, credential in credentials:
-            digest = digest_of(credential)
-            key = self._keys.get(digest)
-            if key is None or not hmac.compare_digest(key.value.digest, digest):
-                continue
-            if found is None and key.value.valid_at(now):
-                found = key.principals.get(lane)
-        if found is not None:
-            self.used[found.digest] = now
-        return found
-
-    def why_not(self, credentials: Iterable[Credential]) -> tuple[str, str]:
-        """For the record of refused credentials: the name they belong to, if any, and why they fail."""
-        reason = "no-token"
-        for _, credential in credentials:
-            reason = "token"
-            if key := self._keys.get(digest_of(credential)):
-                good = key.value.valid_at(clock())
-                return key.name, "token-lane" if good else "token-not-in-time"
-        return "", reason
+        if not key.value.valid_at(now):
+            return Unknown(key.name, "token-not-in-time")
+        principal = key.principals.get(credential.lane)
+        if principal is None:
+            return Unknown(key.name, "token-lane")
+        self.used[digest] = now
+        return principal
 
     def in_force(self, principal: Principal) -> bool:
         """True if the value that let this principal in is still good, for the same name and lane."""
-        key = self._keys.get(principal.digest)
+        key = self._keys.get(principal.proof)
         if key is None or not key.value.valid_at(clock()):
             return False
         now = key.principals.get(principal.lane)
-        return now is not None and now.name == principal.name
+        return now is not None and now.id == principal.id

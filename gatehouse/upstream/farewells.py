@@ -13,10 +13,11 @@ import httpx
 import trio
 
 from gatehouse.errors import without_text
-from gatehouse.http.fields import PRINCIPAL_HEADER, SECRET_HEADER, request_headers
+from gatehouse.http.forward import PRINCIPAL_HEADER, VIA
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
+    from gatehouse.http.fields import Headers
     from gatehouse.upstream.base import Upstream
 
 logger = logger_of("gate.upstream")
@@ -32,17 +33,19 @@ END_SECONDS = 5.0
 
 
 class Farewells:
-    """Ends sessions of `upstream`, whose endpoint is at `path`.
+    """Ends sessions of `upstream`, whose endpoint has the path `endpoint`.
 
-    A hosted upstream gets `secret`; with `tells_names`, the upstream gets the name that a session belongs to, as
-    with any other request.
+    `own_fields` are the gate's own header fields for each request. With `names_principals`, the upstream gets the
+    name that a session belongs to, as with any other request.
     """
 
-    def __init__(self, upstream: Upstream, path: str, *, secret: str, tells_names: bool) -> None:
+    def __init__(
+        self, upstream: Upstream, endpoint: bytes, own_fields: Headers, *, names_principals: bool
+    ) -> None:
         self._upstream = upstream
-        self._path = path.encode("ascii")
-        self._secret = secret.encode("ascii")
-        self._tells_names = tells_names
+        self._endpoint = endpoint
+        self._own_fields = own_fields
+        self._names_principals = names_principals
         self._given, self._waiting = trio.open_memory_channel[tuple[bytes, str]](math.inf)
         self._progress = trio.Event()
 
@@ -87,19 +90,15 @@ class Farewells:
             await transport.release(whole=whole)
 
     def _request(self, session: bytes, name: str) -> httpx.Request:
-        authority = self._upstream.authority.encode("ascii")
-        fields = [(b"Host", authority), (b"Mcp-Session-Id", session)]
-        headers = request_headers(fields, host=authority, peer=b"127.0.0.1", scheme=b"http")
-        if self._secret:
-            headers.append((SECRET_HEADER, self._secret))
-        if self._tells_names:
+        authority = self._upstream.authority
+        headers = [(b"Host", authority.encode("ascii")), (b"Mcp-Session-Id", session), VIA]
+        headers += self._own_fields
+        if self._names_principals:
             headers.append((PRINCIPAL_HEADER, name.encode("ascii")))
-        if not self._upstream.keep_alive:
-            headers.append((b"Connection", b"close"))
         return httpx.Request(
             "DELETE",
-            f"http://{self._upstream.authority}",
+            f"http://{authority}",
             headers=headers,
             stream=httpx.ByteStream(b""),
-            extensions={"target": self._path},
+            extensions={"target": self._endpoint},
         )

@@ -12,16 +12,11 @@ import httpx
 import pytest
 import trio
 
-from gate import Gate
-from gatehouse.downstream.config import GateConfig
+from gatehouse.assembly.house import House as Parts
 from gatehouse.downstream.listeners import bind
 from gatehouse.downstream.serve import serve
-from gatehouse.policy.sessions import Sessions
-from gatehouse.policy.throttles import Limits
 from gatehouse.settings.environment import Settings
-from gatehouse.tokens.keyring import Keyring
 from gatehouse.upstream.inprocess import AsyncioCalls, Calls, TrioCalls
-from run import hypercorn_config, permits_for
 from tests.harness import bridge
 from tests.harness.program import TOKEN
 from tests.harness.wire import Head, Peer, Upstream
@@ -29,10 +24,15 @@ from tests.harness.wire import Head, Peer, Upstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from gate import Gate
+    from gatehouse.downstream.config import GateConfig
     from gatehouse.policy.shared_state import SharedState
+    from gatehouse.tokens.keyring import Keyring
     from gatehouse.tokens.token import Token
 
 BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
+
+
 CALLS: dict[str, type[Calls]] = {"trio": TrioCalls, "asyncio": AsyncioCalls}
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -41,6 +41,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "inprocess-trio": {"runtime": "trio"},
     "inprocess-asyncio": {"runtime": "asyncio"},
 }
+
 
 network_only = pytest.mark.parametrize("way", ["close", "keep-alive"], indirect=True)
 """For tests that make no sense in one process: those of connections, and of their failing."""
@@ -102,19 +103,6 @@ class House:
         return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False)
 
 
-def build(
-    settings: Settings,
-    tokens: Sequence[Token] | None,
-    shared: SharedState | None,
-    **parts: Any,
-) -> tuple[Gate, Keyring]:
-    """The gate of these settings, with these tokens in force beside TOKEN, and its keyring."""
-    keyring = Keyring(tokens or (), shared=TOKEN, query_keys=settings.allow_query_key)
-    sessions = None if tokens is None else Sessions(shared)
-    permits = permits_for(settings, Limits(shared), sessions)
-    return Gate(settings, keyring, permits=permits, **parts), keyring
-
-
 @asynccontextmanager
 async def open_house(
     *,
@@ -149,11 +137,20 @@ async def open_house(
                 **settings,
             },
         )
-        gate, keyring = build(given, tokens, shared, calls=calls, started=started)
-        config = hypercorn_config(given, listeners)
+        parts = Parts(
+            given,
+            listeners,
+            tokens=tokens or (),
+            shared_token=TOKEN,
+            shared_state=shared,
+            upstream=calls,
+            started=started,
+        )
         stop = trio.Event()
         async with trio.open_nursery() as gate_nursery:
-            await gate_nursery.start(partial(serve, gate, config, shutdown_trigger=stop.wait))
-            yield House(port, upstream, gate, config, stop, keyring)
+            await gate_nursery.start(
+                partial(serve, parts.gate, parts.config, shutdown_trigger=stop.wait)
+            )
+            yield House(port, upstream, parts.gate, parts.config, stop, parts.keyring)
             stop.set()
         nursery.cancel_scope.cancel()

@@ -49,7 +49,7 @@ async def settled(house: House, level: dict[str, int] | None = None) -> dict[str
     now = levels()
     with trio.move_on_after(SECONDS):
         while True:
-            await house.gate.transports.aclose()
+            await house.gate.upstream.aclose()
             await trio.sleep(0.005)
             before, now = now, levels()
             quiet = now == before and not house.config.connections and not house.config.turned_away

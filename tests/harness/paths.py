@@ -7,7 +7,7 @@ ODD = """
     /mcp/%2e%2e/admin /mcp/%2E /mcp/.%2e/x /mcp/%2e./x /mcp;x /mcp;/a /mcp/a;b /mcp/a%3Bb /mcp%2f
     /mcp%2Fa /mcp/a%2fb /mcp/a%5cb /mcp\\ /mcp/a\\b /m%63p /%6dcp /MCP /Mcp /mcp/%6d /mcp/%41 /mcp#x
     /mcp/a#b /mcp%00 /mcp/a%00 /mcp/%0d%0a /mcp/%7f /mcp/%1b /mcp/%25 /mcp/%252e%252e /mcp/%3f
-    /mcp/%23 /mcp/% /mcp/%4 /mcp/%zz /mcp/%u002e /mcpx /mcp.json /mcp, mcp mcp/ * http://host/mcp
+    /mcp/%23 /mcp/% /mcp/%4 /mcp/%zz /mcp/%u002e /mcpx /mcp.json /mcp, mcp mcp/ *
     host:443 /xmcp /a/mcp /mcp/a|b /mcp/a"b /mcp/<a> /mcp/a^b /mcp/{a} /mcp/a`b /mcp%20 /mcp/.%2F
 """.split()
 

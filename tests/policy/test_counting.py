@@ -51,12 +51,13 @@ def test_a_key_whose_rate_changes_begins_anew_with_the_new_one() -> None:
 def test_nobody_loads_throttled_or_redis_before_something_is_counted() -> None:
     program = """
 import sys
-from gatehouse.policy.throttles import FailureThrottle, Limits
+from gatehouse.policy.budgets import Budgets
+from gatehouse.policy.failures import Failures
 from gatehouse.identity.rate import parse_rate
 from gatehouse.policy.sessions import Sessions
-Limits(), Sessions(), FailureThrottle(parse_rate("60/min"))
+Budgets(), Sessions(), Failures(parse_rate("60/min"))
 assert not {"throttled", "redis"} & sys.modules.keys()
-FailureThrottle(parse_rate("60/min")).retry_after("192.0.2.1")
+Failures(parse_rate("60/min")).retry_after("192.0.2.1")
 assert "throttled" in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

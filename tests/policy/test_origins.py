@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.policy.origins import Origins, cors_headers, hostname, preflight
+from gatehouse.policy.origins import Origins, cors_fields, hostname, preflight
 from gatehouse.settings.environment import Settings
 from tests.harness.hosts import (
     CONFIGURATIONS,
@@ -17,6 +17,7 @@ from tests.harness.hosts import (
     SPACE,
     bind_addresses,
 )
+from tests.harness.request_of import request_of
 
 LOOPBACK_V6 = {"host": "::1"}
 
@@ -25,7 +26,8 @@ def judged(given_settings: dict[str, str], host: bytes, origin: bytes | None = N
     """The status of the refusal; 0 if there is none."""
     given = Settings(_env_file=None, **given_settings)  # type: ignore[arg-type]
     origins = Origins(given.hosts_allowed, given.allowed_origins, loopback=given.on_loopback)
-    refusal = origins.refusal(host, origin)
+    fields = [(b"Host", host), *([(b"Origin", origin)] if origin is not None else [])]
+    refusal = origins.refusal(request_of(fields))
     return refusal.status if refusal else 0
 
 
@@ -244,16 +246,22 @@ def test_any_bytes_as_host_or_origin_are_judged(
 
 @given(st.binary(max_size=200))
 def test_any_bytes_can_be_asked_for_in_a_preflight(requested: bytes) -> None:
-    reply = preflight(requested)
+    fields = [
+        (b"Origin", b"https://app.example"),
+        (b"Access-Control-Request-Method", b"POST"),
+        (b"Access-Control-Request-Headers", requested),
+    ]
+    reply = preflight(request_of(fields, method="OPTIONS"))
+    assert reply is not None
     assert reply.status == 204
-    fields = dict(reply.headers)
-    names = [name.strip() for name in fields[b"Access-Control-Allow-Headers"].split(b",")]
+    answered = dict(reply.headers)
+    names = [name.strip() for name in answered[b"Access-Control-Allow-Headers"].split(b",")]
     assert b"Authorization" in names
     assert all(name.lower().startswith(b"mcp-param-") for name in names[9:])
     assert b"*" not in names
 
 
 def test_cors_names_the_origin_itself_and_never_all() -> None:
-    fields = dict(cors_headers(b"https://app.example"))
+    fields = dict(cors_fields(request_of([(b"Origin", b"https://app.example")])))
     assert fields[b"Access-Control-Allow-Origin"] == b"https://app.example"
     assert fields[b"Vary"] == b"Origin"

@@ -7,15 +7,18 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 from fastmcp.server.providers.addressing import parse_hashed_backend_name
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp.shared.inbound import decode_header_value, encode_header_value
 
 from gatehouse.http import refusals
-from gatehouse.http.mcp import UnclearCallError, decoded, named_call, printable, told_call
+from gatehouse.http.mcp import UnclearCallError, decoded, printable
 from gatehouse.identity.grants import EVERYTHING, Grants
-from gatehouse.policy.tools import granted, policy_refusal
+from gatehouse.identity.principal import Principal
+from gatehouse.policy.tools import Tools, granted
+from tests.harness.request_of import request_of
 
 if TYPE_CHECKING:
     from gatehouse.http.fields import Headers
@@ -36,7 +39,13 @@ def modern(method: str | None, name: str | None = None, *more: tuple[bytes, byte
 
 
 def refusal(headers: Headers, grants: Grants = COOK, *, hosted: bool = False) -> Reply | None:
-    return policy_refusal(headers, grants, name="cook", hosted=hosted)
+    cook = Principal("cook", "cook", grants=grants)
+    return trio.run(Tools(hosted=hosted).refusal, request_of(headers), cook)
+
+
+def named_call(headers: Headers) -> tuple[str, str]:
+    call = request_of(headers).call
+    return call.for_log if call else ("", "")
 
 
 def words(reply: Reply | None) -> str:
@@ -266,7 +275,7 @@ def test_whatever_comes_is_refused_or_told_to_be_allowed(headers: Headers, hoste
     if reply is not None:
         assert reply.status in {400, 403}
     elif not hosted:
-        call = told_call(headers)
+        call = request_of(headers).call
         assert call is not None
         assert call.method != "tools/call" or granted(COOK, "tools", call.name)
 

@@ -13,9 +13,9 @@ import trio.lowlevel
 import trio.testing
 
 from gatehouse.identity.rate import parse_rate
+from gatehouse.policy.budgets import Budgets
 from gatehouse.policy.sessions import Sessions
 from gatehouse.policy.shared_state import BUSY, UNAVAILABLE, NoAnswer
-from gatehouse.policy.throttles import Limits
 from gatehouse.scheduling import fair_threads
 from gatehouse.scheduling.fair_threads import BusyError
 from gatehouse.tokens.token import Token
@@ -106,7 +106,7 @@ async def test_a_full_line_lets_nobody_past_the_rate_that_gates_share(
     redis_server: RedisServer, share: Share, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fair_threads, "MAX_IN_LINE", 5)
-    limits = Limits(share(redis_server.url))
+    limits = Budgets(share(redis_server.url))
     counts = {"in": 0, "busy": 0}
 
     async def ask() -> None:

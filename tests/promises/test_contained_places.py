@@ -12,7 +12,7 @@ import trio
 
 from gatehouse.records.ends import SAYS
 from gatehouse.tokens.token import Token
-from gatehouse.tokens.value import TokenValue, digest_of
+from gatehouse.tokens.value import TokenValue, digest_of, make_value
 from tests.harness.house import House, open_house
 from tests.harness.levels import gone, steady_house
 from tests.harness.program import TOKEN, running
@@ -128,8 +128,8 @@ async def test_a_name_that_holds_all_it_may_leaves_room_for_the_others(
 async def test_what_no_record_tells_of_is_counted_and_told_within_a_budget(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with open_house(header_seconds=0.2) as house:
-        house.gate.measure(house.config, redact=lambda text: text)
+    scrapes = make_value()
+    async with open_house(header_seconds=0.2, metrics_token=scrapes) as house:
         bad = [b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\x00\r\n\r\n", b"GET /" + b"a" * 60_000]
         bad += [b"GET / HTTP/1.1\r\nTransfer-Encoding: br\r\nHost: a\r\n\r\n"] * 20
         for request in bad:
@@ -141,8 +141,8 @@ async def test_what_no_record_tells_of_is_counted_and_told_within_a_budget(
         await peer.send(b"GET /secret-of-a-client")
         assert await peer.closed()
         await peer.reset()
-        assert house.gate.metrics is not None
-        _, page = house.gate.metrics.page()
+        bearer = b"Authorization: Bearer " + scrapes.encode()
+        _, page = await house.request(b"/metrics", bearer, token=False)
         assert b'mcp_gate_refusals_total{reason="malformed"} 22.0' in page
         assert b'mcp_gate_connections_ended_total{reason="head-late"} 1.0' in page
     lines = [record.getMessage() for record in caplog.records if record.name == "gate.connections"]

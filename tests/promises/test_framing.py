@@ -585,7 +585,7 @@ def cut(data: bytes, step: int) -> list[bytes]:
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 async def test_header_fields_over_the_limit_in_bytes_are_431(access_log: Log, step: int) -> None:
     async with unharmed(access_log) as house:
-        limit = house.gate.settings.max_header_bytes
+        limit = house.gate.limits.header_bytes
         used = counted(house.raw(b"/mcp", b"Connection: close"))
         whole = house.raw(b"/mcp", b"Connection: close", filler(limit - used))
         assert [one.status for one in answers(await said(house, *cut(whole, step)))] == [200]
@@ -598,7 +598,7 @@ async def test_header_fields_over_the_limit_in_bytes_are_431(access_log: Log, st
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 async def test_more_header_fields_than_the_limit_are_431(access_log: Log, step: int) -> None:
     async with unharmed(access_log) as house:
-        limit = house.gate.settings.max_header_fields
+        limit = house.gate.limits.header_fields
         fields = [b"Connection: close", *[b"X-A: b"] * (limit - 3)]
         whole = house.raw(b"/mcp", *fields)
         assert [one.status for one in answers(await said(house, *cut(whole, step)))] == [200]
@@ -612,7 +612,7 @@ async def test_more_header_fields_than_the_limit_are_431(access_log: Log, step: 
 @pytest.mark.parametrize("start", [b"/mcp?", b"/mcp/"], ids=["query", "path"])
 async def test_a_target_over_the_limit_is_414(access_log: Log, start: bytes, step: int) -> None:
     async with unharmed(access_log) as house:
-        limit = house.gate.settings.max_target_bytes
+        limit = house.gate.limits.target_bytes
         longest = start + b"t" * (limit - len(start.rstrip(b"?")))
         whole = house.raw(longest, b"Connection: close")
         assert [one.status for one in answers(await said(house, *cut(whole, step)))] == [200]

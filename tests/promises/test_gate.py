@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gate import Gate
+from gatehouse.assembly.house import House as Parts
 from gatehouse.settings.environment import Settings
-from gatehouse.tokens.keyring import Keyring
 from tests.harness.hosts import bind_addresses
 from tests.harness.program import TOKEN
 
@@ -44,7 +43,7 @@ def test_no_bytes_in_target_or_fields_make_the_gate_fail(
     named: bool,
 ) -> None:
     limits = Settings(_env_file=None, mcp_app="", upstream_port=1, **bind[0])  # type: ignore[arg-type]
-    gate = Gate(limits, Keyring(shared=TOKEN))
+    gate = Parts(limits, [], shared_token=TOKEN).gate
     sent: list[dict[str, Any]] = []
     asked_once: list[bool] = []
 

@@ -33,7 +33,7 @@ def runtime(request: pytest.FixtureRequest) -> str:
 async def calling(app: App | None, runtime: str, **settings: Any) -> AsyncIterator[House]:
     """A gate that calls `app`."""
     async with open_house(runtime=runtime, **settings) as house:
-        house.gate.transports.app = app  # type: ignore[attr-defined]
+        house.gate.upstream.app = app  # type: ignore[attr-defined]
         yield house
 
 
@@ -271,7 +271,7 @@ async def test_stopping_cancels_what_the_app_still_does(runtime: str) -> None:
         peer = await house.connect()
         await peer.send(house.raw())
         await asked.wait()
-        house.gate.transports.stop()  # type: ignore[attr-defined]
+        house.gate.upstream.stop()  # type: ignore[attr-defined]
         with trio.fail_after(2):
             await ended.wait()
             assert (await peer.head()).status == 502

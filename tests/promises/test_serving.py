@@ -15,10 +15,10 @@ import httpx
 import pytest
 import trio
 
-from gate import Gate
 from gatehouse.downstream.client_socket import ClientSocket
 from gatehouse.downstream.config import SWEEP_SECONDS
 from gatehouse.downstream.connection import LINGER_SECONDS, Connection
+from gatehouse.downstream.in_flight import InFlight
 from gatehouse.downstream.places import Places
 from gatehouse.downstream.serve import LifespanEndedError
 from tests.harness.house import BEARER, House, open_house
@@ -58,11 +58,11 @@ async def events(peer: Peer, head: Head) -> None:
 async def test_if_what_watches_the_requests_ends_the_gate_ends(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(gate: Gate) -> None:
+    async def fail(in_flight: InFlight) -> None:
         await trio.sleep(0.01)
         raise OSError("no more looks")
 
-    monkeypatch.setattr(Gate, "end_overdue", fail)
+    monkeypatch.setattr(InFlight, "end_overdue", fail)
     with trio.fail_after(2), pytest.raises(ExceptionGroup) as caught:
         async with open_house():
             await trio.sleep_forever()

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from gatehouse.identity.rate import parse_rate
+from gatehouse.policy.budgets import Budgets
 from gatehouse.policy.seals import OVERLAP_SECONDS, Seals
 from gatehouse.policy.sessions import Sessions, shared_key
 from gatehouse.policy.shared_state import (
@@ -21,7 +22,6 @@ from gatehouse.policy.shared_state import (
     UNAVAILABLE,
     SharedState,
 )
-from gatehouse.policy.throttles import Limits
 from tests.harness.program import free_port
 from tests.harness.redis_server import PASSWORD, SOON, RedisServer, need_redis
 
@@ -59,7 +59,7 @@ def lines(log: pytest.LogCaptureFixture) -> list[str]:
     return [record.message for record in log.records if record.name == "gate.shared"]
 
 
-async def let_in(limits: Limits, key: str, tries: int = 20) -> int:
+async def let_in(limits: Budgets, key: str, tries: int = 20) -> int:
     return [await limits.retry_after(key, RATE) for _ in range(tries)].count(None)
 
 
@@ -67,7 +67,7 @@ async def let_in(limits: Limits, key: str, tries: int = 20) -> int:
 
 
 async def test_two_gates_share_one_budget(steady: RedisServer, share: Share) -> None:
-    ours, theirs = Limits(share(steady.url)), Limits(share(steady.url))
+    ours, theirs = Budgets(share(steady.url)), Budgets(share(steady.url))
     assert await let_in(ours, "two gates", 4) == 4
     assert await let_in(theirs, "two gates") == 6
     wait = await ours.retry_after("two gates", RATE)
@@ -77,7 +77,7 @@ async def test_two_gates_share_one_budget(steady: RedisServer, share: Share) -> 
 
 
 async def test_a_new_rate_is_a_new_budget_for_all_gates(steady: RedisServer, share: Share) -> None:
-    ours, theirs = Limits(share(steady.url)), Limits(share(steady.url))
+    ours, theirs = Budgets(share(steady.url)), Budgets(share(steady.url))
     assert await let_in(ours, "new rate") == 10
     changed = parse_rate("60/min, burst 1")
     assert await theirs.retry_after("new rate", changed) is None
@@ -87,7 +87,7 @@ async def test_a_new_rate_is_a_new_budget_for_all_gates(steady: RedisServer, sha
 async def test_a_killed_redis_leaves_each_gate_with_its_own_limits_and_one_warning(
     redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
-    limits = Limits(share(redis_server.url))
+    limits = Budgets(share(redis_server.url))
     assert await let_in(limits, "alice", 4) == 4
     redis_server.kill()
     assert await let_in(limits, "alice") == 6
@@ -102,7 +102,7 @@ async def test_a_killed_redis_leaves_each_gate_with_its_own_limits_and_one_warni
 async def test_a_hanging_redis_is_waited_for_once_not_once_for_each_request(
     redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
-    limits = Limits(share(redis_server.url, retry_seconds=5))
+    limits = Budgets(share(redis_server.url, retry_seconds=5))
     assert await let_in(limits, "alice", 1) == 1
     redis_server.send(signal.SIGSTOP)
     answers: list[float | None] = []
@@ -129,7 +129,7 @@ async def test_once_it_is_back_budgets_are_shared_again_and_one_line_says_so(
     redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
     shared = share(redis_server.url)
-    ours, theirs = Limits(shared), Limits(share(redis_server.url, retry_seconds=60))
+    ours, theirs = Budgets(shared), Budgets(share(redis_server.url, retry_seconds=60))
     assert await let_in(ours, "alice", 1) == 1
     redis_server.send(signal.SIGSTOP)
     assert await let_in(ours, "alice", 1) == 1
@@ -152,7 +152,7 @@ async def test_a_redis_that_answers_but_takes_nothing_is_not_back(
     redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
     shared = share(redis_server.url)
-    limits = Limits(shared)
+    limits = Budgets(shared)
     for broken, mended in [
         ("REPLICAOF 127.0.0.1 9", "REPLICAOF NO ONE"),
         ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
@@ -175,7 +175,7 @@ async def test_a_redis_that_answers_but_takes_nothing_is_not_back(
 async def test_a_restart_of_redis_in_quiet_times_is_not_even_noticed(
     redis_server: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
-    limits = Limits(share(redis_server.url))
+    limits = Budgets(share(redis_server.url))
     assert await let_in(limits, "alice", 1) == 1
     redis_server.kill()
     redis_server.start()
@@ -187,16 +187,16 @@ async def test_a_budget_from_a_clock_that_was_set_back_does_not_lock_a_key_out(
     steady: RedisServer, share: Share, log: pytest.LogCaptureFixture
 ) -> None:
     shared = share(steady.url)
-    assert await let_in(Limits(shared), "clock", 1) == 1
+    assert await let_in(Budgets(shared), "clock", 1) == 1
     with steady.client() as client:
         (key,) = client.scan_iter("mcp-gate:*:clock")
         client.set(key, 1e12)
     assert await shared.take("clock", "clock", RATE) is UNAVAILABLE
-    assert await let_in(Limits(shared), "clock") == 10
+    assert await let_in(Budgets(shared), "clock") == 10
 
 
 async def test_a_cancelled_caller_does_not_wait(redis_server: RedisServer, share: Share) -> None:
-    limits = Limits(share(redis_server.url))
+    limits = Budgets(share(redis_server.url))
     assert await let_in(limits, "alice", 1) == 1
     redis_server.send(signal.SIGSTOP)
     began = trio.current_time()
@@ -262,7 +262,7 @@ async def test_whatever_the_server_says_limits_hold_and_no_session_is_opened(
 ) -> None:
     port = await nobody.start(fake_redis, answer)
     limits, sessions = (
-        Limits(share(f"redis://127.0.0.1:{port}")),
+        Budgets(share(f"redis://127.0.0.1:{port}")),
         Sessions(share(f"redis://127.0.0.1:{port}")),
     )
     began = trio.current_time()
@@ -311,7 +311,7 @@ async def test_with_nobody_there_or_the_wrong_password_limits_hold_and_the_line_
         ),
     ]:
         log.clear()
-        assert await let_in(Limits(share(url)), "alice") == 10
+        assert await let_in(Budgets(share(url)), "alice") == 10
         (line,) = lines(log)
         assert why in line
         assert "Error" not in line
@@ -343,7 +343,9 @@ async def test_what_the_server_refuses_is_told_in_words_that_say_what_to_do(
     nobody: trio.Nursery, share: Share, answer: bytes, why: str, log: pytest.LogCaptureFixture
 ) -> None:
     port = await nobody.start(fake_redis, answer)
-    assert await let_in(Limits(share(f"redis://:{PASSWORD[:3]}@127.0.0.1:{port}")), "alice", 2) == 2
+    assert (
+        await let_in(Budgets(share(f"redis://:{PASSWORD[:3]}@127.0.0.1:{port}")), "alice", 2) == 2
+    )
     (line,) = lines(log)
     assert why in line
     assert "Error" not in line
@@ -351,8 +353,8 @@ async def test_what_the_server_refuses_is_told_in_words_that_say_what_to_do(
 
 async def test_valkey_urls_and_sockets_are_understood(steady: RedisServer, share: Share) -> None:
     password = quote(PASSWORD, safe="")
-    ours = Limits(share(steady.url.replace("redis://", "valkey://")))
-    theirs = Limits(share(f"unix://:{password}@{steady.folder}/socket?db=0"))
+    ours = Budgets(share(steady.url.replace("redis://", "valkey://")))
+    theirs = Budgets(share(f"unix://:{password}@{steady.folder}/socket?db=0"))
     assert await let_in(ours, "by other ways", 4) == 4
     assert await let_in(theirs, "by other ways") == 6
 

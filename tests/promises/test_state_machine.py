@@ -289,15 +289,15 @@ def levels(house: House) -> dict[str, int]:
         "file descriptors": len(os.listdir("/dev/fd")),  # noqa: PTH208
         "connections": len(house.config.connections),
         "connections turned away": house.config.turned_away,
-        "exchanges": len(gate._in_flight),  # noqa: SLF001 - nothing outside shows them
-        "waiting": len(gate._waiting),  # noqa: SLF001
+        "exchanges": len(gate.in_flight),
+        "waiting": gate.start.waiting,
     }
 
 
 async def settled(house: House, level: dict[str, int] | None = None) -> dict[str, int]:
     """The levels with nobody there; an error if they do not fall back to `level`."""
     for _ in range(100):
-        await house.gate.transports.aclose()
+        await house.gate.upstream.aclose()
         await trio.testing.wait_all_tasks_blocked(0.01)
         now = levels(house)
         if now["connections"] == 0 and (level is None or all(now[k] <= level[k] for k in now)):

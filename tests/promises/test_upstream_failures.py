@@ -542,8 +542,8 @@ async def test_an_upstream_that_is_killed_frozen_and_restarted_under_load_is_mis
 
     async with steady_house(caplog, keep_alive=keep_alive, upstream_seconds=0.3) as house:
         port = free_port()
-        scripted = house.gate.transports
-        house.gate.transports = Transports("127.0.0.1", port, idle_seconds=15 * keep_alive)
+        scripted = house.gate.upstream
+        house.gate.upstream = Transports("127.0.0.1", port, idle_seconds=15 * keep_alive)
         process = start(port)
         try:
             with trio.fail_after(15):
@@ -570,8 +570,8 @@ async def test_an_upstream_that_is_killed_frozen_and_restarted_under_load_is_mis
                     nursery.cancel_scope.cancel()
         finally:
             kill(process)
-            await house.gate.transports.aclose()
-            house.gate.transports = scripted
+            await house.gate.upstream.aclose()
+            house.gate.upstream = scripted
     assert seen[True] == {200}
     assert seen[False] >= {502, 504}
     assert seen[False] <= {200, 502, 503, 504, "cut"}

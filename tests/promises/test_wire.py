@@ -43,9 +43,9 @@ async def test_a_request_arrives_with_every_byte_but_the_credentials(house: Hous
     head = house.upstream.head
     assert head.start_line == b"POST /mcp?a=%2F&b=;+%20&&c HTTP/1.1"
     lines = head.raw.split(b"\r\n")[1:-2]
-    connection = [] if house.gate.transports.keep_alive else [b"Connection: close"]
+    connection = [] if house.gate.upstream.keep_alive else [b"Connection: close"]
     expected = [
-        b"Host: " + house.gate.transports.authority.encode(),
+        b"Host: " + house.gate.upstream.authority.encode(),
         b"Content-Length: %d" % len(body),
         *SENT,
         b"X-Forwarded-For: 127.0.0.1",
@@ -54,7 +54,7 @@ async def test_a_request_arrives_with_every_byte_but_the_credentials(house: Hous
         b"Via: 1.1 mcp-gate",
         *connection,
     ]
-    if isinstance(house.gate.transports, Calls):  # names in lower case: ASGI specification
+    if isinstance(house.gate.upstream, Calls):  # names in lower case: ASGI specification
         expected = [lower_name(line) for line in expected]
     assert lines == expected
     assert TOKEN.encode() not in head.raw
@@ -167,7 +167,7 @@ async def test_connections_to_the_upstream_are_kept_only_where_that_is_safe(hous
         await peer.send(house.raw(method=b"POST", body=b"{}"))
         await peer.body(await peer.head())
     await peer.stream.aclose()
-    assert house.upstream.connections == (1 if house.gate.transports.keep_alive else 5)
+    assert house.upstream.connections == (1 if house.gate.upstream.keep_alive else 5)
 
 
 async def test_pipelined_requests_are_judged_one_by_one_and_answered_in_order(house: House) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gatehouse.http import refusals
 from gatehouse.http.refusals import Reply
 from gatehouse.records import record
-from gatehouse.records.record import Record, request_id_of
+from gatehouse.records.record import Record
 from tests.harness.records import ANSWERED, LEFT, REFUSED
 
 
@@ -92,26 +92,6 @@ def test_a_request_leaves_one_line_in_the_access_log(caplog: pytest.LogCaptureFi
     caplog.set_level(logging.INFO)
     record.write(ANSWERED)
     assert caplog.record_tuples == [("gate.access", logging.INFO, str(ANSWERED))]
-
-
-# Request ids.
-
-
-@pytest.mark.parametrize("given_id", [b"a", b"5f0c-11.22_AABB", b"x" * 128])
-@pytest.mark.parametrize("name", [b"X-Request-Id", b"x-request-id", b"X-REQUEST-ID"])
-def test_a_well_formed_request_id_is_taken_over(name: bytes, given_id: bytes) -> None:
-    assert request_id_of([(b"Host", b"x"), (name, given_id)]) == given_id.decode()
-
-
-@pytest.mark.parametrize(
-    "values",
-    [[], [b""], [b"x" * 129], [b"a b"], [b"a\n"], [b"a\xe9"], [b"a,b"], [b'a"'], [b"a", b"a"]],
-)
-def test_any_other_request_gets_an_id_of_its_own(values: list[bytes]) -> None:
-    headers = [(b"X-Request-Id", value) for value in values]
-    made = {request_id_of(headers) for _ in range(100)}
-    assert len(made) == 100
-    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in made)
 
 
 # Reasons.

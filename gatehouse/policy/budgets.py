@@ -1,10 +1,9 @@
-"""Throttles: they count requests against the rates of their tokens, and failures to authenticate."""
+"""Budgets: requests counted against the rates of their tokens."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gatehouse.http.address import address_group
 from gatehouse.policy.counting import counts_in_memory
 from gatehouse.policy.shared_state import BUSY, UNAVAILABLE
 from gatehouse.scheduling.fair_threads import BusyError
@@ -13,14 +12,11 @@ if TYPE_CHECKING:
     from gatehouse.identity.rate import Rate
     from gatehouse.policy.shared_state import SharedState
 
-MOST_KEYS = 10_000
+MAX_KEYS = 10_000
 """How many keys have their budgets kept."""
 
-MOST_ADDRESSES = 4096
-"""How many addresses have their failures kept."""
 
-
-class Limits:
+class Budgets:
     """Counts requests against rates, per key. With `shared`, several gates have one budget.
 
     Keys come from the configuration, never from a client: made-up keys would push others out of the
@@ -32,7 +28,7 @@ class Limits:
     """
 
     def __init__(self, shared: SharedState | None = None) -> None:
-        self._local = counts_in_memory(MOST_KEYS)
+        self._local = counts_in_memory(MAX_KEYS)
         self._shared = shared
 
     async def retry_after(self, key: str, rate: Rate, name: str = "") -> float | None:
@@ -48,24 +44,3 @@ class Limits:
         if answer is BUSY:
             raise BusyError
         return None if answer is UNAVAILABLE else answer
-
-
-class FailureThrottle:
-    """Counts, per client address, the credentials that were no good. Without a rate, it never throttles.
-
-    It counts only after a comparison has failed. A good token is therefore let in however often
-    others have failed from its address: nobody can lock out others' tokens.
-
-    An IPv6 client counts by its /64, of which it has every address. The counts stay in this
-    process, for the last MOST_ADDRESSES addresses.
-    """
-
-    def __init__(self, rate: Rate | None) -> None:
-        self._rate = rate
-        self._failures = counts_in_memory(MOST_ADDRESSES)
-
-    def retry_after(self, address: str) -> float | None:
-        """Count a failure: None if 401 is the answer, else the seconds that a 429 tells to wait."""
-        if self._rate is None:
-            return None
-        return self._failures.take(address_group(address), self._rate)

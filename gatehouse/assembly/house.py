@@ -1,0 +1,288 @@
+"""Settings to parts: everything that runs later is built here, and nothing runs yet.
+
+Programs and tests build their gate as a `House`. A new part comes into a list here: a verifier into
+`verifiers`, a policy into `policies`, a page into `pages`, an observer into `observers`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import trio
+
+from gate import Gate
+from gatehouse.assembly.tokens import tokens_tasks
+from gatehouse.assembly.upstream import UpstreamSide
+from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, Bodies
+from gatehouse.downstream.config import GateConfig
+from gatehouse.downstream.descriptors import connections_within
+from gatehouse.downstream.in_flight import InFlight
+from gatehouse.downstream.places import Places
+from gatehouse.downstream.start import Start
+from gatehouse.http import refusals
+from gatehouse.identity.principal import METRICS_NAME, SHARED_NAME
+from gatehouse.identity.verifiers import Verifiers
+from gatehouse.pages.figures import Figures
+from gatehouse.pages.health import Readiness, alive
+from gatehouse.pages.landing import Landing
+from gatehouse.pages.table import Pages
+from gatehouse.policy.budgets import Budgets
+from gatehouse.policy.failures import Failures
+from gatehouse.policy.origins import Origins
+from gatehouse.policy.own_sessions import OwnSessions
+from gatehouse.policy.rates import Rates
+from gatehouse.policy.seals import Seals
+from gatehouse.policy.sessions import Sessions
+from gatehouse.policy.shared_state import SharedState
+from gatehouse.policy.tools import Tools
+from gatehouse.process.watchdog import Watchdog
+from gatehouse.records import record
+from gatehouse.records.loggers import logger_of
+from gatehouse.records.redact import Redactor
+from gatehouse.tokens.keyring import Keyring
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from gatehouse.pages.table import Page
+    from gatehouse.policy.base import Policy
+    from gatehouse.records.metrics import Metrics
+    from gatehouse.records.record import Observer
+    from gatehouse.settings.environment import Settings
+    from gatehouse.tokens.token import Token
+    from gatehouse.upstream.base import Upstream
+
+
+logger = logger_of("gate")
+
+
+class House:
+    """The parts of one program. Each is made once, when it is first asked for.
+
+    The gate serves on `listeners`, and clients reach it at the URL `endpoint`. `tokens` are those of the tokens
+    file; `shared_token` is in force beside them. `secret` lets only this gate ask the server that it hosts at a
+    port. No page of figures shows a text that holds one of the `hidden` ones. Another shared state and
+    another upstream may be given than those that the settings name, and for an upstream that is about to
+    start, the event that tells when it is up.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: list[socket.socket],
+        *,
+        endpoint: str = "",
+        tokens: Iterable[Token] = (),
+        shared_token: str = "",
+        secret: str = "",
+        hidden: Sequence[str] = (),
+        shared_state: SharedState | None = None,
+        upstream: Upstream | None = None,
+        started: trio.Event | None = None,
+    ) -> None:
+        self.settings = settings
+        self.listeners = listeners
+        self.endpoint = endpoint or settings.public_endpoint
+        self.tokens = tuple(tokens)
+        self.asks_to_reload, self._asked_to_reload = trio.open_memory_channel[None](1)
+        """A message to it has the tokens file read now, if there is one."""
+        self._shared_token = shared_token
+        self._secret = secret
+        self._hidden = hidden
+        self._given_shared_state = shared_state
+        self._given_upstream, self._started = upstream, started
+
+    @cached_property
+    def gate(self) -> Gate:
+        """The ASGI callable."""
+        settings = self.settings
+        return Gate(
+            limits=settings.limits,
+            hops=settings.hops,
+            pages=self.pages,
+            origins=Origins(
+                settings.hosts_allowed, settings.allowed_origins, loopback=settings.on_loopback
+            ),
+            verifiers=self.verifiers,
+            bodies=Bodies(MAX_LARGEST_BODIES * settings.max_body_bytes, by_name=self.has_names),
+            policies=self.policies,
+            start=Start(
+                self.there.started,
+                seconds=settings.start_seconds,
+                max_requests=settings.start_requests,
+            ),
+            upstream=self.there.upstream,
+            endpoint=self.there.endpoint,
+            own_fields=self.there.own_fields,
+            names_principals=self.there.names_principals,
+            observers=self.observers,
+            looks_at_answers=self.metrics is not None,
+            in_flight=self.in_flight,
+            beside=[self.there.farewells.run],
+        )
+
+    # Who is this?
+
+    @property
+    def has_names(self) -> bool:
+        """True if tokens have names."""
+        return self.settings.tokens_file is not None
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The static tokens in force."""
+        query_keys = self.settings.allow_query_key
+        return Keyring(self.tokens, shared=self._shared_token, query_keys=query_keys)
+
+    @cached_property
+    def verifiers(self) -> Verifiers:
+        """Who may use the MCP endpoint."""
+        return Verifiers([self.keyring], Failures(self.settings.failure_rate).retry_after)
+
+    @property
+    def metrics_verifiers(self) -> Verifiers:
+        """Who may read the figures: METRICS_TOKEN lets in, but not in a URL."""
+        token = self.settings.metrics_token
+        value = token.get_secret_value() if token else ""
+        return Verifiers(
+            [Keyring(shared=value, shared_name=METRICS_NAME, query_keys=False)],
+            Failures(self.settings.failure_rate).retry_after,
+            challenge=lambda _: refusals.METRICS_CHALLENGE,
+        )
+
+    # May they?
+
+    @cached_property
+    def shared_state(self) -> SharedState | None:
+        """The state that several gates share; None if this one is alone."""
+        url = self.settings.shared_state_url
+        made = SharedState(url.get_secret_value(), Seals(self.keyring.digests)) if url else None
+        return self._given_shared_state or made
+
+    @cached_property
+    def ledger(self) -> Sessions:
+        """The sessions, and who opened them."""
+        ledger = Sessions(self.shared_state)
+        ledger.farewells = self.there.farewells
+        return ledger
+
+    @cached_property
+    def policies(self) -> list[Policy]:
+        """What a known principal may do. A gate with one shared token and no rates asks nothing."""
+        settings = self.settings
+        policies: list[Policy] = []
+        if self.has_names or settings.token_rate or settings.shared_query_rate:
+            by_query = {SHARED_NAME: settings.shared_query_rate}
+            policies.append(
+                Rates(
+                    Budgets(self.shared_state),
+                    settings.token_rate,
+                    by_query=lambda name: by_query.get(name, settings.named_query_rate),
+                )
+            )
+        if self.has_names:
+            policies += [OwnSessions(self.ledger), Tools(hosted=settings.hosts_upstream)]
+        return policies
+
+    # What do we answer ourselves, and what do we record?
+
+    @cached_property
+    def landing(self) -> Landing:
+        """The landing page."""
+        return Landing(self.endpoint, self.readiness, self.verifiers)
+
+    @cached_property
+    def readiness(self) -> Readiness:
+        """The page for readiness."""
+        return Readiness(self.there.upstream, self.in_flight, self.watchdog.facts)
+
+    @cached_property
+    def pages(self) -> Pages:
+        """The gate's own pages, by their paths."""
+        table: dict[bytes, Page] = {
+            b"/": self.landing,
+            b"/health": alive,
+            b"/ready": self.readiness,
+        }
+        if self.metrics is not None:
+            table[b"/metrics"] = Figures(self.metrics, self.metrics_verifiers)
+        return Pages(table)
+
+    @cached_property
+    def observers(self) -> list[Observer]:
+        """What gets the record of each request."""
+        return [record.write, *([self.metrics] if self.metrics else [])]
+
+    @cached_property
+    def metrics(self) -> Metrics | None:
+        """The figures, if somebody may read them."""
+        if self.settings.metrics_token is None:
+            return None
+        # Slow to import, so only for gates that measure.
+        from gatehouse.records.metrics import Metrics
+
+        return Metrics(
+            in_flight=lambda: len(self.in_flight),
+            open_streams=lambda: self.in_flight.open_streams,
+            connections=lambda: len(self.config.connections),
+            ends=self.config.ends,
+            stalls=self.watchdog.facts,
+            redact=Redactor(self._hidden),
+        )
+
+    # The sides.
+
+    @cached_property
+    def config(self) -> GateConfig:
+        """Where to listen, and the limits of connections."""
+        connections, line = connections_within(self.settings.max_connections)
+        if line:
+            logger.warning(line)
+        places = Places(connections, by_name=self.has_names)
+        return GateConfig(self.listeners, self.settings.limits, places, hops=self.settings.hops)
+
+    @cached_property
+    def there(self) -> UpstreamSide:
+        """The upstream, and how the gate gets there. Raises CannotListenError."""
+        return UpstreamSide(
+            self.settings,
+            secret=self._secret,
+            grants=(lambda: self.keyring.grants) if self.has_names else None,
+            upstream=self._given_upstream,
+            started=self._started,
+        )
+
+    @cached_property
+    def in_flight(self) -> InFlight:
+        """The exchanges with the upstream that are not over."""
+        return InFlight(
+            self.verifiers.in_force,
+            upstream=self.there.upstream.authority,
+            grace_seconds=self.settings.grace_seconds,
+        )
+
+    # What goes on beside the serving.
+
+    @cached_property
+    def watchdog(self) -> Watchdog:
+        """Knows the times when the event loop stood still."""
+        return Watchdog()
+
+    @property
+    def background(self) -> list[Callable[[], Awaitable[None]]]:
+        """What goes on beside the serving, for ever: functions for tasks of their own."""
+        tasks: list[Callable[[], Awaitable[None]]] = [self.watchdog.run]
+        if self.shared_state is not None:
+            tasks.append(self.shared_state.keep)
+        return tasks + tokens_tasks(
+            self.settings, self.keyring, self.tokens, self.replace_tokens, self._asked_to_reload
+        )
+
+    def replace_tokens(self, tokens: tuple[Token, ...]) -> None:
+        """From now on, these tokens are in force."""
+        self.keyring.replace(tokens)
+        if self.shared_state is not None:
+            self.shared_state.renew(self.keyring.digests)
+        self.ledger.forget_names(self.keyring.grants.keys())

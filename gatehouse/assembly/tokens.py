@@ -1,0 +1,47 @@
+"""Settings to parts: the tokens file, while the program runs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gatehouse.tokens.beside import parse_beside
+from gatehouse.tokens.last_use import keep_last_use
+from gatehouse.tokens.watch import watch_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    import trio
+
+    from gatehouse.settings.environment import Settings
+    from gatehouse.tokens.keyring import Keyring
+    from gatehouse.tokens.token import Token
+
+
+def tokens_tasks(
+    settings: Settings,
+    keyring: Keyring,
+    tokens: tuple[Token, ...],
+    replace: Callable[[tuple[Token, ...]], None],
+    asked: trio.MemoryReceiveChannel[None],
+) -> list[Callable[[], Awaitable[None]]]:
+    """Functions for tasks that follow the tokens file, if there is one, and write down the uses of its values.
+
+    They call `replace` with the tokens of a changed file; `tokens` are those of the start. A message to `asked` has
+    the file read now.
+    """
+    file = settings.tokens_file
+    if file is None:
+        return []
+    watch = partial(watch_tokens, file, tokens, replace, parser_of(settings, file), asked)
+    if settings.state_db is None:
+        return [watch]
+    return [watch, partial(keep_last_use, settings.state_db, keyring)]
+
+
+def parser_of(settings: Settings, file: Path) -> Callable[[str], tuple[Token, ...]]:
+    """Makes tokens of the text of the tokens file. Raises TokensError."""
+    others = {"MCP_AUTH_TOKEN": settings.mcp_auth_token, "METRICS_TOKEN": settings.metrics_token}
+    return partial(parse_beside, others, str(file))

@@ -1,0 +1,91 @@
+"""Settings to parts: the upstream, and how the gate gets there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from gatehouse.downstream.listeners import bind
+from gatehouse.hosting.server import HostedServer, Port
+from gatehouse.http import refusals
+from gatehouse.http.forward import SECRET_HEADER
+from gatehouse.upstream.farewells import Farewells
+from gatehouse.upstream.inprocess import AsyncioCalls, TrioCalls
+from gatehouse.upstream.network import Transports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gatehouse.http.fields import Headers
+    from gatehouse.identity.grants import Grants
+    from gatehouse.settings.environment import Settings
+    from gatehouse.upstream.base import Upstream
+from gatehouse.upstream.inprocess import Calls
+
+
+class UpstreamSide:
+    """The MCP server behind the gate: hosted here, in this process or at a port, or elsewhere.
+
+    `grants` tells what each token may do, to a server that is hosted here. For `secret`, `upstream` and `started`
+    see `House`. Raises CannotListenError.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        secret: str,
+        grants: Callable[[], Mapping[str, Grants]] | None,
+        upstream: Upstream | None,
+        started: trio.Event | None,
+    ) -> None:
+        calls = calls_for(settings)
+        self.hosted: HostedServer | None = None
+        """The server to host, its address bound but not listening yet; None if it runs elsewhere."""
+        self.own_fields: Headers = []
+        """The gate's own header fields for each request."""
+        self.upstream: Upstream = upstream or calls or transports_for(settings)
+        """The way there."""
+        if settings.hosts_upstream:
+            host, port = settings.upstream_host, settings.upstream_port
+            door = calls or Port(bind("UPSTREAM_PORT", host, port), secret)
+            self.hosted = HostedServer(
+                settings.mcp_app, settings.upstream_path, door, grants=grants
+            )
+            started = self.hosted.started
+            if calls is None:
+                self.own_fields.append((SECRET_HEADER, secret.encode("ascii")))
+        if not self.upstream.keep_alive:
+            self.own_fields.append(refusals.CLOSE_CONNECTION)
+        self.endpoint = settings.upstream_path.encode("ascii")
+        """The path of the MCP endpoint there."""
+        self.names_principals = settings.hosts_upstream or settings.tokens_file is not None
+        """True if it is told whose request it gets."""
+        self.farewells = Farewells(
+            self.upstream, self.endpoint, self.own_fields, names_principals=self.names_principals
+        )
+        """Ends the sessions there that the ledger drops."""
+        self.started = already() if started is None else started
+        """Set when the server is up. Nobody waits for one that runs elsewhere."""
+
+
+def calls_for(settings: Settings) -> Calls | None:
+    """The calls to a server in this process; None if requests go over the network."""
+    if not settings.in_process:
+        return None
+    kind = TrioCalls if settings.on_trio else AsyncioCalls
+    return kind(f"{settings.upstream_host}:{settings.upstream_port}")
+
+
+def transports_for(settings: Settings) -> Transports:
+    """The way over the network."""
+    host, port = settings.upstream_host, settings.upstream_port
+    return Transports(host, port, idle_seconds=settings.idle_seconds)
+
+
+def already() -> trio.Event:
+    """An event that is set."""
+    event = trio.Event()
+    event.set()
+    return event

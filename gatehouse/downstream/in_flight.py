@@ -1,0 +1,117 @@
+"""The exchanges with the upstream that are not over: watched, counted, revoked and drained."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gatehouse.downstream.exchange import Exchange
+    from gatehouse.identity.principal import Principal
+
+WATCH_SECONDS = 0.025
+"""An exchange that runs longer than this gets a watcher, at most twice as late. Most end sooner, and the
+task would add a fifth to their cost."""
+
+LOOK_SECONDS = 1.0
+"""How often exchanges in flight are checked for revoked and expired tokens, and for silent upstreams."""
+
+
+class InFlight:
+    """The exchanges in flight. `in_force` tells whether a principal's credential is still good."""
+
+    def __init__(
+        self, in_force: Callable[[Principal], bool], *, upstream: str, grace_seconds: float
+    ) -> None:
+        self.draining = False
+        """True once no new requests are taken."""
+        self._in_force = in_force
+        self._upstream = upstream
+        self._grace_seconds = grace_seconds
+        self._exchanges: set[Exchange] = set()
+        self._unwatched: dict[Exchange, None] = {}  # the oldest first
+        self._some_unwatched = trio.Event()
+        self._drained = trio.Event()
+
+    def __len__(self) -> int:
+        """How many requests are being carried."""
+        return len(self._exchanges)
+
+    def __iter__(self) -> Iterator[Exchange]:
+        return iter(tuple(self._exchanges))
+
+    @property
+    def open_streams(self) -> int:
+        """How many of them are being answered with an event stream."""
+        return sum(exchange.carries_events for exchange in self._exchanges)
+
+    def add(self, exchange: Exchange) -> None:
+        """From now on, the exchange is in flight."""
+        self._exchanges.add(exchange)
+        self._unwatched[exchange] = None
+        self._some_unwatched.set()
+
+    async def remove(self, exchange: Exchange) -> None:
+        """The exchange, if it was in flight, is over."""
+        if exchange not in self._exchanges:
+            return
+        self._exchanges.discard(exchange)
+        self._unwatched.pop(exchange, None)
+        await exchange.end_watcher()
+        if self.draining and not self._exchanges:
+            self._drained.set()
+
+    async def keep(self) -> None:
+        """Watch over the exchanges, for ever."""
+        async with trio.open_nursery() as watchers:
+            watchers.start_soon(self.end_overdue)
+            await self._start_watchers(watchers)
+
+    async def end_overdue(self) -> None:
+        """End every exchange whose token was revoked or has expired, and every one whose upstream has been silent
+        for too long in the middle of its answer.
+        """
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            for exchange in self._exchanges:
+                if exchange.principal and not self._in_force(exchange.principal):
+                    exchange.revoke()
+                if limit := exchange.end_silence():
+                    exchange.complain(
+                        self._upstream, "fell silent for %g s in the middle of its answer", limit
+                    )
+
+    async def drain(self) -> None:
+        """Take no new requests; return when those in flight are over, or after the grace.
+
+        Streams that stand open end at once, and those that answer a call when the grace is over; both at
+        a border between two events. The caller cuts all other exchanges that are left.
+        """
+        self.draining = True
+        for exchange in self:
+            if exchange.stands_open:
+                exchange.end_events()
+        if self._exchanges:
+            with trio.move_on_after(self._grace_seconds):
+                await self._drained.wait()
+        for exchange in self:
+            exchange.end_events()
+
+    async def _start_watchers(self, watchers: trio.Nursery) -> None:
+        """Start a watcher for every exchange that has been in flight for WATCH_SECONDS."""
+        while True:
+            await self._some_unwatched.wait()
+            await trio.sleep(WATCH_SECONDS)
+            young = time.perf_counter() - WATCH_SECONDS
+            while self._unwatched:
+                exchange = next(iter(self._unwatched))
+                if exchange.began > young:
+                    break
+                del self._unwatched[exchange]
+                exchange.start_watcher(watchers)
+            else:
+                self._some_unwatched = trio.Event()

@@ -1,0 +1,86 @@
+"""Which header fields pass, in both directions.
+
+Everything end-to-end passes unchanged. Hop-by-hop fields are dropped (RFC 9110 section 7.6.1), and so are
+those by which a client could pose as somebody else. Fields of our own are added last, so that nothing a
+client sends can remove them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gatehouse.http.credentials import CREDENTIAL_FIELDS
+from gatehouse.http.fields import connection_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gatehouse.http.fields import Headers
+    from gatehouse.http.request import Request
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"http2-settings",  # RFC 7540 section 3.2.1: belongs to an Upgrade
+    }
+)
+
+SECRET_HEADER = b"X-Gate-Secret"
+"""Tells the hosted upstream that a request comes from the gate (see `hosting`)."""
+
+PRINCIPAL_HEADER = b"X-Gate-Principal"
+"""Tells the upstream the name of the request's token: always an upstream that we host, another one only if
+tokens have names."""
+
+VIA = (b"Via", b"1.1 mcp-gate")
+"""RFC 9110 section 7.6.3."""
+
+# Replaced by ours, or void once forwarded.
+_OURS = frozenset({SECRET_HEADER.lower(), PRINCIPAL_HEADER.lower()})
+_REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"x-real-ip"}) | _OURS
+_NOT_FORWARDED = HOP_BY_HOP | CREDENTIAL_FIELDS | _REQUEST_ONLY
+
+
+def request_headers(request: Request, *, host: bytes) -> Headers:
+    """The fields to send to the upstream whose authority is `host`.
+
+    The body keeps its framing: a length stays a length, chunked stays chunked, and never both (RFC 9112
+    section 6.3).
+    """
+    dropped = _NOT_FORWARDED | request.connection_options
+    chunked = b"transfer-encoding" in request.values
+    if chunked:
+        dropped |= {b"content-length"}
+    forwarded: Headers = [(b"Host", host)]
+    for pair in request.fields:
+        name = pair[0].lower()
+        if name not in dropped and not name.startswith(b"x-forwarded-"):
+            forwarded.append(pair)
+    if chunked:
+        forwarded.append((b"Transfer-Encoding", b"chunked"))
+    forwarded += [
+        (b"X-Forwarded-For", request.client.encode("ascii")),
+        (b"X-Forwarded-Host", request.value(b"host") or b""),
+        (b"X-Forwarded-Proto", request.scheme),
+        VIA,
+    ]
+    return forwarded
+
+
+def response_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The fields to send to the client for an upstream's `headers`."""
+    spelled = [(pair[0].lower(), pair) for pair in headers]
+    dropped = HOP_BY_HOP | connection_options(
+        value for name, (_, value) in spelled if name == b"connection"
+    )
+    if any(name == b"transfer-encoding" for name, _ in spelled):
+        dropped |= {b"content-length"}  # RFC 9112 section 6.3: it does not count then
+    return [pair for name, pair in spelled if name not in dropped]

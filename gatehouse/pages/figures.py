@@ -1,0 +1,27 @@
+"""The page of figures for Prometheus, for those who have METRICS_TOKEN."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gatehouse.http.refusals import Reply
+
+if TYPE_CHECKING:
+    from gatehouse.downstream.exchange import Exchange
+    from gatehouse.identity.verifiers import Verifiers
+    from gatehouse.records.metrics import Metrics
+
+
+class Figures:
+    """The page."""
+
+    def __init__(self, metrics: Metrics, verifiers: Verifiers) -> None:
+        self._metrics = metrics
+        self._verifiers = verifiers
+
+    async def __call__(self, exchange: Exchange) -> Reply:
+        if refused := await exchange.identify(self._verifiers):
+            return refused
+        content_type, body = self._metrics.page()
+        headers = ((b"Content-Type", content_type), (b"Cache-Control", b"no-store"))
+        return Reply(200, body, headers)

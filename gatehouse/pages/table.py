@@ -1,0 +1,48 @@
+"""The pages: what the gate answers itself, by the path.
+
+A new page is a function or an object that takes the exchange and returns a reply. It comes into the table in
+`gatehouse/assembly.py`, and its path into `docs/`. A path that is in no table has no page.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gatehouse.http import refusals
+from gatehouse.http.paths import is_for_upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from gatehouse.downstream.exchange import Exchange
+    from gatehouse.http.refusals import Reply
+
+    Page = Callable[[Exchange], Awaitable[Reply]]
+
+
+class Pages:
+    """The pages by their paths. All of them answer GET and HEAD."""
+
+    def __init__(self, table: Mapping[bytes, Page]) -> None:
+        self._table = table
+
+    @property
+    def paths(self) -> frozenset[bytes]:
+        """All paths that have a page."""
+        return frozenset(self._table)
+
+    async def reply(self, exchange: Exchange) -> Reply | None:
+        """The gate's own answer; None if the request is for the upstream.
+
+        OAuth discovery (`/.well-known/` anywhere, `/register`, ...) gets a clean 404 on purpose: the gate runs
+        no OAuth, and a client that gets this answer goes on with its own token.
+        """
+        request = exchange.request
+        if is_for_upstream(request.path):
+            return None
+        page = self._table.get(request.path)
+        if page is None:
+            return refusals.NOT_FOUND
+        if request.method not in {"GET", "HEAD"}:
+            return refusals.METHOD_NOT_ALLOWED
+        return await page(exchange)

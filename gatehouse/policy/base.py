@@ -1,0 +1,37 @@
+"""What a policy is: one opinion on what a known principal may do."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gatehouse.http.fields import Headers
+    from gatehouse.http.refusals import Reply
+    from gatehouse.http.request import Request
+    from gatehouse.identity.principal import Principal
+
+_NOTHING = nullcontext()
+
+
+class Policy:
+    """The gate asks each of its policies in turn. A policy overrides the hooks that it needs.
+
+    A new one comes into the list in `gatehouse/assembly.py`; the list may be empty.
+    """
+
+    async def refusal(self, request: Request, principal: Principal) -> Reply | None:
+        """The reply that refuses the request, or None to let it in. No byte of the body has been read yet."""
+        return None
+
+    def during(self, request: Request) -> AbstractContextManager[None]:
+        """A block around the whole exchange with the upstream."""
+        return _NOTHING
+
+    async def objection(
+        self, request: Request, principal: Principal, status: int, headers: Headers
+    ) -> str:
+        """Take note of the head of the upstream's answer. A text says, for the log, why the client must not get
+        the answer; it completes «the upstream ...».
+        """
+        return ""

@@ -1,0 +1,63 @@
+"""The policy on sessions: is the session the principal's own?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gatehouse.http import refusals
+from gatehouse.http.fields import values_of
+from gatehouse.http.mcp import SESSION
+from gatehouse.policy.base import Policy
+from gatehouse.policy.shared_state import BUSY, UNAVAILABLE
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from gatehouse.http.fields import Headers
+    from gatehouse.http.refusals import Reply
+    from gatehouse.http.request import Request
+    from gatehouse.identity.principal import Principal
+    from gatehouse.policy.sessions import Sessions
+
+
+class OwnSessions(Policy):
+    """Lets a principal use the sessions that it opened, and no other."""
+
+    def __init__(self, ledger: Sessions) -> None:
+        self._ledger = ledger
+
+    async def refusal(self, request: Request, principal: Principal) -> Reply | None:
+        if not request.sessions:
+            return None
+        if len(request.sessions) > 1:  # one would be judged, and perhaps another one served
+            return refusals.malformed(400)
+        owner = await self._ledger.owner(request.sessions[0], principal.id)
+        if owner == principal.id:
+            return None
+        if owner is UNAVAILABLE:
+            return refusals.SESSIONS_UNKNOWN
+        return refusals.TOO_MANY_QUESTIONS if owner is BUSY else refusals.SESSION_NOT_FOUND
+
+    def during(self, request: Request) -> AbstractContextManager[None]:
+        """Keeps the exchange's session, if it has one, from becoming idle."""
+        if not request.sessions:
+            return super().during(request)
+        return self._ledger.use(request.sessions[0])
+
+    async def objection(
+        self, request: Request, principal: Principal, status: int, headers: Headers
+    ) -> str:
+        """Keeps the ledger in step with the answer.
+
+        A session is opened by the answer to a request that named none (MCP 2025-11-25, transports,
+        «Session Management»). It ends when the upstream says that it no longer knows the session, or has
+        deleted it.
+        """
+        if request.sessions:
+            if status == 404 or (request.method == "DELETE" and status < 300):
+                await self._ledger.ended(request.sessions[0], principal.id)
+            return ""
+        opened = values_of(headers, SESSION) if status < 300 else []
+        if opened and not await self._ledger.opened(opened[0], principal.id):
+            return "opened a session that it had opened for another token"
+        return ""

@@ -1,0 +1,53 @@
+"""The policy on rates: has the principal asked too often?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gatehouse.http import refusals
+from gatehouse.policy.base import Policy
+from gatehouse.scheduling.fair_threads import BusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gatehouse.http.refusals import Reply
+    from gatehouse.http.request import Request
+    from gatehouse.identity.principal import Principal
+    from gatehouse.identity.rate import Rate
+    from gatehouse.policy.budgets import Budgets
+
+
+class Rates(Policy):
+    """Counts each principal's requests against its own rate, or that of all.
+
+    `by_query` gives the rate for credentials in a URL, which are the easiest to lose, by the principal's id.
+    """
+
+    def __init__(
+        self, budgets: Budgets, rate: Rate | None, by_query: Callable[[str], Rate | None]
+    ) -> None:
+        self._budgets = budgets
+        self._rate = rate
+        self._by_query = by_query
+
+    async def refusal(self, request: Request, principal: Principal) -> Reply | None:
+        try:
+            for key, rate, where in self._rates(principal):
+                seconds = await self._budgets.retry_after(key, rate, principal.id)
+                if seconds is not None:
+                    return refusals.too_many_requests(
+                        seconds,
+                        f"Too many requests with the token '{principal.name}': it may make {rate}{where}.",
+                        "rate",
+                    )
+        except BusyError:
+            return refusals.TOO_MANY_QUESTIONS
+        return None
+
+    def _rates(self, principal: Principal) -> Iterator[tuple[str, Rate, str]]:
+        """The keys that the request counts for, each with its rate, and the words for it."""
+        if rate := principal.rate or self._rate:
+            yield principal.id, rate, ""
+        if principal.lane == "query" and (rate := self._by_query(principal.id)):
+            yield f"{principal.id} by query", rate, " in a URL"
