@@ -49,7 +49,7 @@ def test_both_spellings_become_exactly_the_upstreams_own(
     assert upstream_path(path, endpoint) == forwarded
 
 
-@pytest.mark.parametrize("path", ODD)
+@pytest.mark.parametrize("path", [*ODD, "http://host/mcp"])
 def test_a_path_that_could_be_read_in_two_ways_does_not_lead_there(path: str) -> None:
     assert not is_for_upstream(path.encode())
 
