@@ -56,7 +56,9 @@ from gatehouse.commands.notice import startup_notice
 from gatehouse.commands.parser import parser
 from gatehouse.downstream.listeners import CannotListenError, bind, inherited
 from gatehouse.downstream.serve import LifespanEndedError, serve
-from gatehouse.hosting.server import IMPORT_THREADS, HostedServerError, leaf
+from gatehouse.errors import sole_cause
+from gatehouse.hosting.faults import HostedServerError
+from gatehouse.hosting.loading import IMPORT_THREADS
 from gatehouse.process import forks
 from gatehouse.process.ending import LATE_SECONDS, SECOND_SECONDS, Ending
 from gatehouse.process.memory import settle_memory
@@ -162,7 +164,7 @@ def run(program: Program, announce: Callable[[], None]) -> int:
     try:
         status = trio.run(program.run, announce)
     except BaseExceptionGroup as group:
-        failed = leaf(group)
+        failed = sole_cause(group)
         if isinstance(failed, HostedServerError):
             status = refuse(*failed.faults, status=1 if failed.started else 2)
         elif not isinstance(failed, LifespanEndedError):  # which has been logged

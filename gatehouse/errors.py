@@ -41,10 +41,23 @@ def without_text(error: BaseException) -> str:
 
     The message could repeat what a client sent; the rest is enough to find a fault.
     """
-    while isinstance(error, BaseExceptionGroup) and len(held := exceptions_in(error)) == 1:
-        error = held[0]
+    error = sole_cause(error)
     frames = traceback.format_tb(traceback_of(error), limit=-MAX_FRAMES)
     return f"{type_name(type(error))}\n{''.join(frames)}".rstrip()
+
+
+def sole_cause(error: BaseException) -> BaseException:
+    """The error that a group of groups holds, if it holds just one; else the error, or the group, itself."""
+    while isinstance(error, BaseExceptionGroup) and len(held := exceptions_in(error)) == 1:
+        error = held[0]
+    return error
+
+
+def without_kind(error: BaseException, kind: type[BaseException]) -> BaseException | None:
+    """The error, or the part of its group, that is not of this kind; None if there is none."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(kind)[1]
+    return None if isinstance(error, kind) else error
 
 
 def _is_large(error: BaseException) -> bool:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from gatehouse.downstream.listeners import bind
-from gatehouse.hosting.server import HostedServer, Port
+from gatehouse.hosting.port import Port
+from gatehouse.hosting.runtimes import AsyncioCalls, TrioCalls
+from gatehouse.hosting.server import HostedServer
 from gatehouse.http import refusals
 from gatehouse.http.forward import SECRET_HEADER
 from gatehouse.upstream.farewells import Farewells
-from gatehouse.upstream.inprocess import AsyncioCalls, TrioCalls
 from gatehouse.upstream.network import Transports
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from gatehouse.identity.grants import Grants
     from gatehouse.settings.environment import Settings
     from gatehouse.upstream.base import Upstream
-from gatehouse.upstream.inprocess import Calls
+    from gatehouse.upstream.inprocess import Calls
 
 
 class UpstreamSide:

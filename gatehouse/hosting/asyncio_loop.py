@@ -19,26 +19,22 @@ open. `tests/hosting/test_asyncio_loop.py` fails when one of the private names t
 from __future__ import annotations
 
 import asyncio
-import errno
 import heapq
-import os
-import signal
-import stat
 import threading
 import time
 from asyncio import BaseEventLoop, _set_running_loop
 from asyncio.log import logger as asyncio_logger
-from asyncio.selector_events import BaseSelectorEventLoop
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from sniffio import thread_local as current_library
-from trio_asyncio._async import TrioEventLoop
 from trio_asyncio._base import TrioAsyncioExit
-from trio_asyncio._handles import AsyncHandle, ScopedHandle
+from trio_asyncio._handles import AsyncHandle
 
+from gatehouse.hosting.asyncio_outside import Files, Signals
+from gatehouse.hosting.asyncio_ready import Ready
 from gatehouse.hosting.contained import in_short, log_failed_callback, place_of_caller
 from gatehouse.hosting.escapes import in_thread
 from gatehouse.http.mcp import printable
@@ -52,60 +48,14 @@ T = TypeVar("T")
 
 logger = logger_of("gate.upstream")
 
-FEW_TIMERS = 100
-"""Up to this many timers are not worth searching for cancelled ones."""
+MAX_UNSEARCHED_TIMERS = 100
+"""So few timers are not worth searching for cancelled ones."""
 
 MAX_WAIT_SECONDS = 24 * 3600
 """asyncio's own bound: the loop waits no longer at a time, so that a timer's delay may be any number."""
 
 
-ENDING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
-"""These end the program, whoever else handles them."""
-
-
-class Ready(deque[asyncio.Handle]):
-    """The callbacks that will run, and the loop that waits for them.
-
-    asyncio allows other threads `call_soon_threadsafe` only, but tolerates those that use `call_soon` or
-    `create_task`: the loop finds these callbacks when it wakes next. Here, too, any thread may use either.
-    """
-
-    _waiting: trio.lowlevel.Task | None = None
-
-    def __init__(self, in_own_thread: Callable[..., None]) -> None:
-        super().__init__()
-        self._in_own_thread = in_own_thread
-
-    def append(self, handle: asyncio.Handle) -> None:
-        """Add a callback, and wake the loop."""
-        super().append(handle)
-        if self._waiting is not None:
-            self.wake()
-
-    def wake(self) -> None:
-        """Let the loop look again for work."""
-        self._in_own_thread(self._wake)
-
-    def _wake(self) -> None:
-        task, self._waiting = self._waiting, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
-
-    async def wait(self) -> None:
-        """Return when there is a callback; for one task."""
-
-        def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
-            self._waiting = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self._waiting = trio.lowlevel.current_task()
-        if self:  # a thread has added one before it could see that we wait
-            self._waiting = None
-            return
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-
-class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no types
+class BatchLoop(Files, Signals):
     """An asyncio event loop on Trio that runs, like asyncio's own, all callbacks that are ready."""
 
     # asyncio's own parts, which trio-asyncio has others for.
@@ -257,7 +207,7 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
     def _let_go(self) -> None:
         """Forget the cancelled timers: in each round, since a busy loop never waits."""
         timers = self._scheduled
-        if len(timers) > FEW_TIMERS and self._timer_cancelled_count > len(timers) / 2:
+        if len(timers) > MAX_UNSEARCHED_TIMERS and self._timer_cancelled_count > len(timers) / 2:
             for timer in timers:
                 timer._scheduled = not timer.cancelled()  # noqa: SLF001 - as asyncio does
             self._scheduled = [timer for timer in timers if timer._scheduled]  # noqa: SLF001
@@ -300,81 +250,6 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
         handle._context.run(self._nursery.start_soon, handle._run, name=handle._callback)  # noqa: SLF001
         await handle._started.wait()  # noqa: SLF001
 
-    def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
-        """As asyncio's. Raises PermissionError for a file on a disk."""
-        refuse_file(fd)
-        BaseSelectorEventLoop.add_reader(self, fd, callback, *args)
-
-    def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
-        """As asyncio's. Raises PermissionError for a file on a disk."""
-        refuse_file(fd)
-        BaseSelectorEventLoop.add_writer(self, fd, callback, *args)
-
-    def _add_io_handler(
-        self, set_handle: Any, wait_ready: Any, fd: Any, callback: Any, args: Any
-    ) -> Any:
-        self._check_closed()
-        handle = ScopedHandle(callback, args, self)
-        former = set_handle(fd, handle)
-        if former is not None:
-            former.cancel()
-        self._in_own_thread(self._start_io_task, fd, handle, wait_ready)
-        return handle
-
-    def _start_io_task(self, fd: Any, handle: Any, wait_ready: Any) -> None:
-        if self._nursery is not None:
-            self._nursery.start_soon(self._io_task, fd, handle, wait_ready)
-
-    def _trio_io_cancel(self, cancel_scope: trio.CancelScope) -> None:
-        self._in_own_thread(cancel_scope.cancel)
-
-    async def _io_task(self, fd: Any, handle: Any, wait_ready: Any) -> None:
-        """Call a reader or writer, in asyncio's own surroundings, whenever its file is ready."""
-        with handle._scope:  # noqa: SLF001
-            try:
-                while not handle.cancelled():
-                    await wait_ready(fd)
-                    library = self._enter()
-                    try:
-                        self._run(handle)
-                    finally:
-                        self._leave(library)
-                    await self.synchronize()
-            except Exception as error:  # noqa: BLE001 - as trio-asyncio does
-                if not handle.cancelled():  # else somebody may have rightly closed it
-                    handle._raise(error)  # noqa: SLF001
-
-    # Signals: asyncio's own handlers need the wakeup descriptor, which is Trio's.
-
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
-        """As asyncio's: raises TypeError, ValueError, or RuntimeError if the signal cannot be caught, or not here."""
-        if asyncio.iscoroutinefunction(callback):
-            raise TypeError("coroutines cannot be used with add_signal_handler()")
-        self._check_signal(sig)
-        self._check_closed()
-        try:
-            before = signal.signal(sig, self._handle_sig)
-        except ValueError as error:  # another thread
-            raise RuntimeError(str(error)) from None
-        except OSError:
-            raise RuntimeError(f"sig {sig} cannot be caught") from None
-        signal.siginterrupt(sig, False)
-        self._orig_signals.setdefault(sig, before)
-        self._signal_handlers[sig] = asyncio.Handle(callback, args, self)
-
-    def remove_signal_handler(self, sig: int) -> bool:
-        """As asyncio's, except that the signal goes to its earlier handler, which may be the gate's."""
-        self._check_signal(sig)
-        removed: bool = super().remove_signal_handler(sig)
-        return removed
-
-    def _handle_sig(self, sig: int, frame: Any) -> None:
-        handle, before = self._signal_handlers.get(sig), self._orig_signals.get(sig)
-        if handle is not None and self._token is not None:
-            self._add_callback_signalsafe(handle)
-        if callable(before) and sig in ENDING_SIGNALS:
-            before(sig, frame)
-
     # Nothing below may end the loop.
 
     def close(self) -> None:
@@ -402,10 +277,3 @@ class BatchLoop(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no typ
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Log the error of a callback, or of a task that nobody awaits; trio-asyncio would end the loop."""
         log_failed_callback(context)
-
-
-def refuse_file(fd: Any) -> None:
-    """Raise PermissionError for anything but a socket, pipe or device, as the kernel's epoll does."""
-    number = fd if isinstance(fd, int) else fd.fileno()
-    if number >= 0 and stat.S_ISREG(os.fstat(number).st_mode):
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))

@@ -16,7 +16,8 @@ from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.authentication import AuthCredentials
 
-from gatehouse.hosting.server import HostedServerError, turn_away
+from gatehouse.hosting.faults import HostedServerError
+from gatehouse.hosting.port import turn_away
 from gatehouse.http.forward import PRINCIPAL_HEADER
 from gatehouse.records.loggers import logger_of
 

@@ -20,8 +20,6 @@ that it can call.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from fastmcp.server.dependencies import get_http_headers, get_http_request
@@ -30,6 +28,7 @@ from mcp.shared.exceptions import MCPError
 
 from gatehouse.hosting.caller import PRINCIPAL, name_in
 from gatehouse.hosting.tasks import Task, Tasks, ids_in, task_id_in
+from gatehouse.hosting.things import things_in
 from gatehouse.http.mcp import KINDS, TASK_LIST, TASK_METHODS, printable
 from gatehouse.http.refusals import FORBIDDEN
 from gatehouse.policy.tools import (
@@ -41,7 +40,7 @@ from gatehouse.policy.tools import (
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from fastmcp import FastMCP
     from fastmcp.server.middleware import CallNext, MiddlewareContext
@@ -77,9 +76,6 @@ LISTS = {
     ),
     "tools/list": List("tools", "tools", "name", "name"),
 }
-
-LISTENED = frozenset({"promptsListChanged", "resourcesListChanged", "toolsListChanged"})
-"""The news that anybody may listen for, since they name nothing."""
 
 
 class Caller(NamedTuple):
@@ -231,83 +227,3 @@ def current_name() -> str | None:
 def fields_of(message: object) -> Mapping[str, Any]:
     """The fields of a message that FastMCP has parsed; none if it could not."""
     return getattr(message, "__dict__", {})
-
-
-def things_in(method: str, params: Mapping[str, Any]) -> Sequence[tuple[Kind, str]] | None:
-    """All things that a message names, by kind; None if they cannot be told, or the method is unknown."""
-    named: list[tuple[Kind, Any]]
-    if method in {"resources/read", "resources/subscribe", "resources/unsubscribe"}:
-        named = [("resources", params.get("uri"))]
-    elif kind := KINDS.get(method):
-        named = [(kind, params.get("name"))]
-    elif method == "completion/complete":
-        named = [completed(params.get("ref"))]
-    elif method == "subscriptions/listen":
-        named = listened(params.get("notifications"))
-    else:
-        return None
-    things = [(kind, thing) for kind, thing in named if isinstance(thing, str)]
-    return things if len(things) == len(named) else None
-
-
-def completed(ref: Any) -> tuple[Kind, Any]:
-    """The kind and name of the thing whose argument is completed."""
-    match ref:
-        case {"type": "ref/prompt", "name": name}:
-            return "prompts", name
-        case {"type": "ref/resource", "uri": uri}:
-            return "resources", uri
-    return "prompts", None
-
-
-def listened(notifications: Any) -> list[tuple[Kind, Any]]:
-    """The things that a client wants to hear of."""
-    if not isinstance(notifications, Mapping):
-        return [("resources", None)]
-    asked = {key: value for key, value in notifications.items() if key not in LISTENED}
-    asked.pop("taskIds", None)  # judged by their owners
-    uris = asked.pop("resourceSubscriptions", None) or []
-    if asked or not isinstance(uris, list):  # extensions may add anything
-        return [("resources", None)]
-    return [("resources", uri) for uri in uris]
-
-
-async def unknown_names(server: FastMCP[Any], grants_by_name: Mapping[str, Grants]) -> list[str]:
-    """Sentences for the names in tokens' lists that match nothing in the server.
-
-    Call it where the server runs, outside of any request. Raises the errors of the server's lists.
-    """
-    has = await matchers_of(server)
-    return [
-        f"token {name}: its {kind} name `{glob}`, which no {kind[:-1]} of {server.name} is called"
-        for name, grants in grants_by_name.items()
-        for kind, matches in has.items()
-        for glob in getattr(grants, kind) or ()
-        if not matches(glob)
-    ]
-
-
-async def matchers_of(server: FastMCP[Any]) -> dict[Kind, Callable[[str], bool]]:
-    """For each kind, a function that is True if a glob matches anything in the server."""
-    for (
-        provider
-    ) in server.providers:  # the server's own lists quietly leave out providers that fail
-        await provider.list_tools()
-    tools = {tool.name for tool in await server.list_tools(run_middleware=False)}
-    prompts = {prompt.name for prompt in await server.list_prompts(run_middleware=False)}
-    resources = await server.list_resources(run_middleware=False)
-    templates = await server.list_resource_templates(run_middleware=False)
-    uris = {str(resource.uri) for resource in resources}
-    uris |= {template.uri_template for template in templates}
-
-    def any_of(names: set[str], glob: str) -> bool:
-        return any(fnmatchcase(name, glob) for name in names)
-
-    def any_uri(glob: str) -> bool:
-        return any_of(uris, glob) or any(made.matches(glob) is not None for made in templates)
-
-    return {
-        "tools": partial(any_of, tools),
-        "resources": any_uri,
-        "prompts": partial(any_of, prompts),
-    }

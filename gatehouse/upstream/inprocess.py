@@ -6,16 +6,14 @@ KiB are on their way at a time, or one larger chunk. A client that leaves is `ht
 may go on, as it may under uvicorn; the rest of its answer goes nowhere. An incomplete answer breaks off: the
 app's failure never looks like the end of a body.
 
-The app runs as Trio tasks (`TrioCalls`), or as asyncio tasks in the loop that trio-asyncio keeps in the
-same thread (`AsyncioCalls`). The two sides of a `Handover` may therefore wait in different ways; setting
-an event of either kind is an ordinary call.
+The app's tasks may run in another runtime of the same thread (`hosting/runtimes`). The two sides of a `Handover` may
+therefore wait in different ways; setting an event of either kind is an ordinary call.
 """
 
 from __future__ import annotations
 
-import contextvars
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 import httpx
@@ -25,88 +23,28 @@ from gatehouse.errors import without_text
 from gatehouse.http.refusals import http_date
 from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.base import BODILESS
+from gatehouse.upstream.handover import Handover
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from gatehouse.upstream.handover import Event
 
     App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 
 logger = logger_of("gate.upstream")
-
-MAX_HELD = 64 * 1024
-"""How many bytes may be on their way to the other side; with more, the next piece waits until they are taken."""
-
-MAX_PIECES = 512
-"""The same for pieces: an app that sends single bytes lets others go on after some 2 ms."""
 
 
 class AnswerCutError(Exception):
     """The app has failed in the middle of its answer, so the connection breaks off without an end of the body."""
 
 
-class Event(Protocol):
-    """An event of Trio or asyncio."""
-
-    def set(self) -> object: ...
-
-    def wait(self) -> Awaitable[object]: ...
-
-
-class Handover:
-    """Passes pieces from one task to another, until either side closes it.
-
-    The taker gets all waiting pieces as one, at once: nothing waits for more to come.
-    """
-
-    def __init__(self, giver: Callable[[], Event], taker: Callable[[], Event]) -> None:
-        self._new_taken, self._new_given = giver, taker
-        self._taken: Event | None = None  # the giver waits
-        self._given: Event | None = None  # the taker waits
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self.closed = False
-
-    async def give(self, piece: bytes) -> None:
-        """Hand over a piece once there is room for it; drop it if the handover is closed."""
-        while not self.closed and (self._size >= MAX_HELD or len(self._pieces) >= MAX_PIECES):
-            self._taken = self._new_taken()
-            await self._taken.wait()
-        if not self.closed:
-            self._pieces.append(piece)
-            self._size += len(piece)
-            if self._given is not None:
-                self._given.set()
-
-    async def take(self) -> bytes | None:
-        """All waiting pieces, or None if none is left and the handover is closed."""
-        while not self._pieces and not self.closed:
-            self._given = self._new_given()
-            await self._given.wait()
-        if not self._pieces:
-            return None
-        taken, self._pieces, self._size = self.held, [], 0
-        if self._taken is not None:
-            self._taken.set()
-        return taken
-
-    @property
-    def held(self) -> bytes:
-        """The bytes that have been given and not taken yet."""
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-
-    def close(self) -> None:
-        """No more chunks will be given, or none taken."""
-        self.closed = True
-        for event in (self._taken, self._given):
-            if event is not None:
-                event.set()
-
-
 class Calls(ABC):
     """Takes the place of `Transports` and of the hosted server's port: it calls the app."""
 
     keep_alive = True
+    on_trio: bool
+    """True if the app runs on Trio itself, not on asyncio."""
 
     def __init__(self, authority: str) -> None:
         self.authority = authority
@@ -143,70 +81,6 @@ class Calls(ABC):
 
     async def aclose(self) -> None:  # noqa: B027
         """Do nothing: no connection is open."""
-
-
-class TrioCalls(Calls):
-    """Runs the app natively on Trio, which FastMCP can: for servers that use nothing of asyncio."""
-
-    def __init__(self, authority: str) -> None:
-        super().__init__(authority)
-        self._stopped = trio.Event()
-
-    async def serve(self, app: App, started: Callable[[], None]) -> None:
-        self._context = contextvars.copy_context()
-        async with trio.open_nursery() as self._nursery:
-            self.app = app
-            self.was_reached = True
-            started()
-            try:
-                await self._stopped.wait()
-            finally:
-                self.app = None
-            self._nursery.cancel_scope.cancel()
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        # In the server's context, not in that of the gate's exchange.
-        self._context.copy().run(self._nursery.start_soon, run)
-
-    def event(self) -> trio.Event:
-        return trio.Event()
-
-
-class AsyncioCalls(Calls):
-    """Runs the app in an asyncio loop: `serve` is a coroutine of that loop's."""
-
-    async def serve(self, app: App, started: Callable[[], None]) -> None:
-        import asyncio
-
-        self._new_event = asyncio.Event
-        self._stopped = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._context = contextvars.copy_context()  # what trio-asyncio knows its own tasks by
-        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no hold on them
-        self.app = app
-        self.was_reached = True
-        started()
-        try:
-            await self._stopped.wait()
-        finally:
-            self.app = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        task = self._loop.create_task(run(), context=self._context.copy())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def event(self) -> asyncio.Event:
-        return self._new_event()
 
 
 class Call(httpx.AsyncBaseTransport):

@@ -9,7 +9,8 @@ import h11
 import trio
 
 from gatehouse.hosting.loops import aio_as_trio, open_loop
-from gatehouse.upstream.inprocess import AsyncioCalls, Calls, TrioCalls
+from gatehouse.hosting.runtimes import AsyncioCalls, TrioCalls
+from gatehouse.upstream.inprocess import Calls
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream

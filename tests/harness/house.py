@@ -15,8 +15,9 @@ import trio
 from gatehouse.assembly.house import House as Parts
 from gatehouse.downstream.listeners import bind
 from gatehouse.downstream.serve import serve
+from gatehouse.hosting.runtimes import AsyncioCalls, TrioCalls
 from gatehouse.settings.environment import Settings
-from gatehouse.upstream.inprocess import AsyncioCalls, Calls, TrioCalls
+from gatehouse.upstream.inprocess import Calls
 from tests.harness import bridge
 from tests.harness.program import TOKEN
 from tests.harness.wire import Head, Peer, Upstream

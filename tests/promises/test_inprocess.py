@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from gatehouse.upstream.inprocess import MAX_PIECES
+from gatehouse.upstream.handover import MAX_HELD_PIECES
 from tests.harness.house import CALLS, House, open_house
 from tests.harness.program import TOKEN
 
@@ -197,7 +197,7 @@ async def test_single_bytes_are_joined_and_never_keep_the_word(runtime: str) -> 
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(START)
-        for _ in range(20 * MAX_PIECES):
+        for _ in range(20 * MAX_HELD_PIECES):
             await send(part(b"x", more=True))
         await send(part(b""))
         over.set()
@@ -210,7 +210,7 @@ async def test_single_bytes_are_joined_and_never_keep_the_word(runtime: str) -> 
             turns += 1
             await trio.lowlevel.checkpoint()
         assert turns >= 15
-        assert await peer.body(head) == b"x" * 20 * MAX_PIECES
+        assert await peer.body(head) == b"x" * 20 * MAX_HELD_PIECES
         await peer.reset()
 
 

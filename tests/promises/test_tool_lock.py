@@ -34,12 +34,13 @@ from mcp_types import (
 
 from gatehouse.downstream.listeners import bind
 from gatehouse.hosting.loops import aio_as_trio, open_loop
-from gatehouse.hosting.server import Port
-from gatehouse.hosting.tool_lock import lock, unknown_names
+from gatehouse.hosting.port import Port
+from gatehouse.hosting.runtimes import AsyncioCalls, TrioCalls
+from gatehouse.hosting.tool_lock import lock
+from gatehouse.hosting.unknown_names import unknown_names
 from gatehouse.http.mcp import KINDS
 from gatehouse.http.refusals import FORBIDDEN
 from gatehouse.identity.grants import EVERYTHING, Grants
-from gatehouse.upstream.inprocess import AsyncioCalls, TrioCalls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine

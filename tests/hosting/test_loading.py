@@ -1,11 +1,11 @@
-"""The start of a hosted server."""
+"""The import of a hosted server."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from gatehouse.hosting import server
+from gatehouse.hosting import loading
 
 if TYPE_CHECKING:
     import pytest
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def test_an_import_that_takes_long_is_told(
     monkeypatch: pytest.MonkeyPatch, access_log: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(server, "SLOW_SECONDS", 0.01)
-    with server.told_if_slow("slow:mcp"):
+    monkeypatch.setattr(loading, "SLOW_IMPORT_SECONDS", 0.01)
+    with loading.told_if_slow("slow:mcp"):
         deadline = time.monotonic() + 10
         while not access_log.messages and time.monotonic() < deadline:
             time.sleep(0.01)

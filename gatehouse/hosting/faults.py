@@ -1,0 +1,38 @@
+"""A fault of the hosted server, in words for whoever started the program."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+
+from gatehouse.errors import text_of
+
+NOT_THEIRS = (
+    "<frozen ",
+    os.path.dirname(os.__file__) + os.sep,  # noqa: PTH120 - as it stands in tracebacks
+    str(Path(__file__).parent.parent) + os.sep,
+)
+"""The names of Python's files and of the gate's begin like this; the server's do not."""
+
+
+class HostedServerError(Exception):
+    """The hosted MCP server could not start, or stopped by itself.
+
+    `faults` says so in words, a line each; `started` is True if it stopped by itself.
+    """
+
+    def __init__(self, *faults: str, started: bool) -> None:
+        super().__init__(*faults)
+        self.faults = faults
+        self.started = started
+
+
+def in_a_line(error: BaseException) -> str:
+    """An error as one line: type, text and place, the innermost one in the server's own code if there is any."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(NOT_THEIRS)]
+    own = [frame for frame in own if "site-packages" not in frame.filename]
+    place = "".join(f" ({frame.filename}, line {frame.lineno})" for frame in (own or frames)[-1:])
+    text = "; ".join(text_of(error).split("\n"))
+    return f"{type(error).__name__}: {text}{place}"
