@@ -6,6 +6,7 @@ Programs and tests build their gate as a `House`. A new part comes into a list h
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -86,8 +87,7 @@ class House:
         self.listeners = listeners
         self.endpoint = endpoint or settings.public_endpoint
         self.tokens = tuple(tokens)
-        self.asks_to_reload, self._asked_to_reload = trio.open_memory_channel[None](1)
-        """A message to it has the tokens file read now, if there is one."""
+        self._asks_to_reload, self._asked_to_reload = trio.open_memory_channel[None](1)
         self._shared_token = shared_token
         self._secret = secret
         self._hidden = hidden
@@ -279,6 +279,11 @@ class House:
         return tasks + tokens_tasks(
             self.settings, self.keyring, self.tokens, self.replace_tokens, self._asked_to_reload
         )
+
+    def reload_tokens(self) -> None:
+        """Have the tokens file read now, if there is one."""
+        with suppress(trio.WouldBlock):
+            self._asks_to_reload.send_nowait(None)
 
     def replace_tokens(self, tokens: tuple[Token, ...]) -> None:
         """From now on, these tokens are in force."""

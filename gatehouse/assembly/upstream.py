@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
 from gatehouse.downstream.listeners import bind
+from gatehouse.hosting.loading import IMPORT_THREADS
 from gatehouse.hosting.port import Port
 from gatehouse.hosting.runtimes import AsyncioCalls, TrioCalls
 from gatehouse.hosting.server import HostedServer
 from gatehouse.http import refusals
 from gatehouse.http.forward import SECRET_HEADER
+from gatehouse.process.memory import settle_memory
+from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.farewells import Farewells
 from gatehouse.upstream.network import Transports
 
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from gatehouse.settings.environment import Settings
     from gatehouse.upstream.base import Upstream
     from gatehouse.upstream.inprocess import Calls
+
+logger = logger_of("gate")
 
 
 class UpstreamSide:
@@ -69,6 +76,16 @@ class UpstreamSide:
         """Ends the sessions there that the ledger drops."""
         self.started = already() if started is None else started
         """Set when the server is up. Nobody waits for one that runs elsewhere."""
+
+    async def settle(self) -> None:
+        """Once the server is up, make less work for the garbage collector."""
+        await self.started.wait()
+        if self.hosted is not None:
+            logger.info("the server %s is up", self.hosted.import_string)
+        with suppress(Exception):  # the code that needs it tries again
+            # The counters of failures and rates: imported now, they keep nobody waiting later.
+            await IMPORT_THREADS.run(importlib.import_module, "throttled")
+        settle_memory()
 
 
 def calls_for(settings: Settings) -> Calls | None:

@@ -1,0 +1,82 @@
+"""The start: tokens, secrets, the log and the sockets come first, so that a fault in them is one clear line."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from gatehouse.assembly.house import House
+from gatehouse.assembly.tokens import parser_of
+from gatehouse.commands.notice import startup_notice
+from gatehouse.downstream.listeners import bind, inherited
+from gatehouse.process import forks, fresh_start
+from gatehouse.records import outputs
+from gatehouse.records.log import configure_logging
+from gatehouse.settings.environment import make_token
+from gatehouse.tokens.file import TokensError, read_text
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from gatehouse.settings.environment import Settings
+
+
+def open_house(settings: Settings) -> tuple[House, Callable[[], None]]:
+    """The parts of the program that `settings` describe, with open sockets, and the function that announces it.
+
+    Raises TokensError or CannotListenError. A function of its own, because its variables hold secrets: a hosted
+    server that reports an error with the variables of the whole stack (as Sentry's client does) finds none of them
+    while the program runs.
+    """
+    given = settings.mcp_auth_token
+    one_off = make_token() if settings.makes_token else None
+    shared = given.get_secret_value() if given else one_off or ""
+    file = settings.tokens_file
+    tokens = parser_of(settings, file)(read_text(file)) if file else ()
+    if not shared and not tokens:
+        raise TokensError([f"{file}: has no tokens; make one with: python run.py tokens add NAME"])
+    secret = secrets.token_urlsafe(32)
+    hidden = [*secrets_of(settings), one_off or "", secret]
+    configure_logging(hidden, json=settings.log_format == "json")
+    handed = inherited()
+    listeners = handed or bind("PORT", settings.host, settings.port)
+    house = House(
+        settings,
+        listeners,
+        endpoint=endpoint_at(settings, handed),
+        tokens=tokens,
+        shared_token=shared,
+        secret=secret,
+        hidden=hidden,
+    )
+    upstream = house.there  # opens its socket now, if it has one
+    forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
+    notice = startup_notice(
+        house.endpoint,
+        one_off_token=one_off,
+        names=[token.name for token in tokens],
+        url_keys=house.keyring.takes_url_keys,
+        upstream=settings.mcp_app if upstream.hosted else upstream.upstream.authority,
+    )
+    return house, lambda: outputs.say(notice)
+
+
+def endpoint_at(settings: Settings, handed: list[socket.socket]) -> str:
+    """The endpoint that clients are told of: where the listeners are that were handed down, if there are any."""
+    if handed:
+        host, port = handed[0].getsockname()[:2]
+        settings = settings.model_copy(update={"host": host, "port": port})
+    return settings.public_endpoint
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """The secrets that no line of log may hold, and that the environment no longer holds."""
+    for name in fresh_start.secret_names():
+        del os.environ[name]
+    url = settings.shared_state_url
+    password = urlsplit(url.get_secret_value()).password if url else None
+    tokens = (settings.mcp_auth_token, settings.metrics_token)
+    return [token.get_secret_value() for token in tokens if token] + [unquote(password or "")]
