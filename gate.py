@@ -42,7 +42,7 @@ from gatehouse.downstream.exchange import Exchange
 from gatehouse.http import refusals
 from gatehouse.http.fields import has_no_controls, is_event_stream
 from gatehouse.http.forward import PRINCIPAL_HEADER, request_headers, response_headers
-from gatehouse.http.paths import upstream_path
+from gatehouse.http.paths import upstream_target
 from gatehouse.http.refusals import Reply
 from gatehouse.http.request import read_request
 from gatehouse.policy.origins import CORS, cors_fields, preflight
@@ -244,13 +244,13 @@ class Gate:
         headers += self.own_fields
         if self.names_principals and exchange.principal is not None:
             headers.append((PRINCIPAL_HEADER, exchange.principal.name.encode("ascii")))
-        target = upstream_path(request.path, self.endpoint)
+        target = upstream_target(request.path, request.query, self.endpoint)
         return httpx.Request(
             request.method,
             self.url,
             headers=headers,
             stream=exchange.body,
-            extensions={"target": b"%s?%s" % (target, request.query) if request.query else target},
+            extensions={"target": target, "id": request.id},
         )
 
     async def relay(

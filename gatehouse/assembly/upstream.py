@@ -99,7 +99,8 @@ def calls_for(settings: Settings) -> Calls | None:
 def transports_for(settings: Settings) -> Transports:
     """The way over the network."""
     host, port = settings.upstream_host, settings.upstream_port
-    return Transports(host, port, idle_seconds=settings.idle_seconds)
+    hosted = settings.hosts_upstream
+    return Transports(host, port, idle_seconds=settings.idle_seconds, tells_ids=hosted)
 
 
 def already() -> trio.Event:

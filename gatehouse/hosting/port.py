@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gatehouse.http import refusals
-from gatehouse.http.forward import SECRET_HEADER
+from gatehouse.http.forward import REQUEST_ID_HEADER, SECRET_HEADER
+from gatehouse.upstream.inprocess import REQUEST_ID
 
 if TYPE_CHECKING:
     import socket
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_SECONDS = 20
 """Longer than `upstream.base.HOSTED_IDLE_SECONDS`, so that the gate always closes a connection first."""
+
+SECRET, ID = SECRET_HEADER.lower(), REQUEST_ID_HEADER.lower()
+TOLD = frozenset({SECRET, ID})
+"""The fields that only the gate sends, and only to the port."""
 
 CUT_SECONDS = 0.1
 """How long requests at the server's own port may take, once it is stopped, before uvicorn cancels them."""
@@ -88,19 +93,21 @@ class FromGateOnly:
 
     The port is open to everybody on this machine, tools included: one that can be talked into fetching
     a URL would otherwise reach its own server without a token. The secret is made anew at each start,
-    and taken off here, so that the server never sees it.
+    and taken off here, so that the server never sees it; so is the request's id.
     """
 
     def __init__(self, app: App, secret: str) -> None:
         self._app = app
         self._secret = secret.encode("ascii")
-        self._name = SECRET_HEADER.lower()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        shown = [value for name, value in scope["headers"] if name == self._name]
-        if len(shown) == 1 and hmac.compare_digest(shown[0], self._secret):
-            headers = [pair for pair in scope["headers"] if pair[0] != self._name]
-            await self._app({**scope, "headers": headers}, receive, send)
+        told = {name: value for name, value in scope["headers"] if name in TOLD}
+        headers = [pair for pair in scope["headers"] if pair[0] not in TOLD]
+        secret = told.get(SECRET, b"")
+        once = len(headers) + len(told) == len(scope["headers"])
+        if once and hmac.compare_digest(secret, self._secret):
+            request_id = told.get(ID, b"").decode("ascii")
+            await self._app({**scope, "headers": headers, REQUEST_ID: request_id}, receive, send)
         else:
             await turn_away(scope, send)
 

@@ -38,6 +38,7 @@ from gatehouse.policy.tools import (
     words_for_method,
 )
 from gatehouse.records.loggers import logger_of
+from gatehouse.upstream.inprocess import REQUEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,6 +56,8 @@ logger = logger_of("gate.policy")
 
 INVALID_PARAMS = -32602
 """JSON-RPC 2.0, section 5.1."""
+
+NOBODY: Mapping[str, Any] = {"headers": ()}
 
 STRANGER = "Forbidden: this request does not tell which token it came with, or there is no such token any more."
 
@@ -83,6 +86,8 @@ class Caller(NamedTuple):
 
     name: str
     grants: Grants
+    request_id: str
+    """The id of the HTTP request; empty if it is not known."""
 
     def check(self, method: str, params: Mapping[str, Any]) -> None:
         """Raise MCPError if the token may not send this message."""
@@ -90,7 +95,7 @@ class Caller(NamedTuple):
             return
         things = things_in(method, params)
         if things is None:
-            logger.info("the token %s was refused %s", self.name, printable(method))
+            self.log_refusal(printable(method))
             raise MCPError(FORBIDDEN, words_for_method(self.name, method))
         for kind, thing in things:
             self.check_thing(method, kind, thing)
@@ -99,8 +104,13 @@ class Caller(NamedTuple):
         """Raise MCPError if the token may not use the thing of a message, or of the task that it names."""
         if not granted(self.grants, kind, thing):
             shown = "" if kind == "resources" else f" {printable(thing)}"
-            logger.info("the token %s was refused %s%s", self.name, printable(method), shown)
+            self.log_refusal(f"{printable(method)}{shown}")
             raise MCPError(FORBIDDEN, words_for(self.name, kind, thing))
+
+    def log_refusal(self, refused: str) -> None:
+        """Log it, with the id by which the request's own line is found."""
+        end = f", id {self.request_id}" if self.request_id else ""
+        logger.info("the token %s was refused %s%s", self.name, refused, end)
 
     def shown(self, method: str, result: Any) -> Any:
         """An answer without the things that the token may not use: an answer's JSON, or FastMCP's list."""
@@ -135,8 +145,8 @@ class ToolLock(Middleware):
         try:
             # A message without an HTTP request comes from a tool, whose own request tells the
             # caller, if any.
-            name = name_in(ctx.request.scope) if ctx.request is not None else current_name()
-            caller = self._caller(name or "")
+            scope = ctx.request.scope if ctx.request is not None else current_scope()
+            caller = self._caller(scope or NOBODY)
             self._check(caller, ctx.method, ctx.params or {})
         except MCPError:
             if ctx.request_id is None:
@@ -151,10 +161,10 @@ class ToolLock(Middleware):
 
     async def __call__(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """FastMCP's middleware. Raises MCPError for a refused call."""
-        name = current_name()
-        if name is None:
+        scope = current_scope()
+        if scope is None:
             return await call_next(context)
-        caller = self._caller(name)
+        caller = self._caller(scope)
         if not caller.grants.restricted:
             return await call_next(context)
         method, message = context.method or "", context.message
@@ -174,7 +184,7 @@ class ToolLock(Middleware):
         task = self._tasks.get(task_id)
         strange = caller.grants.restricted if task is None else task.name != caller.name
         if strange or not isinstance(task_id, str):  # nobody knows how a server reads another id
-            logger.info("the token %s was refused %s of a task not its own", caller.name, method)
+            caller.log_refusal(f"{method} of a task not its own")
             # FastMCP says the same of an unknown task.
             which = f"Task {printable(task_id)}" if isinstance(task_id, str) else "Task"
             raise MCPError(INVALID_PARAMS, f"{which} not found")
@@ -201,11 +211,12 @@ class ToolLock(Middleware):
             return not caller.grants.restricted
         return task.name == caller.name and granted(caller.grants, task.kind, task.thing)
 
-    def _caller(self, name: str) -> Caller:
+    def _caller(self, scope: Mapping[str, Any]) -> Caller:
+        name = name_in(scope)
         grants = self._grants_of(name) if name else None
         if grants is None:
             raise MCPError(FORBIDDEN, STRANGER)
-        return Caller(name, grants)
+        return Caller(name, grants, scope.get(REQUEST_ID, ""))
 
 
 def lock(server: FastMCP[Any], grants_of: GrantsOf) -> None:
@@ -215,13 +226,14 @@ def lock(server: FastMCP[Any], grants_of: GrantsOf) -> None:
     server._mcp_server.middleware.insert(0, tool_lock.on_message_in)  # noqa: SLF001 - nothing public has it
 
 
-def current_name() -> str | None:
-    """The name in the request during which this runs; None if the program runs this by itself."""
+def current_scope() -> Mapping[str, Any] | None:
+    """The scope of the request during which this runs; None if the program runs this by itself."""
     try:
-        return name_in(get_http_request().scope)
+        return get_http_request().scope
     except RuntimeError:
         # FastMCP's background tasks keep the fields of the request that began them.
-        return get_http_headers().get(PRINCIPAL.decode("ascii"))
+        name = get_http_headers().get(PRINCIPAL.decode("ascii"))
+        return None if name is None else {"headers": [(PRINCIPAL, name.encode("latin-1"))]}
 
 
 def fields_of(message: object) -> Mapping[str, Any]:

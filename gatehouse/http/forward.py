@@ -40,11 +40,14 @@ PRINCIPAL_HEADER = b"X-Gate-Principal"
 """Tells the upstream the name of the request's token: always an upstream that we host, another one only if
 tokens have names."""
 
+REQUEST_ID_HEADER = b"X-Gate-Request-Id"
+"""Tells the hosted upstream the request's id, for the log (see `hosting`)."""
+
 VIA = (b"Via", b"1.1 mcp-gate")
 """RFC 9110 section 7.6.3."""
 
 # Replaced by ours, or void once forwarded.
-_OURS = frozenset({SECRET_HEADER.lower(), PRINCIPAL_HEADER.lower()})
+_OURS = frozenset(name.lower() for name in (SECRET_HEADER, PRINCIPAL_HEADER, REQUEST_ID_HEADER))
 _REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"x-real-ip"}) | _OURS
 _NOT_FORWARDED = HOP_BY_HOP | CREDENTIAL_FIELDS | _REQUEST_ONLY
 

@@ -32,11 +32,12 @@ def is_endpoint(raw_path: bytes) -> bool:
     return raw_path in (ENDPOINT, b"/mcp/")
 
 
-def upstream_path(raw_path: bytes, endpoint: bytes) -> bytes:
-    """The path to request from an upstream whose endpoint is `endpoint`.
+def upstream_target(raw_path: bytes, query: bytes, endpoint: bytes) -> bytes:
+    """The path and query to request from an upstream whose endpoint is `endpoint`.
 
     Both `/mcp` and `/mcp/` become exactly `endpoint`: a server that knows one spelling answers the
     other with a redirect, at which clients lose their token or their way.
     """
     below = raw_path[len(ENDPOINT) :]
-    return endpoint if below in (b"", b"/") else endpoint.rstrip(b"/") + below
+    path = endpoint if below in (b"", b"/") else endpoint.rstrip(b"/") + below
+    return b"%s?%s" % (path, query) if query else path

@@ -56,7 +56,7 @@ class Transport(Protocol):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, and return the response when its head is there; the body is streamed.
 
-        The target comes from `extensions`, as raw bytes. Raises httpx's exceptions: ConnectError and
+        `extensions` have the target, as raw bytes, and may have the request's `id`. Raises httpx's exceptions: ConnectError and
         ConnectTimeout if the upstream cannot be asked, another TransportError for all later failures.
         """
 

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 logger = logger_of("gate.upstream")
 
 
+REQUEST_ID = "gate.request_id"
+"""The place of the request's id in the ASGI scope that the hosted server gets, for the log."""
+
+
 class AnswerCutError(Exception):
     """The app has failed in the middle of its answer, so the connection breaks off without an end of the body."""
 
@@ -221,5 +225,6 @@ def scope_of(request: httpx.Request) -> dict[str, Any]:
         "client": (fields[b"x-forwarded-for"].decode("ascii"), 0),
         "server": (request.url.host, request.url.port),
         "state": {},
+        REQUEST_ID: request.extensions.get("id", ""),
         "extensions": {},
     }

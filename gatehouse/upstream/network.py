@@ -38,10 +38,14 @@ class Transports:
     """The free list of transports to the upstream at `host:port`.
 
     After a clean exchange a connection is used again if it has rested for at most `idle_seconds`, and the
-    upstream has not ended it. With 0, each exchange has a connection of its own.
+    upstream has not ended it. With 0, each exchange has a connection of its own. With `tells_ids`, the upstream gets
+    the id of each request.
     """
 
-    def __init__(self, host: str, port: int, *, idle_seconds: float) -> None:
+    def __init__(
+        self, host: str, port: int, *, idle_seconds: float, tells_ids: bool = False
+    ) -> None:
+        self._tells_ids = tells_ids
         self.idle_seconds = idle_seconds
         self.keep_alive = idle_seconds > 0
         self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -93,7 +97,9 @@ class Transports:
         return (
             self._free.pop()
             if self._free
-            else NetworkTransport(self._url, self.connect, self.give_back)
+            else NetworkTransport(
+                self._url, self.connect, self.give_back, tells_ids=self._tells_ids
+            )
         )
 
     async def give_back(self, transport: NetworkTransport) -> None:

@@ -9,6 +9,7 @@ import httpcore
 import httpx
 import trio
 
+from gatehouse.http.forward import REQUEST_ID_HEADER
 from gatehouse.upstream import answers
 from gatehouse.upstream.base import BODILESS, FloodError
 from gatehouse.upstream.wire import FIRST_READ_BYTES
@@ -33,7 +34,10 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     TransportError for all later failures.
     """
 
-    def __init__(self, url: httpcore.URL, connect: Connect, give_back: GiveBack) -> None:
+    def __init__(
+        self, url: httpcore.URL, connect: Connect, give_back: GiveBack, *, tells_ids: bool
+    ) -> None:
+        self._tells_ids = tells_ids
         self._url = url  # the target that counts is the one in a request's extensions
         self._connect = connect
         self._give_back = give_back
@@ -43,10 +47,13 @@ class NetworkTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; the target comes from `extensions`, as raw bytes."""
+        headers = request.headers.raw
+        if self._tells_ids and "id" in request.extensions:
+            headers.append((REQUEST_ID_HEADER, request.extensions["id"].encode("ascii")))
         outbound = httpcore.Request(
             request.method,
             self._url,
-            headers=request.headers.raw,
+            headers=headers,
             content=request.stream,
             extensions=request.extensions,
         )

@@ -157,7 +157,15 @@ SPECIAL = sorted({*HOP_BY_HOP, *CREDENTIAL_FIELDS, b"host", b"expect", b"x-real-
 
 
 any_names = st.binary(max_size=12) | st.sampled_from(
-    [*SPECIAL, b"content-length", b"x-forwarded-for", b"X-Gate-Secret", b"Via", b"x-a"]
+    [
+        *SPECIAL,
+        b"content-length",
+        b"x-forwarded-for",
+        b"X-Gate-Secret",
+        b"X-Gate-Request-Id",
+        b"Via",
+        b"x-a",
+    ]
 ).flatmap(lambda name: st.sampled_from([name, name.title(), name.upper()]))
 
 

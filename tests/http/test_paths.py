@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.http.paths import is_for_upstream, upstream_path
+from gatehouse.http.paths import is_for_upstream, upstream_target
 from tests.harness.paths import DISCOVERY, ODD
 
 
@@ -29,7 +29,7 @@ def test_the_endpoint_and_what_is_below_it_is_forwarded_as_it_stands(
     path: bytes, forwarded: bytes
 ) -> None:
     assert is_for_upstream(path)
-    assert upstream_path(path, b"/mcp") == forwarded
+    assert upstream_target(path, b"", b"/mcp") == forwarded
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_endpoint_and_what_is_below_it_is_forwarded_as_it_stands(
 def test_both_spellings_become_exactly_the_upstreams_own(
     endpoint: bytes, path: bytes, forwarded: bytes
 ) -> None:
-    assert upstream_path(path, endpoint) == forwarded
+    assert upstream_target(path, b"", endpoint) == forwarded
 
 
 @pytest.mark.parametrize("path", [*ODD, "http://host/mcp"])

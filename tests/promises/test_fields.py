@@ -80,6 +80,7 @@ POSES = [
     b"Forwarded: for=203.0.113.1;host=evil.example",
     b"X-Real-IP: 203.0.113.1",
     b"X-Gate-Secret: guess",
+    b"X-Gate-Request-Id: guess",
 ]
 
 

@@ -204,6 +204,14 @@ def test_a_lie_in_an_older_eras_header_calls_nothing(kitchen: Kitchen, era: str)
     assert "Poison" not in call(kitchen.program, kitchen.alice, "list_inventory").text
 
 
+def test_a_refusal_within_the_server_is_logged_with_the_requests_id(kitchen: Kitchen) -> None:
+    program = kitchen.program
+    call(program, kitchen.guest, "add_item", "list_shopping", "2025-11-25", name="Poison")
+    program.wait_for_log("the token guest was refused tools/call add_item, id ")
+    request_id = re.findall(r"was refused tools/call add_item, id (\w+)", program.log)[-1]
+    program.wait_for_log(f'"request_id": "{request_id}", .*"token": "guest"')
+
+
 def test_a_lie_in_the_newest_eras_header_is_told_by_the_server(kitchen: Kitchen) -> None:
     answer = call(kitchen.program, kitchen.guest, "add_item", "list_shopping", name="Poison")
     assert answer.status_code == 400
