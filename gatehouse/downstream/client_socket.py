@@ -1,4 +1,4 @@
-"""One client's socket: reads, writes with a deadline, and tells that the client has gone."""
+"""One client's socket: reads, writes with a deadline, and notices that the client has gone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ClientSocket:
             self._busy = True
 
     async def leave_unread(self) -> None:
-        """Read no more until cancelled: enough waits."""
+        """Read no more until cancelled: enough bytes wait."""
         self._full = True
         try:
             await trio.sleep_forever()

@@ -55,7 +55,7 @@ class GateConfig(Config):
         self.share = LoopShare()
         self.crowd = Crowd()
         self.turned_away = 0
-        """How many connections over the limit are being told so."""
+        """How many connections over the limit are getting their 503."""
         self.failures = 0
         """How many connections an unforeseen error has ended."""
         self.ends = Ends()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logger_of("gate.connections")
 
 MAX_REQUESTS = 1000
-"""A connection that has carried so many ends: what it has gathered in memory goes, and load is spread anew."""
+"""After this many requests a connection ends: its memory is freed, and the clients of several gates spread anew."""
 
 LINGER_SECONDS = 2.0
 """How long we still read a connection that we have ended: unread input would cause a reset before
@@ -43,7 +43,7 @@ ANSWER_SECONDS = 0.0005
 """About how long it takes to read and answer a request that shows no good token."""
 
 MAX_TURNED_AWAY = 64
-"""How many connections over the limit are told so; any more are closed without a word."""
+"""How many connections over the limit get a 503 at a time; any more are closed without a word."""
 
 
 class Connection:
@@ -80,7 +80,7 @@ class Connection:
         """True if its last request has shown a good token."""
         return self._incoming.proven
 
-    # The end, as others bring it about.
+    # Others end it.
 
     def cut(self) -> None:
         """End everything about this connection."""
@@ -214,7 +214,7 @@ class Connection:
         state = {**self.state, HOLD_HEAD: self._hold_head, PROVEN: self._prove}
         scope = http_scope(head, self.client, self._server, state)
         await self.app(scope, self._receive, self._send)
-        if self._held:  # the body that should have followed did not come
+        if self._held:  # no body has followed the head
             await self._write(b"")
         return True
 

@@ -1,8 +1,10 @@
-"""HTTP/1.1 on one connection, without its socket: bytes to requests, answers to bytes. Only this module knows h11.
+"""HTTP/1.1 on one connection, without its socket: makes requests of bytes, and bytes of answers.
 
-h11 reads a head, or a trailer section, in one step however many lines it has, and takes some 10 µs for
-each chunk however small. h11 therefore gets only a few lines at a time, a caller gets one chunk at a time
-and looks at the clock, and a client that sends more pieces than its bytes can excuse is costly, or is refused.
+Only this module knows h11, the parser.
+
+It reads a head, or a trailer section, in one step however many lines that has, and takes some 10 µs for each
+chunk however small. It therefore gets only a few lines at a time. A caller gets one chunk at a time and looks at
+the clock. A client that sends far more pieces than its bytes need is costly, or is refused.
 """
 
 from __future__ import annotations
@@ -22,14 +24,14 @@ if TYPE_CHECKING:
     from gatehouse.http.limits import Limits
     from gatehouse.http.refusals import Reply
 
-FREE_PIECES = 64
+MAX_FREE_PIECES = 64
 BYTES_PER_PIECE = 64
-"""Reads and chunks are pieces. A request may have FREE_PIECES, and one more for each so many bytes; with more
-than that it is costly. Kilobyte chunks, and the segments of networks, stay far below."""
+"""Reads and chunks are pieces. A request may have MAX_FREE_PIECES, and one more for each BYTES_PER_PIECE; with
+more it is costly. Kilobyte chunks, and the segments of networks, stay far below."""
 
 MAX_CHUNKS = 4096
 BYTES_PER_CHUNK = 8
-"""A body may have MAX_CHUNKS chunks, and one more for each so many bytes. A generator that writes a JSON
+"""A body may have MAX_CHUNKS chunks, and one more for each BYTES_PER_CHUNK. A generator that writes a JSON
 text token by token stays below; a flood does not."""
 
 MAX_EMPTY_LINES = 8
@@ -44,12 +46,12 @@ _EMPTY_LINE = re.compile(rb"\r?\n")
 
 @cache
 def _portion_of(lines: int) -> re.Pattern[bytes]:
-    """The pattern of so many lines."""
+    """A pattern that matches this many lines."""
     return re.compile(rb"(?:[^\n]*\n){%d}" % lines)
 
 
 class BadRequestError(Exception):
-    """The client has sent what is no HTTP, or more than it may; `status` says which."""
+    """The client has sent something that is no HTTP, or more than it may; `status` says which."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -94,7 +96,7 @@ class Http1:
     @property
     def costly(self) -> bool:
         """True if there are more pieces than usual, so that the request must wait for each turn."""
-        return self._pieces > FREE_PIECES + self._bytes // BYTES_PER_PIECE
+        return self._pieces > MAX_FREE_PIECES + self._bytes // BYTES_PER_PIECE
 
     @property
     def unread(self) -> int:
@@ -145,7 +147,7 @@ class Http1:
         self._chunks += 1
         self._size += len(event.data)
         if self._chunks > MAX_CHUNKS + self._size // BYTES_PER_CHUNK:
-            self._refuse_input(400)
+            self._end_input(400)
         return event.data
 
     def recycle(self) -> bool:
@@ -179,7 +181,7 @@ class Http1:
                 return event
             self._dry = True
             if self._h11.trailing_data[0].count(b"\n") >= self._max_lines:
-                self._refuse_input(431)
+                self._end_input(431)
 
     def _give(self) -> bool:
         """Hand the next portion on to h11. False if there is none."""
@@ -200,7 +202,7 @@ class Http1:
             self._ahead = self._ahead[line.end() :]
             self._empty_lines += 1
 
-    def _refuse_input(self, status: int) -> None:
+    def _end_input(self, status: int) -> None:
         self._refused = status
         self.close()
         raise BadRequestError(status)
@@ -263,7 +265,7 @@ class Http1:
 
     @property
     def client_has_finished(self) -> bool:
-        """True if whatever else comes from the client is nobody's."""
+        """True if nobody reads any further bytes of the client as a request."""
         return self._h11.their_state in _FINISHED
 
     @property

@@ -1,6 +1,6 @@
-"""What comes in on one connection: reads the socket when somebody asks, and in turns with everybody else.
+"""The input of one connection: reads the socket when somebody asks, and in turns with everybody else.
 
-A client that sends more pieces than its bytes can excuse works in a share of the loop that all such
+A client that sends far more pieces than its bytes need works in a share of the loop that all such
 clients have together. Clients without a good token wait for each other when thousands of them come at once.
 """
 

@@ -12,7 +12,8 @@ from gatehouse.keepalive import notice_vanished
 VANISHED_SECONDS = 30
 """How long the kernel goes on sending to a client that acknowledges nothing."""
 
-FIRST_INHERITED = 3
+FIRST_DESCRIPTOR = 3
+"""The first of those that are handed down: SD_LISTEN_FDS_START in sd_listen_fds(3)."""
 
 
 class CannotListenError(Exception):
@@ -20,7 +21,7 @@ class CannotListenError(Exception):
 
 
 def bind(setting: str, host: str, port: int) -> list[socket.socket]:
-    """Bind every address that `host` stands for. Raises CannotListenError, naming the setting."""
+    """Bind every address that `host` stands for. Raises CannotListenError, which names the setting."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -41,12 +42,12 @@ def bind(setting: str, host: str, port: int) -> list[socket.socket]:
                 ) from None
             reason = error.strerror  # not every machine has IPv6, for which localhost stands too
     if not sockets:
-        raise CannotListenError(f"{setting}: {host}:{port} cannot be listened on ({reason})")
+        raise CannotListenError(f"{setting}: cannot listen on {host}:{port} ({reason})")
     return sockets
 
 
 def bound(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
-    """A socket bound to one address, not listening yet."""
+    """A socket that is bound to one address and does not listen yet."""
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -75,10 +76,14 @@ def inherited() -> list[socket.socket]:
         return []
     count = os.environ.get("LISTEN_FDS", "0")
     try:
-        listeners = [socket.socket(fileno=FIRST_INHERITED + number) for number in range(int(count))]
+        listeners = [
+            socket.socket(fileno=FIRST_DESCRIPTOR + number) for number in range(int(count))
+        ]
         for listener in listeners:
             set_options(listener)
             listener.set_inheritable(False)
     except (ValueError, OSError):
-        raise CannotListenError(f"LISTEN_FDS: {count} were announced, but are not there") from None
+        raise CannotListenError(
+            f"LISTEN_FDS={count} announces sockets that are not there"
+        ) from None
     return listeners

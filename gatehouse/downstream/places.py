@@ -1,9 +1,9 @@
 """A bounded number of places: each connection holds one.
 
-A connection has shown a good token if its last request did. A connection that has not is given up as soon
-as a newcomer needs its place: the longest resting first, then the one with the oldest work under way;
-after them one that rests with a good token, of the name that has most. Work under way with a good token is
-never cut. Nobody holds all places: neither an address without a good token, nor a name among others.
+A connection has shown a good token if its last request did. As soon as a newcomer needs a place, a connection
+that has shown none gives up its own: the longest resting first, then the one with the oldest work under way.
+After them comes one that rests with a good token, of the name that has most. Work under way with a good token is
+never cut. No address without a good token, and no name among others, holds all places.
 
 A newcomer has not shown its token yet. Good tokens therefore leave some places to newcomers, and an
 address that floods these gives up its own first. Nothing here looks through all connections.
@@ -19,19 +19,19 @@ from gatehouse.http.address import address_group
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_SHARE_OF_ADDRESS = 0.5
+MAX_ADDRESS_SHARE = 0.5
 """An address whose requests showed no good token holds no larger part of the places, even if nobody wants them."""
 
-SHARE_OF_NEWCOMERS = 0.125
+NEWCOMERS_SHARE = 0.125
 """This part of the places is left to newcomers: connections that rest with a good token give way to them,
 and no name takes these."""
 
-NAME_TO_FREE = 3
-"""A name may hold so many times the other places that all names together leave free: three quarters if it
-is alone, and less the more names there are."""
+MAX_NAME_TO_FREE = 3
+"""A name may hold at most this many times the places that all names together leave free: three quarters if
+it is alone, and less the more names there are."""
 
-MIN_OF_NAME, NAMES_WITH_MIN = 8, 16
-"""How many places a name may always hold; fewer if there are not enough for so many names."""
+MIN_NAME_PLACES, MAX_NAMES_WITH_MIN = 8, 16
+"""Each of MAX_NAMES_WITH_MIN names may always hold MIN_NAME_PLACES, or its equal part of fewer places."""
 
 
 class Guest(Protocol):
@@ -46,12 +46,12 @@ Queue = OrderedDict[Guest, None]
 
 
 class Places:
-    """Places for `most` guests. With `by_name`, tokens have names, and none may hold all places."""
+    """Places for at most `max_places` guests. With `by_name`, tokens have names, and none may hold all places."""
 
-    def __init__(self, most: int, *, by_name: bool) -> None:
-        self.most = most
+    def __init__(self, max_places: int, *, by_name: bool) -> None:
+        self.max_places = max_places
         self.held = 0
-        """How many places are taken; a place that was given up is free, though its guest is just leaving."""
+        """How many places are taken. A place that was given up is free, though its guest is still leaving."""
         self._by_name = by_name
         self._names: dict[Guest, str] = {}  # of guests that have shown a good token
         self._of_name: Counter[str] = Counter()
@@ -64,10 +64,10 @@ class Places:
     def enter(self, guest: Guest, address: str) -> bool:
         """A newcomer takes a place, and another guest may have to go. False if no place can be had.
 
-        `address` is empty if it says nothing, because there is a front.
+        `address` is empty behind a front, where it would tell nothing.
         """
         group = address_group(address) if address else ""
-        if self.held >= self.most and not self.make_room(group):
+        if self.held >= self.max_places and not self.make_room(group):
             return False
         self.held += 1
         self._busy[guest] = None
@@ -78,7 +78,7 @@ class Places:
         """The guest has shown a good token of that name. False if the name already holds too many places."""
         before = self._names.get(guest)
         if before == name or (before is None and guest not in self._addresses):
-            return True  # without a place it was given up, and is leaving
+            return True  # a guest without a place was given up, and is leaving
         if not self._may_have_one_more(name):
             return False
         if before is None:
@@ -93,9 +93,9 @@ class Places:
         if not self._by_name:
             return True
         own = self._of_name[name] + 1
-        always = min(MIN_OF_NAME, max(1, self.most // NAMES_WITH_MIN))
-        free = self.most * (1 - SHARE_OF_NEWCOMERS) - len(self._names) - 1
-        if own <= max(always, NAME_TO_FREE * free):
+        always = min(MIN_NAME_PLACES, max(1, self.max_places // MAX_NAMES_WITH_MIN))
+        free = self.max_places * (1 - NEWCOMERS_SHARE) - len(self._names) - 1
+        if own <= max(always, MAX_NAME_TO_FREE * free):
             return True
         if resting := self._proven_rest.get(name):
             self._give_up(next(iter(resting)))
@@ -114,7 +114,7 @@ class Places:
         group = address_group(address) if address else ""
         self._come_from(guest, group)
         own = self._of_address.get(group, ())
-        if len(own) > max(1, self.most * MAX_SHARE_OF_ADDRESS):
+        if len(own) > max(1, self.max_places * MAX_ADDRESS_SHARE):
             self._give_up(next(iter(own)))
 
     def rests(self, guest: Guest) -> None:
@@ -157,12 +157,12 @@ class Places:
         if own and len(own) * len(self._of_address) > unproven:  # more than its share
             yield next(iter(own))
         # A share of the guests: without a descriptor left, there may be fewer of them than places.
-        if unproven > self.held * SHARE_OF_NEWCOMERS or not self._proven_rest:
+        if unproven > self.held * NEWCOMERS_SHARE or not self._proven_rest:
             yield from self._rest
             yield from self._busy
         if self._proven_rest:
-            most = max(self._proven_rest.values(), key=len)
-            yield next(iter(most))
+            largest = max(self._proven_rest.values(), key=len)
+            yield next(iter(largest))
         yield from self._rest
         yield from self._busy
 

@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
+from gatehouse.http.request import HOST
+
 if TYPE_CHECKING:
     from hypercorn.typing import HTTPScope
 
@@ -33,7 +35,7 @@ def http_scope(
     target, fields = head.target, head.fields
     if not target.startswith(b"/") and (absolute := _ABSOLUTE_FORM.fullmatch(target)):
         fields = [(b"Host", absolute["authority"] or b"")]
-        fields += [pair for pair in head.fields if pair[0].lower() != b"host"]
+        fields += [pair for pair in head.fields if not _is_replaced(*pair)]
         target = _origin_form(head.method, absolute["rest"])
     path, _, query = target.partition(b"?")
     return {
@@ -54,8 +56,13 @@ def http_scope(
     }
 
 
+def _is_replaced(name: bytes, value: bytes) -> bool:
+    """True for a Host field that an authority replaces. A malformed one stays, so that the request is refused."""
+    return name.lower() == b"host" and HOST.fullmatch(value) is not None
+
+
 def _origin_form(method: bytes, rest: bytes) -> bytes:
-    """The target that stands for an absolute one with this path and query (RFC 9112 sections 3.2.1 and 3.2.4)."""
+    """The target for the path and query of an absolute one (RFC 9112 sections 3.2.1 and 3.2.4)."""
     if rest.startswith(b"/"):
         return rest
     return b"*" if method == b"OPTIONS" and not rest else b"/" + rest

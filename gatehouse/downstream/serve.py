@@ -52,18 +52,18 @@ MAX_BACKLOG = 1024
 CUT_SECONDS = 0.25
 """How long connections may take to end once `serve` is to end; the grace for requests comes before."""
 
-MAX_AT_ONCE = 4
-"""How many connections are taken in at once, in less than a millisecond; all other tasks have their turn
-before the next ones."""
+MAX_ACCEPTED_AT_ONCE = 4
+"""How many connections are accepted before all other tasks have a turn: in less than a millisecond."""
 
-DESCRIPTORS_TO_FREE, RETRY_SECONDS, NONE_FREED_SECONDS = 16, 0.005, 0.05
-"""Without room, so many connections are given up if possible, and accepting is tried again once they have gone."""
+MAX_TO_FREE, RETRY_SECONDS, NONE_FREED_SECONDS = 16, 0.005, 0.05
+"""Without a descriptor left, up to MAX_TO_FREE connections are given up. RETRY_SECONDS later they have gone; if none
+could be given up, the next try comes after NONE_FREED_SECONDS."""
 
 
 class LifespanEndedError(Exception):
     """The lifespan ended while the application was being served.
 
-    Nobody would notice revoked tokens, clients that leave and upstreams that fall silent any more.
+    From then on nobody would notice revoked tokens, clients that leave and upstreams that fall silent.
     """
 
 
@@ -82,7 +82,7 @@ async def serve(
     state: LifespanState = {}
     wrapped = wrap_app(explained(app), 0, "asgi")
     lifespan = Lifespan(wrapped, config, state)
-    wait_for_shutdown = lifespan.wait_for_shutdown  # missed now, if at all, and not at the end
+    wait_for_shutdown = lifespan.wait_for_shutdown  # if it is missing, then now and not at the end
     serving = True
 
     async def live(*, task_status: trio.TaskStatus[None]) -> None:
@@ -117,13 +117,13 @@ async def serve(
 
 
 def explained(app: Any) -> Any:
-    """The application for its lifespan; an error that ends the lifespan is logged here, once, by its place only."""
+    """The application for its lifespan. An error that ends the lifespan is logged here, once, without its text."""
 
     async def beside(scope: Any, receive: Any, send: Any) -> None:
         try:
             await app(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - `serve` ends with it
-            logger.error("what the gate does beside requests ended by: %s", without_text(error))
+            logger.error("the tasks beside requests ended by: %s", without_text(error))
 
     return beside
 
@@ -148,7 +148,7 @@ class Door:
             while True:
                 await trio.lowlevel.wait_readable(self._socket)
                 try:
-                    for _ in range(MAX_AT_ONCE):
+                    for _ in range(MAX_ACCEPTED_AT_ONCE):
                         accepted, _ = self._socket.accept()
                         start(trio.SocketStream(trio.socket.from_stdlib_socket(accepted)))
                 except BlockingIOError:
@@ -167,7 +167,7 @@ class Door:
             return
         self._config.ends.ended("descriptors", os.strerror(error.errno or 0))
         freed = 0
-        while freed < DESCRIPTORS_TO_FREE and self._config.places.make_room():
+        while freed < MAX_TO_FREE and self._config.places.make_room():
             freed += 1
         await trio.sleep(RETRY_SECONDS if freed else NONE_FREED_SECONDS)
 

@@ -38,7 +38,7 @@ MAX_METHOD_LENGTH = 16
 """How much of a method is shown in a log."""
 
 # RFC 3986 section 3.2.2, without user information: a name, an IPv4 address, or an IPv6 one in brackets.
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _ids = count(int.from_bytes(os.urandom(8), "big"))  # two programs, or two runs, hardly meet
@@ -175,7 +175,7 @@ def _fault(
     # A fragment never leaves a browser (RFC 9110 section 4.2.5).
     if unclean or b"#" in scope["query_string"]:
         return refusals.malformed(400)
-    if any(not _HOST.fullmatch(host) for host in values.get(b"host", ())):
+    if any(not HOST.fullmatch(host) for host in values.get(b"host", ())):
         return refusals.malformed(400)
     if any(value.lower() != b"100-continue" for value in values.get(b"expect", ())):
         return refusals.EXPECTATION_FAILED

@@ -14,12 +14,12 @@ from gatehouse.records.loggers import logger_of
 logger = logger_of("gate.connections")
 
 SAYS = {
-    "given-up": "all places were taken: gave up a connection from %s, for a newcomer or beyond its share",
+    "given-up": "all places are taken: gave up a connection from %s, for a newcomer or beyond its share",
     "turned-away": "all places are taken, and none can be given up: turned away a connection from %s",
-    "head-late": "ended a connection from %s, whose request's head did not come in time",
-    "write-late": "ended a connection from %s, which did not take its answer in time",
-    "garbled": "ended a connection from %s, which sent what is no HTTP behind a request",
-    "limit-lowered": "code in this process had lowered the limit of file descriptors: raised it again to %s",
+    "head-late": "ended a connection from %s: its request's head did not come in time",
+    "write-late": "ended a connection from %s: it did not take its answer in time",
+    "garbled": "ended a connection from %s: the bytes behind its request are no HTTP",
+    "limit-lowered": "code in this process lowered the limit of file descriptors: raised it again to %s",
     "descriptors": "no file descriptor is left to accept a connection with (%s)",
 }
 """The reasons for which a connection is ended, as one word for figures, each with its line."""
@@ -54,5 +54,5 @@ class Ends:
             self._log.warning(reason, SAYS[reason], client)
 
     def tell(self, *, at_once: bool = False) -> None:
-        """Say how many more there were; to be called now and then."""
+        """Log how many more there were; to be called now and then."""
         self._log.tell(at_once=at_once)

@@ -32,7 +32,7 @@ def rested(places: Places, address: str, name: str = "") -> Guest:
 
 
 def work(places: Places, name: str) -> None:
-    for _ in range(places.most):
+    for _ in range(places.max_places):
         places.begins(rested(places, "", name))
 
 

@@ -755,7 +755,7 @@ def test_an_announced_listener_that_is_not_there_is_one_clear_line_and_status_2(
 ) -> None:
     with running(tmp_path, LISTEN_FDS="1") as program:
         assert program.process.wait(20) == 2
-        assert program.output.splitlines() == ["LISTEN_FDS: 1 were announced, but are not there"]
+        assert program.output.splitlines() == ["LISTEN_FDS=1 announces sockets that are not there"]
 
 
 def test_a_listener_that_was_meant_for_another_process_is_left_alone(tmp_path: Path) -> None:

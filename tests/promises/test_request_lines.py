@@ -94,7 +94,7 @@ async def test_an_absolute_target_whose_authority_could_be_no_host_is_400(
                     request = house.raw(target, method=method)
                     assert await status_of(peer, request) == 400, target
                     assert await gone(peer)
-        for lines in (b"", b"Host: gate.example\r\n" * 2):
+        for lines in (b"", b"Host: gate.example\r\n" * 2, b"Host: a/b\r\n", b"Host:\r\n"):
             async with connected(house) as peer:
                 request = b"GET http://gate.example/mcp HTTP/1.1\r\n" + lines + LINE
                 assert await status_of(peer, request) == 400

@@ -67,7 +67,7 @@ async def test_if_what_watches_the_requests_ends_the_gate_ends(
         async with open_house():
             await trio.sleep_forever()
     assert caught.group_contains(LifespanEndedError)
-    assert caplog.text.count("what the gate does beside requests ended by: OSError") == 1
+    assert caplog.text.count("the tasks beside requests ended by: OSError") == 1
     assert "no more looks" not in caplog.text.replace('raise OSError("no more looks")', "")
 
 
