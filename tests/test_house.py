@@ -108,10 +108,6 @@ DOORS = {
 """The rooms that may load a library, for those that have few. Any room may name its types."""
 
 
-STILL_READ = {"_in_flight", "_waiting"}
-"""Private names that tests read as yet."""
-
-
 def room_of(module: str) -> str:
     """The room of a module by its dotted name: `gatehouse.http.fields` is in "http"."""
     first, *others = module.split(".")
@@ -227,7 +223,7 @@ def test_no_test_reads_a_private_name_of_ours() -> None:
     private = own_private_names()
     for name in files_of_tests():
         for node in ast.walk(tree_of(name)):
-            read = private.intersection(names_asked_of_others(node)) - STILL_READ
+            read = private.intersection(names_asked_of_others(node))
             assert not read, f"{name} reads {read}"
 
 

@@ -10,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gatehouse.assembly.house import House as Parts
+from gatehouse.hosting.runtimes import TrioCalls
 from gatehouse.settings.environment import Settings
 from tests.harness.hosts import bind_addresses
 from tests.harness.program import TOKEN
@@ -43,7 +44,8 @@ def test_no_bytes_in_target_or_fields_make_the_gate_fail(
     named: bool,
 ) -> None:
     limits = Settings(_env_file=None, mcp_app="", upstream_port=1, **bind[0])  # type: ignore[arg-type]
-    gate = Parts(limits, [], shared_token=TOKEN).gate
+    away = TrioCalls("127.0.0.1:1")
+    gate = Parts(limits, [], shared_token=TOKEN, upstream=away).gate
     sent: list[dict[str, Any]] = []
     asked_once: list[bool] = []
 
