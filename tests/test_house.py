@@ -209,11 +209,12 @@ def own_private_names() -> set[str]:
 
 def names_asked_of_others(node: ast.AST) -> list[str]:
     """Names that an expression or an import reads of another object than `self` and `cls`."""
-    if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in {"self", "cls"}:
-        return [node.attr]
+    if isinstance(node, ast.Attribute):
+        own = isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}
+        return [] if own else [node.attr]
     if isinstance(node, ast.ImportFrom):
         return [alias.name for alias in node.names]
-    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("attr"):  # setattr and others
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("attr"):  # setattr and such
         texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
         return [text.rpartition(".")[2] for text in texts if isinstance(text, str)]
     return []

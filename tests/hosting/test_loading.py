@@ -2,13 +2,59 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from gatehouse.hosting import loading
+from gatehouse.hosting.faults import HostedServerError
 
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("module", "app", "words"),
+    [
+        ("", "no_such_module:mcp", "there is no module no_such_module"),
+        ("def mcp(): ...", "broken:mcp", "is no FastMCP server but a function; name the object"),
+        ("", "broken:mcp", "broken has no mcp"),
+        ("import no_such_library", "broken:mcp", "No module named 'no_such_library'"),
+        (
+            "import json\njson.loads('')",
+            "broken:mcp",
+            r"JSONDecodeError: .* \(.*broken.py, line 2\)",
+        ),
+        ("def f(:", "broken:mcp", "SyntaxError"),
+        (
+            "class Odd(SystemExit):\n    def __str__(self): raise Odd\nraise Odd",
+            "broken:mcp",
+            r"Odd: <no text> \(.*broken.py, line 3\)",
+        ),
+        (
+            "def __getattr__(name):\n    if name == 'mcp':\n        raise KeyboardInterrupt",
+            "broken:mcp",
+            "KeyboardInterrupt",
+        ),
+    ],
+)
+def test_a_server_that_cannot_be_imported_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, app: str, words: str
+) -> None:
+    (tmp_path / "broken.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "broken", None)
+    monkeypatch.delitem(sys.modules, "broken")
+    with pytest.raises(HostedServerError) as failed:
+        loading.load_server(app)
+    (line,) = failed.value.faults
+    assert "\n" not in line
+    assert line.startswith("MCP_APP: ")
+    assert re.search(words, line)
+    assert not failed.value.started
 
 
 def test_an_import_that_takes_long_is_told(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,10 +24,15 @@ from tests.harness.request_of import request_of
 LOOPBACK_V6 = {"host": "::1"}
 
 
+@cache
+def origins_of(*given_settings: tuple[str, str]) -> Origins:
+    given = Settings(_env_file=None, **dict(given_settings))  # type: ignore[arg-type]
+    return Origins(given.hosts_allowed, given.allowed_origins, loopback=given.on_loopback)
+
+
 def judged(given_settings: dict[str, str], host: bytes, origin: bytes | None = None) -> int:
     """The status of the refusal; 0 if there is none."""
-    given = Settings(_env_file=None, **given_settings)  # type: ignore[arg-type]
-    origins = Origins(given.hosts_allowed, given.allowed_origins, loopback=given.on_loopback)
+    origins = origins_of(*given_settings.items())
     fields = [(b"Host", host), *([(b"Origin", origin)] if origin is not None else [])]
     refusal = origins.refusal(request_of(fields))
     return refusal.status if refusal else 0

@@ -465,9 +465,7 @@ def test_last_use_outlives_a_restart_and_its_loss_harms_nobody(tmp_path: Path) -
     [
         (None, "there is no such file"),
         ("", "has no tokens"),
-        ("[tokens.alice]\nnote = 'x'\n", "tokens.toml, line 1"),
         ("[tokens.a]\n[[tokens.a.values]]\ndigest = 'sha256:12'\n", "tokens.toml, line 3"),
-        ("[tokens.a]\ncolour = 'red'\n", "tokens.toml, line 2"),
     ],
 )
 def test_a_faulty_file_at_the_start_is_status_2_in_words(

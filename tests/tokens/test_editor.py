@@ -145,7 +145,7 @@ def test_a_value_id_must_be_of_one_value(path: Path) -> None:
 @given(
     written=token_files(only_tables=True), data=st.data(), newline=st.sampled_from(["\n", "\r\n"])
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_a_change_leaves_every_line_that_it_is_not_about(
     written: Written, data: st.DataObject, newline: str
 ) -> None:
