@@ -77,6 +77,7 @@ async def test_a_thousand_questions_of_one_name_hold_up_no_other_and_are_no_fail
 ) -> None:
     # A busy machine is slow to answer, too; waiting in a queue is limited by something else.
     monkeypatch.setattr("gatehouse.policy.shared_state.SOCKET_SECONDS", 5)
+    monkeypatch.setattr("gatehouse.policy.shared_state.CALL_SECONDS", 5)
     answers: list[str | NoAnswer | None] = []
     async with trio.open_nursery() as nursery:
         port = await nursery.start(slow, redis_server.port, delay)
@@ -92,7 +93,7 @@ async def test_a_thousand_questions_of_one_name_hold_up_no_other_and_are_no_fail
             for number in range(4):
                 began = trio.current_time()
                 assert await shared.read("bob", f"{number}") is None
-                assert trio.current_time() - began < 0.5
+                assert trio.current_time() - began < 1  # mostly 0.1
         assert await shared.read("alice", "later") is None
         nursery.cancel_scope.cancel()
     assert lines(log) == []
