@@ -46,7 +46,7 @@ from gatehouse.http.paths import upstream_target
 from gatehouse.http.refusals import Reply
 from gatehouse.http.request import read_request
 from gatehouse.policy.origins import CORS, cors_fields, preflight
-from gatehouse.upstream.base import FloodError
+from gatehouse.upstream.base import FloodError, reply_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -178,7 +178,10 @@ class Gate:
             with exchange.leaving, ExitStack() as during:
                 for policy in self.policies:
                     during.enter_context(policy.during(exchange.request))
+                    exchange.must_see_head |= policy.must_see_head(exchange.request)
                 response = await self.round_trip(exchange, transport)
+                if exchange.left:
+                    raise ClientLeftError
                 if isinstance(response, Reply):
                     reply = response
                 else:
@@ -206,6 +209,8 @@ class Gate:
         except httpx.HTTPError as error:
             self.complain(exchange, "failed: %s", error)
             return reply_for(error, reached=self.upstream.was_reached)
+        if patience.cancelled_caught and exchange.left:
+            raise ClientLeftError
         if patience.cancelled_caught and exchange.body.awaited:
             return refusals.BODY_TOO_SLOW
         if patience.cancelled_caught:
@@ -340,10 +345,3 @@ class Gate:
         """Take no new requests; return when those in flight are over, or after the grace."""
         self.start.give_up()
         await self.in_flight.drain()
-
-
-def reply_for(error: Exception, *, reached: bool) -> Reply:
-    """The local reply for an upstream that failed before its response began; it may have been `reached` earlier."""
-    if not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return refusals.UPSTREAM_BROKE
-    return refusals.UPSTREAM_DOWN if reached else refusals.UPSTREAM_UNREACHABLE

@@ -94,6 +94,10 @@ class RequestBody(httpx.AsyncByteStream):
             self._bodies.give_back(self._owner, self._counted)
         self._counted, self._bodies = 0, None
 
+    def hurry(self, seconds: float) -> None:
+        """Wait for the response's head so many seconds more at the most."""
+        self.patience.deadline = min(self.patience.deadline, trio.current_time() + seconds)
+
     def _count(self, size: int) -> None:
         if size > SMALL_BYTES and size > self._counted and self._bodies is not None:
             self._bodies.take(self._owner, size - self._counted)

@@ -18,10 +18,10 @@ from gatehouse.errors import without_text
 from gatehouse.http import refusals
 from gatehouse.http.events import COMMENT, EventBorders
 from gatehouse.http.mcp import METHOD, NAME
-from gatehouse.http.results import has_result
+from gatehouse.http.results import ShortAnswer
 from gatehouse.identity.principal import Unknown
 from gatehouse.records.loggers import logger_of
-from gatehouse.records.record import Record
+from gatehouse.records.record import Record, no_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,11 +40,11 @@ logger = logger_of("gate")
 LINGER_SECONDS = 1.0
 """How long a refused body is still read."""
 
-MAX_ERROR_BYTES = 8192
-"""How long an answer may be to count as an error: that a server has no such tool takes some hundred bytes."""
-
 FIRST_COMMENT_SECONDS = 0.25
 """How soon a silent event stream gets its first comment: some fronts hold back the head until then."""
+
+HEAD_SECONDS = 5.0
+"""How long the head of an answer may take to come after the client has left, if it must be seen."""
 
 REVOKED_GRACE_SECONDS = 2.5
 """How long an exchange whose token is no longer good may take to reach a border between two events: with the
@@ -77,6 +77,8 @@ class Exchange:
         self.outcome, self.reason = "cut", ""
         """The outcome in words, and the reason if the request was not carried out."""
         self.revoked = False
+        self.left, self.must_see_head = False, False
+        """The client left before it had all of its answer; the head of the answer is waited for even then."""
         self.events = EventBorders()
         self.ending = False
         self.awaiting_event = trio.CancelScope()
@@ -87,7 +89,7 @@ class Exchange:
         self._send = send
         self._state = state
         self._sent = 0
-        self._answer: list[bytes] | None = None
+        self._answer: ShortAnswer | None = None
         self._watching = trio.CancelScope()
         self._watcher_over: trio.Event | None = None
         self._alarm = trio.CancelScope()
@@ -126,8 +128,8 @@ class Exchange:
 
     async def write(self, chunk: bytes) -> None:
         self._sent += len(chunk)
-        if self._answer is not None and self._sent <= MAX_ERROR_BYTES:
-            self._answer.append(chunk)
+        if self._answer is not None:
+            self._answer.feed(chunk)
         if self.carries_events:
             self._wrote_at = trio.current_time()
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -135,13 +137,7 @@ class Exchange:
     def look_at_answer(self) -> None:
         """Keep the answer to a call while it is short, so that the record can tell whether it is an error."""
         if NAME in self.request.values:
-            self._answer = []
-
-    def has_result(self) -> bool:
-        """True if the call ended with a result that is no error: a long answer is none."""
-        if self._answer is None:
-            return False
-        return self._sent > MAX_ERROR_BYTES or has_result(b"".join(self._answer))
+            self._answer = ShortAnswer()
 
     def asks_upstream(self) -> None:
         """From here on we wait for the upstream to send the next part of its answer."""
@@ -248,13 +244,20 @@ class Exchange:
                         break
                     await self._break_silence()
                 if not self.over:
-                    self.outcome = "client left"
-                    self.leaving.cancel()
+                    self._leave()
         except Exception as error:  # noqa: BLE001 - it would end the watchers of all others
             logger.error("failed to watch %s: %s", self.request, without_text(error))
             self.leaving.cancel()
         finally:
             over.set()
+
+    def _leave(self) -> None:
+        """The client has left: the exchange ends now, or soon if the head of its answer must be seen."""
+        self.left, self.outcome = True, "client left"
+        if self.must_see_head and not self.status:
+            self.body.hurry(HEAD_SECONDS)
+        else:
+            self.leaving.cancel()
 
     async def _break_silence(self) -> None:
         """Write a comment if the stream has been silent long enough, and set the next alarm."""
@@ -298,5 +301,5 @@ class Exchange:
             seconds=now - self.began,
             outcome=self.outcome,
             reason=self.reason or ("draining" if self.ending and self.outcome == "cut" else ""),
-            has_result=self.has_result,
+            has_result=self._answer.has_result if self._answer else no_result,
         )

@@ -12,7 +12,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MAX_BYTES = 8192
+"""How long an answer may be to count as an error: that a server has no such tool takes some hundred bytes."""
+
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+class ShortAnswer:
+    """The answer to a call, kept while it is short."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next chunk of the body."""
+        self._size += len(chunk)
+        if self._size <= MAX_BYTES:
+            self._chunks.append(chunk)
+
+    def has_result(self) -> bool:
+        """True if the call ended with a result that is no error. A long answer is none."""
+        return self._size > MAX_BYTES or has_result(b"".join(self._chunks))
 
 
 def has_result(body: bytes) -> bool:

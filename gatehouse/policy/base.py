@@ -28,6 +28,10 @@ class Policy:
         """A block around the whole exchange with the upstream."""
         return _NOTHING
 
+    def must_see_head(self, request: Request) -> bool:
+        """True if the head of the answer must be seen even if the client leaves before it comes."""
+        return False
+
     async def objection(
         self, request: Request, principal: Principal, status: int, headers: Headers
     ) -> str:

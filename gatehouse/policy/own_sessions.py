@@ -25,6 +25,8 @@ class OwnSessions(Policy):
 
     def __init__(self, ledger: Sessions) -> None:
         self._ledger = ledger
+        self._opens: bool | None = None
+        """True if the upstream has opened a session, False if it answers without; None if nobody knows yet."""
 
     async def refusal(self, request: Request, principal: Principal) -> Reply | None:
         if not request.sessions:
@@ -44,6 +46,10 @@ class OwnSessions(Policy):
             return super().during(request)
         return self._ledger.use(request.sessions[0])
 
+    def must_see_head(self, request: Request) -> bool:
+        """True if the answer may open a session: one that nobody knew of would count for no name, and never end."""
+        return self._opens is not False and may_open(request)
+
     async def objection(
         self, request: Request, principal: Principal, status: int, headers: Headers
     ) -> str:
@@ -58,6 +64,15 @@ class OwnSessions(Policy):
                 await self._ledger.ended(request.sessions[0], principal.id)
             return ""
         opened = values_of(headers, SESSION) if status < 300 else []
+        if opened:
+            self._opens = True
+        elif status == 200 and self._opens is None and may_open(request):
+            self._opens = False
         if opened and not await self._ledger.opened(opened[0], principal.id):
             return "opened a session that it had opened for another token"
         return ""
+
+
+def may_open(request: Request) -> bool:
+    """True if the answer may open a session: since MCP 2026-07-28, whose requests name their call, there are none."""
+    return request.method == "POST" and not request.sessions and request.call is None

@@ -31,6 +31,11 @@ _ids = count(int.from_bytes(os.urandom(8), "big"))  # two programs, or two runs,
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
+def no_result() -> bool:
+    """The answer of a record for which nobody has looked."""
+    return False
+
+
 class Record(NamedTuple):
     """One request and what became of it. As text (`str`) it is the line for people, always one line."""
 
@@ -58,7 +63,7 @@ class Record(NamedTuple):
     """The outcome, in words: "done", "refused", "client left", ..."""
     reason: str
     """Why it was refused or failed: the `reason` of a `refusals.Reply`, else empty."""
-    has_result: Callable[[], bool] = lambda: False
+    has_result: Callable[[], bool] = no_result
     """Tells whether the call ended with a result that is no error, if an observer has asked to look at answers."""
 
     def __str__(self) -> str:

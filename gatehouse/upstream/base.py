@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
+
+from gatehouse.http import refusals
+
+if TYPE_CHECKING:
+    from gatehouse.http.refusals import Reply
 
 HOSTED_IDLE_SECONDS = 15.0
 """How long a connection to the hosted server may rest. That server keeps it for longer (`hosting`), so that the
@@ -66,3 +71,10 @@ class Transport(Protocol):
 
     async def release(self, *, whole: bool) -> None:
         """End the exchange: `whole` is True if the answer came to its whole end, else it is broken off."""
+
+
+def reply_for(error: Exception, *, reached: bool) -> Reply:
+    """The local reply for an upstream that failed before its response began; it may have been `reached` earlier."""
+    if not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return refusals.UPSTREAM_BROKE
+    return refusals.UPSTREAM_DOWN if reached else refusals.UPSTREAM_UNREACHABLE

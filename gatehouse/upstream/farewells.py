@@ -31,6 +31,9 @@ MAX_WAITING = 256
 END_SECONDS = 5.0
 """How long the server may take to end one."""
 
+OURS = ((b"X-Forwarded-For", b"127.0.0.1"), (b"X-Forwarded-Proto", b"http"), VIA)
+"""The gate itself asks; its requests have the fields of all others, since servers may count on them."""
+
 
 class Farewells:
     """Ends sessions of `upstream`, whose endpoint has the path `endpoint`.
@@ -91,7 +94,7 @@ class Farewells:
 
     def _request(self, session: bytes, name: str) -> httpx.Request:
         authority = self._upstream.authority
-        headers = [(b"Host", authority.encode("ascii")), (b"Mcp-Session-Id", session), VIA]
+        headers = [(b"Host", authority.encode("ascii")), (b"Mcp-Session-Id", session), *OURS]
         headers += self._own_fields
         if self._names_principals:
             headers.append((PRINCIPAL_HEADER, name.encode("ascii")))

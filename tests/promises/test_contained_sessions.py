@@ -13,6 +13,7 @@ from gatehouse.tokens.token import Token
 from gatehouse.tokens.value import TokenValue, digest_of, make_value
 from tests.harness.house import House, open_house
 from tests.harness.program import ROOT, running
+from tests.harness.wire import until_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,12 +31,14 @@ FEW = 3
 
 
 class Server:
-    """The script of an upstream with sessions. It answers each DELETE once `ending` is set."""
+    """The script of an upstream with sessions. It answers once `opening` is set, and each DELETE once `ending` is."""
 
     def __init__(self) -> None:
         self.open: list[bytes] = []
         self.deletes: list[Head] = []
         self.ending = trio.Event()
+        self.opening = trio.Event()
+        self.opening.set()
         self._numbers = count()
 
     async def __call__(self, peer: Peer, head: Head) -> None:
@@ -50,6 +53,7 @@ class Server:
         if session is None:
             session = b"session-%d" % next(self._numbers)
             self.open.append(session)
+            await self.opening.wait()
         await peer.send(
             b"HTTP/1.1 200 OK\r\nMcp-Session-Id: %s\r\nContent-Length: 2\r\n\r\n{}" % session
         )
@@ -118,6 +122,58 @@ async def test_a_server_that_is_slow_to_end_them_holds_up_only_the_token_that_op
         assert answered == []
         server.ending.set()
     assert len(answered) == 4
+
+
+async def test_a_client_that_leaves_before_its_answer_opens_no_session_that_nobody_knows_of(
+    house: tuple[House, Server],
+) -> None:
+    gate, server = house
+    server.ending.set()
+    hers = await opened(gate, ALICE)
+    server.opening = trio.Event()
+    fields = b"Authorization: Bearer " + MALLORY.encode()
+    peers = [await gate.connect() for _ in range(20)]
+    for peer in peers:
+        await peer.send(gate.raw(b"/mcp", fields, method=b"POST", body=b"{}", token=False))
+    with trio.fail_after(5):
+        while len(server.open) < 1 + 20:
+            await trio.sleep(0.01)
+        await trio.sleep(0.1)  # now each is watched
+        for peer in peers:
+            await peer.reset()
+        await trio.sleep(0.3)
+        server.opening.set()
+        while len(server.open) > 1 + FEW:
+            await trio.sleep(0.01)
+    assert hers in server.open
+
+
+async def test_at_a_server_without_sessions_a_client_that_leaves_ends_its_call_at_once(
+    way: dict[str, Any],
+) -> None:
+    async with open_house(tokens=TOKENS, **way) as house:
+        assert (await ask(house, ALICE)).status == 200  # without a session
+        house.upstream.script = hang = Hanging()
+        peer = await house.connect()
+        fields = b"Authorization: Bearer " + ALICE.encode()
+        await peer.send(house.raw(b"/mcp", fields, method=b"POST", body=b"{}", token=False))
+        await hang.asked.wait()
+        await trio.sleep(0.1)
+        await peer.reset()
+        with trio.fail_after(1):
+            await house.upstream.gone.wait()
+
+
+class Hanging:
+    """A script that never answers."""
+
+    def __init__(self) -> None:
+        self.asked = trio.Event()
+
+    async def __call__(self, peer: Peer, head: Head) -> None:
+        await peer.body(head)
+        self.asked.set()
+        await until_gone(peer)
 
 
 SERVER = """
