@@ -11,8 +11,8 @@ from gatehouse.records.loggers import logger_of
 logger = logger_of("gate.shared")
 
 SETTLING_RETRIES = 2
-"""For this many times the time between two tries after the server is back, or has lost its keys, other gates may
-still have to tell it the missing keys. Each of them notices within one, and a `LOOKS`-th part of one."""
+"""How many times the time between two tries passes, after the server is back or has lost its keys, until all gates have
+told it the missing keys. Each notices within one such time, and a `LOOKS_PER_RETRY`-th part of one."""
 
 
 class Breaker:

@@ -40,7 +40,7 @@ class Found(NamedTuple):
 
     value: str | None
     """None without an entry that bears a seal of ours."""
-    strange: bool
+    unsealed: bool
     """True if there is an entry without such a seal."""
     mark: str
 

@@ -44,7 +44,7 @@ MAX_ID_BYTES = 512
 SWEEP_SECONDS = 60.0
 """How often, at most, all names are searched for sessions that have rested too long."""
 
-SHARE_AGAIN = 0.25
+SHARE_AGAIN_PART = 0.25
 """The shared state is told of a session again after this part of the time for which it remembers one."""
 
 
@@ -211,7 +211,7 @@ class Sessions:
         name = await shared.claim(entry.name, shared_key(session), entry.name, self._idle_seconds)
         if isinstance(name, NoAnswer):
             return True  # the next request tries again
-        entry.share_at = trio.current_time() + self._idle_seconds * SHARE_AGAIN
+        entry.share_at = trio.current_time() + self._idle_seconds * SHARE_AGAIN_PART
         return name == entry.name
 
     async def _keep(self, session: bytes, entry: Entry) -> bool:

@@ -58,12 +58,12 @@ CALL_SECONDS = 0.5
 RETRY_SECONDS = 5.0
 """How long after a failure the server is tried again."""
 
-STRANGE = (
+NOT_SEALED = (
     "shared state at %s has sessions that no gate with these tokens has sealed, and that count as unknown: an earlier "
     "release wrote them, or a gate with another TOKENS_FILE or MCP_AUTH_TOKEN, or somebody else who can write there"
 )
 
-LOOKS = 5
+LOOKS_PER_RETRY = 5
 """How many times in RETRY_SECONDS the gate checks whether it is time to try again."""
 
 
@@ -135,8 +135,8 @@ class SharedState:
             return found
         if found.value is not None:
             return found.value
-        if found.strange:
-            self._log.warning("strange", STRANGE, self.address, lines=1)
+        if found.unsealed:
+            self._log.warning("entries without a seal of ours", NOT_SEALED, self.address, lines=1)
         self._judge(found.mark)
         return UNAVAILABLE if self._breaker.settling else None
 
@@ -154,7 +154,7 @@ class SharedState:
         """Log whether the server can be reached now, and keep it up to date for ever."""
         while True:
             await self.catch_up()
-            parts = LOOKS if self._breaker.away or self._lost or self._owed.next() else 1
+            parts = LOOKS_PER_RETRY if self._breaker.away or self._lost or self._owed.next() else 1
             await trio.sleep(self._retry_seconds / parts)
 
     async def catch_up(self) -> None:

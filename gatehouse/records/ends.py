@@ -24,8 +24,8 @@ SAYS = {
 }
 """The reasons for which a connection is ended, as one word for figures, each with its line."""
 
-RARE = {"given-up", "turned-away", "limit-lowered", "descriptors"}
-"""These come by thousands: one line a minute says how many."""
+ONE_LINE = {"given-up", "turned-away", "limit-lowered", "descriptors"}
+"""The reasons that come by thousands: each has one line a minute, which says how many."""
 
 
 class Ends:
@@ -48,7 +48,7 @@ class Ends:
     def ended(self, reason: str, client: str) -> None:
         """A connection from that address was ended for that reason, one of SAYS."""
         self.connections[reason] += 1
-        if reason in RARE:
+        if reason in ONE_LINE:
             self._log.warning(reason, SAYS[reason], client, lines=1)
         else:
             self._log.warning(reason, SAYS[reason], client)

@@ -92,7 +92,7 @@ class Metrics:
         if record.reason:
             self._refusals[record.reason,] += 1
         if not record.name or record.outcome == "refused":
-            return  # how fast the gate says no would only hide how fast MCP is
+            return  # how fast the gate help_text no would only hide how fast MCP is
         method = record.method if record.method in METHODS else OTHER
         self._durations[method].add(record.seconds)
         if record.first_byte_seconds is not None:
@@ -112,26 +112,30 @@ class Metrics:
         """The metrics, for the registry of the client library."""
         from prometheus_client.core import GaugeMetricFamily
 
-        for name, (says, ask) in self._gauges.items():
-            yield GaugeMetricFamily(PREFIX + name, says, ask())
+        for name, (help_text, ask) in self._gauges.items():
+            yield GaugeMetricFamily(PREFIX + name, help_text, ask())
         stalls = self._stalls().get("count", 0)
         yield _counter("loop_stalls", "Times at which a tool held everybody up.", (), {(): stalls})
         labels = ("token", "lane", "status", "outcome")
         yield _counter("requests", "Requests that are over.", labels, self._requests)
-        says = "Requests that were refused or failed, by the reason."
+        help_text = "Requests that were refused or failed, by the reason."
         refusals = self._refusals + _by_reason(self._ends.refusals)
-        yield _counter("refusals", says, ("reason",), refusals)
+        yield _counter("refusals", help_text, ("reason",), refusals)
         ends = _by_reason(self._ends.connections)
-        says = "Connections that were ended or turned away, by the reason."
-        yield _counter("connections_ended", says, ("reason",), ends)
-        says = "Tool calls that were let in and answered."
-        yield _counter("calls", says, ("token", "tool"), self._calls)
-        yield _counter("bytes_received", "Of requests' bodies.", (), {(): self._received})
-        yield _counter("bytes_sent", "Of answers' bodies.", (), {(): self._sent})
-        says = "From a request's head to the end of its answer, of requests that were let in."
-        yield _histogram("request_duration_seconds", says, self._durations)
-        says = "From a request's head to its answer's head, of requests that were let in."
-        yield _histogram("first_byte_seconds", says, self._first_bytes)
+        help_text = "Connections that were ended or turned away, by the reason."
+        yield _counter("connections_ended", help_text, ("reason",), ends)
+        help_text = "Tool calls that were let in and answered, by token and tool."
+        yield _counter("calls", help_text, ("token", "tool"), self._calls)
+        yield _counter("bytes_received", "Bytes of requests' bodies.", (), {(): self._received})
+        yield _counter("bytes_sent", "Bytes of answers' bodies.", (), {(): self._sent})
+        help_text = (
+            "Seconds from a request's head to the end of its answer, of requests that were let in."
+        )
+        yield _histogram("request_duration_seconds", help_text, self._durations)
+        help_text = (
+            "Seconds from a request's head to its answer's head, of requests that were let in."
+        )
+        yield _histogram("first_byte_seconds", help_text, self._first_bytes)
 
 
 class _Names(dict[str, str]):
@@ -175,20 +179,20 @@ def _by_reason(counts: Counter[str]) -> Counter[tuple[str, ...]]:
 
 
 def _counter(
-    name: str, says: str, labels: tuple[str, ...], counts: Mapping[tuple[str, ...], float]
+    name: str, help_text: str, labels: tuple[str, ...], counts: Mapping[tuple[str, ...], float]
 ) -> Metric:
     from prometheus_client.core import CounterMetricFamily
 
-    family = CounterMetricFamily(PREFIX + name, says, labels=labels)
+    family = CounterMetricFamily(PREFIX + name, help_text, labels=labels)
     for values, count in counts.items():
         family.add_metric(values, count)
     return family
 
 
-def _histogram(name: str, says: str, histograms: Mapping[str, _Histogram]) -> Metric:
+def _histogram(name: str, help_text: str, histograms: Mapping[str, _Histogram]) -> Metric:
     from prometheus_client.core import HistogramMetricFamily
 
-    family = HistogramMetricFamily(PREFIX + name, says, labels=("method",))
+    family = HistogramMetricFamily(PREFIX + name, help_text, labels=("method",))
     for method, histogram in histograms.items():
         family.add_metric((method,), list(histogram.buckets()), histogram.sum)
     return family

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 PREFIX = "mcpgate_"
 """The beginning of a named token's value: scanners for leaked secrets, and our own log, know a token by it."""
 
-PIECE = 8
+PIECE_LENGTH = 8
 """How many characters of a secret in a row count as a piece of it. Fewer occur by chance."""
 
-FRAGMENT = 4
-"""Every PIECE contains a whole aligned fragment of this length, so looking up the fragments is a fast first test."""
+FRAGMENT_LENGTH = 4
+"""Every piece contains a whole aligned fragment of this length, so looking up the fragments is a fast first test."""
 
 MASK = "[secret]"
 
@@ -42,14 +42,14 @@ class Redactor:
             _lower(_undone(spelling)[0]) for secret in secrets for spelling in _spellings(secret)
         ]
         self._pieces = {
-            spelling[at : at + PIECE]
+            spelling[at : at + PIECE_LENGTH]
             for spelling in spellings
-            for at in range(len(spelling) - PIECE + 1)
+            for at in range(len(spelling) - PIECE_LENGTH + 1)
         }
         self._fragments = {
-            int.from_bytes(data[at : at + FRAGMENT], sys.byteorder)
+            int.from_bytes(data[at : at + FRAGMENT_LENGTH], sys.byteorder)
             for data in map(str.encode, [*spellings, *_PREFIXES])
-            for at in range(len(data) - FRAGMENT + 1)
+            for at in range(len(data) - FRAGMENT_LENGTH + 1)
         }
 
     def __call__(self, text: str) -> str:
@@ -61,7 +61,7 @@ class Redactor:
 
     def _has_fragment(self, text: str) -> bool:
         data = text.encode("utf-8", "replace").lower()
-        fragments = memoryview(data)[: len(data) // FRAGMENT * FRAGMENT].cast("I")
+        fragments = memoryview(data)[: len(data) // FRAGMENT_LENGTH * FRAGMENT_LENGTH].cast("I")
         return not self._fragments.isdisjoint(fragments)
 
     def _blanked(self, text: str) -> str:
@@ -80,8 +80,12 @@ class Redactor:
     def _found(self, text: str) -> list[tuple[int, int]]:
         """The first and last borders of all pieces of secrets, and of values of ours, in their order."""
         values = [match.span() for match in _VALUE.finditer(text)]
-        ats = (at for at in range(len(text) - PIECE + 1) if text[at : at + PIECE] in self._pieces)
-        return sorted([*values, *((at, at + PIECE) for at in ats)])
+        ats = (
+            at
+            for at in range(len(text) - PIECE_LENGTH + 1)
+            if text[at : at + PIECE_LENGTH] in self._pieces
+        )
+        return sorted([*values, *((at, at + PIECE_LENGTH) for at in ats)])
 
 
 def _undone(text: str) -> tuple[str, Sequence[int]]:
@@ -120,4 +124,4 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 _PREFIXES = sorted({_lower(spelling) for spelling in _spellings(PREFIX)})
-_VALUE = re.compile(rf"(?:{'|'.join(map(re.escape, _PREFIXES))})[a-z0-9_+/=-]{{{PIECE},}}")
+_VALUE = re.compile(rf"(?:{'|'.join(map(re.escape, _PREFIXES))})[a-z0-9_+/=-]{{{PIECE_LENGTH},}}")

@@ -28,7 +28,7 @@ from gatehouse.records.log import (
     is_no_client_that_left,
 )
 from gatehouse.records.loggers import logger_of
-from gatehouse.records.redact import MASK, PIECE, Redactor
+from gatehouse.records.redact import MASK, PIECE_LENGTH, Redactor
 from tests.harness.program import TOKEN
 from tests.harness.records import ANSWERED, LEFT, VALUE
 
@@ -63,7 +63,7 @@ def base64_of(text: str) -> str:
         base64.urlsafe_b64encode(f"u:{TOKEN}".encode()).decode(),
         TOKEN[:20],
         TOKEN[10:],
-        TOKEN[5 : 5 + PIECE],
+        TOKEN[5 : 5 + PIECE_LENGTH],
     ],
 )
 def test_a_piece_of_a_secret_is_blanked_in_any_spelling(spelling: str) -> None:
@@ -146,11 +146,13 @@ def test_an_ordinary_line_costs_no_more_than_the_quick_look() -> None:
 
 
 def pieces(text: str) -> set[str]:
-    return {text[at : at + PIECE + 4] for at in range(len(text) - PIECE - 3)} or {text}
+    return {text[at : at + PIECE_LENGTH + 4] for at in range(len(text) - PIECE_LENGTH - 3)} or {
+        text
+    }
 
 
 def test_text_without_a_secret_stays_as_it_is() -> None:
-    for text in ("", "short", "POST /mcp 200 1.5 ms", TOKEN[: PIECE - 1]):
+    for text in ("", "short", "POST /mcp 200 1.5 ms", TOKEN[: PIECE_LENGTH - 1]):
         assert redact(text) == text
 
 
@@ -162,7 +164,9 @@ def test_what_stands_around_a_secret_is_kept(before: str, after: str) -> None:
 @given(st.lists(st.sampled_from([TOKEN, TOKEN[:9], "x", " "]), max_size=6))
 def test_no_piece_survives_between_other_text(parts: list[str]) -> None:
     blanked = redact("".join(parts))
-    assert not any(TOKEN[at : at + PIECE] in blanked for at in range(len(TOKEN) - PIECE + 1))
+    assert not any(
+        TOKEN[at : at + PIECE_LENGTH] in blanked for at in range(len(TOKEN) - PIECE_LENGTH + 1)
+    )
 
 
 @contextmanager
