@@ -43,7 +43,7 @@ from gatehouse.http import refusals
 from gatehouse.http.fields import has_no_controls, is_event_stream
 from gatehouse.http.forward import PRINCIPAL_HEADER, request_headers, response_headers
 from gatehouse.http.paths import upstream_target
-from gatehouse.http.refusals import Reply
+from gatehouse.http.reply import TO_URL_KEY, Reply
 from gatehouse.http.request import read_request
 from gatehouse.policy.origins import CORS, cors_fields, preflight
 from gatehouse.upstream.base import FloodError, reply_for
@@ -244,7 +244,7 @@ class Gate:
         """The request for the upstream; `stream=` makes httpx add no header field of its own."""
         request = exchange.request
         if request.has_url_key:
-            exchange.added += refusals.TO_URL_KEY
+            exchange.added += TO_URL_KEY
         headers = request_headers(request, host=self.upstream.authority.encode("ascii"))
         headers += self.own_fields
         if self.names_principals and exchange.principal is not None:

@@ -18,7 +18,7 @@ from gatehouse.assembly.house import House
 from gatehouse.commands.parser import parser
 from gatehouse.http import refusals
 from gatehouse.http.paths import is_for_upstream
-from gatehouse.http.refusals import Reply
+from gatehouse.http.reply import Reply
 from gatehouse.pages import snippets
 from gatehouse.policy import tools
 from gatehouse.records.ends import SAYS

@@ -13,8 +13,8 @@ from gatehouse.hosting.loading import IMPORT_THREADS
 from gatehouse.hosting.port import Port
 from gatehouse.hosting.runtimes import AsyncioCalls, TrioCalls
 from gatehouse.hosting.server import HostedServer
-from gatehouse.http import refusals
 from gatehouse.http.forward import SECRET_HEADER
+from gatehouse.http.reply import CLOSE_CONNECTION
 from gatehouse.process.memory import settle_memory
 from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.farewells import Farewells
@@ -65,7 +65,7 @@ class UpstreamSide:
             if calls is None:
                 self.own_fields.append((SECRET_HEADER, secret.encode("ascii")))
         if not self.upstream.keep_alive:
-            self.own_fields.append(refusals.CLOSE_CONNECTION)
+            self.own_fields.append(CLOSE_CONNECTION)
         self.endpoint = settings.upstream_path.encode("ascii")
         """The path of the MCP endpoint there."""
         self.names_principals = settings.hosts_upstream or settings.tokens_file is not None

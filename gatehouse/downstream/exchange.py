@@ -18,6 +18,7 @@ from gatehouse.errors import without_text
 from gatehouse.http import refusals
 from gatehouse.http.events import COMMENT, EventBorders
 from gatehouse.http.mcp import METHOD, NAME
+from gatehouse.http.reply import NO_REFERRER
 from gatehouse.http.results import ShortAnswer
 from gatehouse.identity.principal import Unknown
 from gatehouse.records.loggers import logger_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from gatehouse.http.fields import Headers
     from gatehouse.http.limits import Limits
-    from gatehouse.http.refusals import Reply
+    from gatehouse.http.reply import Reply
     from gatehouse.http.request import Request
     from gatehouse.identity.principal import Principal
     from gatehouse.identity.verifiers import Verifiers
@@ -175,7 +176,7 @@ class Exchange:
         """Answer from the gate itself, whether or not the request has been read to its end."""
         has_body = bool(reply.body) and self.request.method != "HEAD"
         if self.request.has_url_key:
-            self.added.append(refusals.NO_REFERRER)  # no reply of ours is for a cache anyway
+            self.added.append(NO_REFERRER)  # no reply of ours is for a cache anyway
         # Whatever happens to the request now, it has had its answer.
         self.over, self.outcome, self.reason = True, reply.outcome, reply.reason
         await self.start(reply.status, reply.fields(), body_follows=has_body)

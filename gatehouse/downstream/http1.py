@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import h11
 
-from gatehouse.http.refusals import CLOSE_CONNECTION
+from gatehouse.http.reply import CLOSE_CONNECTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gatehouse.http.limits import Limits
-    from gatehouse.http.refusals import Reply
+    from gatehouse.http.reply import Reply
 
 MAX_FREE_PIECES = 64
 BYTES_PER_PIECE = 64

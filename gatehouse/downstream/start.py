@@ -9,7 +9,7 @@ import trio
 from gatehouse.http import refusals
 
 if TYPE_CHECKING:
-    from gatehouse.http.refusals import Reply
+    from gatehouse.http.reply import Reply
 
 
 class Start:

@@ -30,7 +30,7 @@ from gatehouse.hosting.caller import PRINCIPAL, name_in
 from gatehouse.hosting.tasks import Task, Tasks, ids_in, task_id_in
 from gatehouse.hosting.things import things_in
 from gatehouse.http.mcp import KINDS, TASK_LIST, TASK_METHODS, printable
-from gatehouse.http.refusals import FORBIDDEN
+from gatehouse.http.reply import FORBIDDEN
 from gatehouse.policy.tools import (
     HARMLESS_METHODS,
     granted,

@@ -1,4 +1,4 @@
-"""Local replies: the responses that the gate makes itself, as plain values.
+"""Every refusal of the gate, in the words that its reader gets.
 
 On the MCP endpoint a refusal is a JSON-RPC error, which MCP clients show to their user; elsewhere it
 is JSON whose `error` is a string, which is what OAuth discovery expects of a 404.
@@ -6,88 +6,28 @@ is JSON whose `error` is a string, which is what OAuth discovery expects of a 40
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from dataclasses import dataclass, replace
-from email.utils import formatdate
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from gatehouse.http.reply import (
+    BAD_REQUEST,
+    CLOSE_CONNECTION,
+    GATE_FAILED,
+    INVALID_REQUEST,
+    TOO_MANY,
+    UNAUTHORIZED,
+    bad_request,
+    busy,
+    forbidden,
+    page_error,
+    rpc_error,
+    upstream_failed,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-# The JSON-RPC codes that MCP leaves to implementations are -32000..-32019, of which -32000, -32001 and
-# -32002 are in use; -32020..-32022 would tell a client that a 2026-07-28 server speaks here.
-UNAUTHORIZED = -32010
-BAD_REQUEST = -32011
-UPSTREAM_FAILED = -32012
-GATE_FAILED = -32013
-BUSY = -32014
-FORBIDDEN = -32015
-TOO_MANY = -32016
-
-INVALID_REQUEST = -32600  # of JSON-RPC itself
-
-CLOSE_CONNECTION = (b"Connection", b"close")
-
-NO_REFERRER = (b"Referrer-Policy", b"no-referrer")
-TO_URL_KEY = ((b"Cache-Control", b"no-store"), NO_REFERRER)
-"""For answers to requests with a token in the URL: no cache may keep the answer (RFC 6750 section 2.3),
-and a page must not tell the URL to the next one."""
-
-
-Status = Literal["ready", "starting", "unreachable", "stopping"]
-"""Whether the gate takes calls. "unreachable": it has reached the server before, and now does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole response: status, header fields without framing, and body."""
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
-    reason: str = ""
-    """Why the gate refuses or fails, as one word for records; empty if it does neither."""
-
-    @property
-    def outcome(self) -> str:
-        """The outcome of a request that gets this reply, in words for records."""
-        if not self.reason:
-            return "done"
-        return "upstream failed" if self.reason.startswith("upstream-") else "refused"
-
-    def fields(self) -> list[tuple[bytes, bytes]]:
-        """All header fields, with the date and the length of the body."""
-        length = [] if self.status == 204 else [(b"Content-Length", b"%d" % len(self.body))]
-        return [(b"Date", http_date()), *self.headers, *length]
-
-
-def http_date() -> bytes:
-    """The time in the form of a Date field (RFC 9110 section 5.6.7)."""
-    return _http_date(int(time.time()))
-
-
-@lru_cache(maxsize=1)
-def _http_date(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode("ascii")
-
-
-def json_reply(
-    status: int, content: dict[str, Any], *headers: tuple[bytes, bytes], reason: str = ""
-) -> Reply:
-    """A JSON reply, which no cache may store, since it is true only now."""
-    fixed = ((b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"))
-    return Reply(status, json.dumps(content).encode(), (*fixed, *headers), reason)
-
-
-def rpc_error(
-    status: int, code: int, message: str, *headers: tuple[bytes, bytes], reason: str
-) -> Reply:
-    """A JSON-RPC error. The id is null (JSON-RPC 2.0 section 5): the request was not read."""
-    error = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
-    return json_reply(status, error, *headers, reason=reason)
+    from gatehouse.http.reply import Reply
 
 
 def too_many_requests(seconds: float, words: str, reason: str) -> Reply:
@@ -106,11 +46,6 @@ def too_many_failures(seconds: float) -> Reply:
     )
 
 
-def forbidden(words: str, reason: str) -> Reply:
-    """The reply to a known client that may not do this."""
-    return rpc_error(403, FORBIDDEN, words, reason=reason)
-
-
 # The same bytes whatever is wrong with the token, or without one: nobody learns how near a guess was. No
 # `resource_metadata`, `scope` or `error` in the challenge: clients take each of them for an invitation to OAuth.
 CHALLENGE = rpc_error(
@@ -122,12 +57,10 @@ CHALLENGE = rpc_error(
     (b"WWW-Authenticate", b'Bearer realm="mcp"'),
     reason="token",
 )
-METRICS_CHALLENGE = json_reply(
+METRICS_CHALLENGE = page_error(
     401,
-    {
-        "error": "unauthorized",
-        "error_description": "The figures want METRICS_TOKEN, as 'Authorization: Bearer TOKEN'.",
-    },
+    "unauthorized",
+    "This page needs METRICS_TOKEN, as 'Authorization: Bearer TOKEN'.",
     (b"WWW-Authenticate", b'Bearer realm="metrics"'),
     reason="metrics-token",
 )
@@ -148,148 +81,126 @@ URL_KEY_CHALLENGE = rpc_error(
     (b"WWW-Authenticate", b'Bearer realm="mcp"'),
     reason="url-key",
 )
-AMBIGUOUS_CREDENTIALS = rpc_error(
+AMBIGUOUS_CREDENTIALS = bad_request(
     400,
-    BAD_REQUEST,
     "Bad request: the same kind of credential came twice. Send one Authorization header, one "
     "X-API-Key header, or one key parameter.",
     reason="ambiguous-credentials",
 )
-UPSTREAM_UNREACHABLE = rpc_error(
+UPSTREAM_UNREACHABLE = upstream_failed(
     502,
-    UPSTREAM_FAILED,
     "The MCP server behind the gate cannot be reached. It may be starting; try again in a few seconds.",
     (b"Retry-After", b"2"),
     reason="upstream-unreachable",
 )
-UPSTREAM_DOWN = rpc_error(
+UPSTREAM_DOWN = upstream_failed(
     502,
-    UPSTREAM_FAILED,
     "The MCP server behind the gate has stopped answering: it is down, or is being restarted. Try again in a "
     "few seconds; if that does not help, tell its operator.",
     (b"Retry-After", b"2"),
     reason="upstream-down",
 )
-UPSTREAM_BROKE = rpc_error(
+UPSTREAM_BROKE = upstream_failed(
     502,
-    UPSTREAM_FAILED,
     "The MCP server behind the gate broke off before it had answered. Try again.",
     reason="upstream-broke",
 )
-UPSTREAM_REDIRECTED = rpc_error(
+UPSTREAM_REDIRECTED = upstream_failed(
     502,
-    UPSTREAM_FAILED,
     "The MCP server behind the gate answered with a redirect, which is not passed on. "
     "Its operator finds the cause in the gate's log.",
     reason="upstream-redirected",
 )
-UPSTREAM_TIMED_OUT = rpc_error(
+UPSTREAM_TIMED_OUT = upstream_failed(
     504,
-    UPSTREAM_FAILED,
     "The MCP server behind the gate took too long to accept the request. Try again.",
     reason="upstream-timeout",
 )
 
-STARTING = rpc_error(
-    503,
-    BUSY,
+STARTING = busy(
     "The MCP server behind the gate is still starting. Try again in a few seconds.",
-    (b"Retry-After", b"5"),
+    5,
     reason="starting",
 )
-DRAINING = rpc_error(
-    503,
-    BUSY,
+DRAINING = busy(
     "The gate is about to restart and takes no new requests. Try again in a few seconds.",
-    (b"Retry-After", b"5"),
+    5,
     CLOSE_CONNECTION,
     reason="draining",
 )
-TOO_MANY_CONNECTIONS = rpc_error(
-    503,
-    BUSY,
+TOO_MANY_CONNECTIONS = busy(
     "The gate has as many connections as it can hold. Try again in a few seconds.",
-    (b"Retry-After", b"5"),
+    5,
     CLOSE_CONNECTION,
     reason="connections",
 )
 TOO_MANY_OF_NAME = rpc_error(
     429,
     TOO_MANY,
-    "This token holds as many connections as one may, and none of them rests. Close some, or try again in "
-    "a few seconds.",
+    "This token holds as many connections as it may, and all are in use. Close some, or try again in a few "
+    "seconds.",
     (b"Retry-After", b"5"),
     CLOSE_CONNECTION,
     reason="token-connections",
 )
-TOO_MANY_BODIES = rpc_error(
-    503,
-    BUSY,
+TOO_MANY_BODIES = busy(
     "The gate is already taking in as many large requests as it can hold. Try again in a few seconds.",
-    (b"Retry-After", b"5"),
+    5,
     CLOSE_CONNECTION,
     reason="bodies",
 )
-BODY_TOO_LARGE = rpc_error(
+BODY_TOO_LARGE = bad_request(
     413,
-    BAD_REQUEST,
     "The request is larger than the gate passes on. Send less at once.",
     CLOSE_CONNECTION,
     reason="too-large",
 )
-BODY_TOO_SLOW = rpc_error(
+BODY_TOO_SLOW = bad_request(
     408,
-    BAD_REQUEST,
     "The request's body came too slowly. Try again.",
     CLOSE_CONNECTION,
     reason="too-slow",
 )
-MISDIRECTED = rpc_error(
+MISDIRECTED = bad_request(
     421,
-    BAD_REQUEST,
     "The gate does not answer to this host name. Use its own address, or have its operator add the "
     "name to ALLOWED_HOSTS.",
     reason="host",
 )
-FOREIGN_ORIGIN = rpc_error(
+FOREIGN_ORIGIN = bad_request(
     403,
-    BAD_REQUEST,
     "The gate takes no requests from web pages of this origin. Its operator can add it to "
     "ALLOWED_ORIGINS.",
     reason="origin",
 )
-METHOD_UNKNOWN = rpc_error(
+METHOD_UNKNOWN = bad_request(
     405,
-    BAD_REQUEST,
     "The gate does not know this HTTP method. MCP uses POST, GET and DELETE.",
     (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
     CLOSE_CONNECTION,
     reason="method",
 )
-HTTP_VERSION_NOT_SUPPORTED = rpc_error(
+HTTP_VERSION_NOT_SUPPORTED = bad_request(
     505,
-    BAD_REQUEST,
     "The gate speaks HTTP/1.1 and HTTP/1.0.",
     CLOSE_CONNECTION,
     reason="http-version",
 )
-EXPECTATION_FAILED = rpc_error(
+EXPECTATION_FAILED = bad_request(
     417,
-    BAD_REQUEST,
     "The gate knows no expectation but 100-continue.",
     CLOSE_CONNECTION,
     reason="expectation",
 )
-NO_WEBSOCKET = rpc_error(
+NO_WEBSOCKET = bad_request(
     400,
-    BAD_REQUEST,
     "MCP has no WebSocket transport. Send requests by POST.",
     CLOSE_CONNECTION,
     reason="websocket",
 )
 
 _MALFORMED = {
-    400: "This is no well-formed HTTP/1.1 request, so it was not read any further.",
+    400: "This is no well-formed HTTP/1.1 request, so the gate has read no further.",
     414: "The URL is longer than the gate accepts.",
     431: "The header fields are more, or longer, than the gate accepts.",
     501: "The gate does not know this transfer encoding.",
@@ -308,26 +219,39 @@ def malformed(status: int) -> Reply:
     )
 
 
+UNCLEAR_CALL = bad_request(
+    400,
+    "Bad request: MCP-Protocol-Version, Mcp-Method and Mcp-Name must each come once, and be readable "
+    "in one way only.",
+    reason="unclear-call",
+)
+NO_MCP_METHOD = bad_request(
+    400,
+    "Bad request: a request of MCP 2026-07-28 has the field Mcp-Method.",
+    reason="no-mcp-method",
+)
+BELOW_ENDPOINT = forbidden(
+    "Forbidden: this token may use some tools only, and no path below the MCP endpoint. Ask the operator of this "
+    "server for a token without lists.",
+    "grants",
+)
+
 # The status, the code and the words of the MCP SDK (2.3.0), so that clients understand it.
 SESSION_NOT_FOUND = rpc_error(
     404, INVALID_REQUEST, "Session not found. Open a new one with initialize.", reason="session"
 )
 
 # No 404: a client would take it for the end of its session.
-SESSIONS_UNKNOWN = rpc_error(
-    503,
-    BUSY,
-    "Whether this session exists cannot be told now, since what several gates share does not answer. Keep the "
-    "session, and try again in a few seconds.",
-    (b"Retry-After", b"5"),
+SESSIONS_UNKNOWN = busy(
+    "The gate cannot tell now whether this session exists: the store that it shares with other gates does not "
+    "answer. Keep the session, and try again in a few seconds.",
+    5,
     reason="sessions-unknown",
 )
-TOO_MANY_QUESTIONS = rpc_error(
-    503,
-    BUSY,
-    "More requests with this token came at a time than the gates can look up together. Send fewer at a time, or "
-    "try again in a few seconds.",
-    (b"Retry-After", b"2"),
+TOO_MANY_QUESTIONS = busy(
+    "This token sends more requests at a time than the gates can look up. Send fewer at a time, or try again in "
+    "a few seconds.",
+    2,
     reason="token-questions",
 )
 
@@ -345,30 +269,17 @@ FAILED = rpc_error(
     reason="failed",
 )
 
-NOT_FOUND = json_reply(
+NOT_FOUND = page_error(
     404,
-    {
-        "error": "not_found",
-        "error_description": "Nothing is here, and no OAuth: the MCP endpoint is /mcp. If the client came here, its access "
-        "token was missing, wrong, expired or revoked: set a good one as 'Authorization: Bearer TOKEN'.",
-    },
+    "not_found",
+    "Nothing is here, and no OAuth: the MCP endpoint is /mcp. If the client came here, its access "
+    "token was missing, wrong, expired or revoked: set a good one as 'Authorization: Bearer TOKEN'.",
     reason="not-found",
 )
-METHOD_NOT_ALLOWED = json_reply(
+METHOD_NOT_ALLOWED = page_error(
     405,
-    {"error": "method_not_allowed", "error_description": "This page answers GET and HEAD."},
+    "method_not_allowed",
+    "This page answers GET and HEAD.",
     (b"Allow", b"GET, HEAD"),
     reason="method-not-allowed",
 )
-ALIVE = json_reply(200, {"status": "ok"})
-
-
-def ready(stalls: Mapping[str, float]) -> Reply:
-    """The reply while the server takes calls; `stalls` tells how often everybody had to wait for a tool."""
-    return json_reply(200, {"status": "ready", "stalls": stalls} if stalls else {"status": "ready"})
-
-
-@cache
-def not_ready(status: Status) -> Reply:
-    """The reply while it takes none."""
-    return json_reply(503, {"status": status}, (b"Retry-After", b"2"))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gatehouse.http.fields import Headers
     from gatehouse.http.limits import Limits
     from gatehouse.http.mcp import McpCall
-    from gatehouse.http.refusals import Reply
+    from gatehouse.http.reply import Reply
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Not TRACE, which echoes credentials, nor CONNECT, which asks for a tunnel (RFC 9110 section 9.3)."""

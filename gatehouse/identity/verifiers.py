@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gatehouse.http.credentials import Credential
-    from gatehouse.http.refusals import Reply
+    from gatehouse.http.reply import Reply
     from gatehouse.http.request import Request
 
 

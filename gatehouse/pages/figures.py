@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gatehouse.http.refusals import Reply
+from gatehouse.http.reply import Reply
 
 if TYPE_CHECKING:
     from gatehouse.downstream.exchange import Exchange

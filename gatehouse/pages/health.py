@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
-from gatehouse.http import refusals
+from gatehouse.http.reply import Reply, json_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gatehouse.downstream.exchange import Exchange
     from gatehouse.downstream.in_flight import InFlight
-    from gatehouse.http.refusals import Reply, Status
     from gatehouse.upstream.base import Upstream
+
+
+Status = Literal["ready", "starting", "unreachable", "stopping"]
+"""Whether the gate takes calls. "unreachable": it has reached the server before, and now does not."""
+
+
+ALIVE = json_reply(200, {"status": "ok"})
+
+
+def ready(stalls: Mapping[str, float]) -> Reply:
+    """The reply while the server takes calls; `stalls` tells how often everybody had to wait for a tool."""
+    return json_reply(200, {"status": "ready", "stalls": stalls} if stalls else {"status": "ready"})
+
+
+@cache
+def not_ready(status: Status) -> Reply:
+    """The reply while it takes none."""
+    return json_reply(503, {"status": status}, (b"Retry-After", b"2"))
 
 
 async def alive(exchange: Exchange) -> Reply:
     """The page for liveness: whoever can answer is alive."""
-    return refusals.ALIVE
+    return ALIVE
 
 
 class Readiness:
@@ -40,4 +58,4 @@ class Readiness:
 
     async def __call__(self, exchange: Exchange) -> Reply:
         status = await self.status()
-        return refusals.ready(self._stalls()) if status == "ready" else refusals.not_ready(status)
+        return ready(self._stalls()) if status == "ready" else not_ready(status)

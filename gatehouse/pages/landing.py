@@ -9,14 +9,14 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from gatehouse.http.refusals import Reply, Status
+from gatehouse.http.reply import Reply
 from gatehouse.pages import snippets
 from gatehouse.pages.snippets import PLACEHOLDER
 
 if TYPE_CHECKING:
     from gatehouse.downstream.exchange import Exchange
     from gatehouse.identity.verifiers import Verifiers
-    from gatehouse.pages.health import Readiness
+    from gatehouse.pages.health import Readiness, Status
 
 # A Space shows its app in a frame on huggingface.co; nobody else may frame it. The page loads nothing.
 _POLICY = (

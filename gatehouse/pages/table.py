@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from gatehouse.downstream.exchange import Exchange
-    from gatehouse.http.refusals import Reply
+    from gatehouse.http.reply import Reply
 
     Page = Callable[[Exchange], Awaitable[Reply]]
 

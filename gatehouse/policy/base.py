@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gatehouse.http.fields import Headers
-    from gatehouse.http.refusals import Reply
+    from gatehouse.http.reply import Reply
     from gatehouse.http.request import Request
     from gatehouse.identity.principal import Principal
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from gatehouse.http import refusals
 from gatehouse.http.address import is_loopback
-from gatehouse.http.refusals import Reply
+from gatehouse.http.reply import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from gatehouse.http.fields import Headers
-    from gatehouse.http.refusals import Reply
+    from gatehouse.http.reply import Reply
     from gatehouse.http.request import Request
     from gatehouse.identity.principal import Principal
     from gatehouse.policy.sessions import Sessions

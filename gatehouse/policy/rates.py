@@ -11,7 +11,7 @@ from gatehouse.scheduling.fair_threads import BusyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gatehouse.http.refusals import Reply
+    from gatehouse.http.reply import Reply
     from gatehouse.http.request import Request
     from gatehouse.identity.principal import Principal
     from gatehouse.identity.rate import Rate

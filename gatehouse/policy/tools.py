@@ -16,11 +16,12 @@ from urllib.parse import unquote
 from gatehouse.http import refusals
 from gatehouse.http.mcp import KINDS, TASK_LIST, TASK_METHODS, printable
 from gatehouse.http.paths import is_endpoint
+from gatehouse.http.reply import forbidden
 from gatehouse.policy.base import Policy
 
 if TYPE_CHECKING:
     from gatehouse.http.mcp import Kind, McpCall
-    from gatehouse.http.refusals import Reply
+    from gatehouse.http.reply import Reply
     from gatehouse.http.request import Request
     from gatehouse.identity.grants import Grants
     from gatehouse.identity.principal import Principal
@@ -64,27 +65,6 @@ _DOES = {
 
 _HASHED = re.compile("[0-9a-f]{12}_.", re.DOTALL)
 
-UNCLEAR = refusals.rpc_error(
-    400,
-    refusals.BAD_REQUEST,
-    "Bad request: MCP-Protocol-Version, Mcp-Method and Mcp-Name must each come once, and be readable "
-    "in one way only.",
-    reason="unclear-call",
-)
-NO_METHOD = refusals.rpc_error(
-    400,
-    refusals.BAD_REQUEST,
-    "Bad request: a request of MCP 2026-07-28 has the field Mcp-Method.",
-    reason="unclear-call",
-)
-
-
-BELOW_ENDPOINT = refusals.forbidden(
-    "Forbidden: this token is limited to some tools, and what lies below the MCP endpoint is none. Ask the "
-    "operator of this server for a token without lists.",
-    "grants",
-)
-
 
 class Tools(Policy):
     """Refuses requests beyond the principal's grants, as far as the header fields tell.
@@ -101,23 +81,27 @@ class Tools(Policy):
         if not principal.grants.restricted:
             return None
         if not is_endpoint(request.path):
-            return BELOW_ENDPOINT
+            return refusals.BELOW_ENDPOINT
         if request.call_is_unclear:
-            return UNCLEAR
+            return refusals.UNCLEAR_CALL
         return self._call_refusal(request.call, principal)
 
     def _call_refusal(self, call: McpCall | None, principal: Principal) -> Reply | None:
         name, hosted = principal.name, self._hosted
         if call is None:
-            return None if hosted else refusals.forbidden(words_for_version(name), "mcp-version")
+            return None if hosted else forbidden(words_for_version(name), "mcp-version")
         method = call.method
         if method in HARMLESS_METHODS or (hosted and (method in LOCKED_METHODS or not method)):
             return None
         if kind := KINDS.get(method):
             if granted(principal.grants, kind, call.name):
                 return None
-            return refusals.forbidden(words_for(name, kind, call.name), "grants")
-        return refusals.forbidden(words_for_method(name, method), "grants") if method else NO_METHOD
+            return forbidden(words_for(name, kind, call.name), "grants")
+        return (
+            forbidden(words_for_method(name, method), "grants")
+            if method
+            else refusals.NO_MCP_METHOD
+        )
 
 
 def granted(grants: Grants, kind: Kind, thing: str) -> bool:

@@ -62,7 +62,7 @@ class Record(NamedTuple):
     outcome: str
     """The outcome, in words: "done", "refused", "client left", ..."""
     reason: str
-    """Why it was refused or failed: the `reason` of a `refusals.Reply`, else empty."""
+    """Why it was refused or failed: the `reason` of a `Reply`, else empty."""
     has_result: Callable[[], bool] = no_result
     """Tells whether the call ended with a result that is no error, if an observer has asked to look at answers."""
 

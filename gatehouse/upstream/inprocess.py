@@ -20,7 +20,7 @@ import httpx
 import trio
 
 from gatehouse.errors import without_text
-from gatehouse.http.refusals import http_date
+from gatehouse.http.reply import http_date
 from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.base import BODILESS
 from gatehouse.upstream.handover import Handover

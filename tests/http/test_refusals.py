@@ -5,19 +5,20 @@ from __future__ import annotations
 import pytest
 
 from gatehouse.http import refusals
+from gatehouse.http.reply import Reply
 from tests.harness.answers import answers, assert_no_banner, assert_rpc_error
 
 REPLIES = {
     name: reply
     for name, reply in vars(refusals).items()
-    if isinstance(reply, refusals.Reply) and reply.body.startswith(b'{"jsonrpc"')
+    if isinstance(reply, Reply) and reply.body.startswith(b'{"jsonrpc"')
     # This one is word for word the upstream's.
     if reply is not refusals.SESSION_NOT_FOUND
 }
 
 
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
-def test_a_local_reply_says_what_to_do_and_when(reply: refusals.Reply) -> None:
+def test_a_local_reply_says_what_to_do_and_when(reply: Reply) -> None:
     raw = b"HTTP/1.1 %d x\r\n" % reply.status
     raw += b"".join(b": ".join(pair) + b"\r\n" for pair in reply.fields()) + b"\r\n" + reply.body
     (only,) = answers(raw)

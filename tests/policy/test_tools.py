@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.shared.inbound import decode_header_value, encode_header_value
 
-from gatehouse.http import refusals
 from gatehouse.http.mcp import UnclearCallError, decoded, printable
+from gatehouse.http.reply import BAD_REQUEST, FORBIDDEN
 from gatehouse.identity.grants import EVERYTHING, Grants
 from gatehouse.identity.principal import Principal
 from gatehouse.policy.tools import Tools, granted
@@ -23,7 +23,7 @@ from tests.harness.request_of import request_of
 if TYPE_CHECKING:
     from gatehouse.http.fields import Headers
     from gatehouse.http.mcp import Kind
-    from gatehouse.http.refusals import Reply
+    from gatehouse.http.reply import Reply
 
 COOK = Grants(tools=("list_*", "add_item"), resources=("kitchen://items/*",))
 NOTHING = Grants(tools=())
@@ -52,9 +52,7 @@ def words(reply: Reply | None) -> str:
     assert reply is not None
     error = json.loads(reply.body)
     assert error["id"] is None
-    assert error["error"]["code"] == (
-        refusals.FORBIDDEN if reply.status == 403 else refusals.BAD_REQUEST
-    )
+    assert error["error"]["code"] == (FORBIDDEN if reply.status == 403 else BAD_REQUEST)
     assert reply.reason
     return str(error["error"]["message"])
 

@@ -39,7 +39,7 @@ from gatehouse.hosting.runtimes import AsyncioCalls, TrioCalls
 from gatehouse.hosting.tool_lock import lock
 from gatehouse.hosting.unknown_names import unknown_names
 from gatehouse.http.mcp import KINDS
-from gatehouse.http.refusals import FORBIDDEN
+from gatehouse.http.reply import FORBIDDEN
 from gatehouse.identity.grants import EVERYTHING, Grants
 
 if TYPE_CHECKING:

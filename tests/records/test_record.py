@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatehouse.http import refusals
-from gatehouse.http.refusals import Reply
+from gatehouse.http.reply import Reply, forbidden
 from gatehouse.records import record
 from gatehouse.records.record import Record
 from tests.harness.records import ANSWERED, LEFT, REFUSED
@@ -125,7 +125,7 @@ def test_whoever_asks_too_much_is_told_when_to_ask_again(seconds: float, wait: b
 
 
 def test_what_is_not_allowed_says_so() -> None:
-    reply = refusals.forbidden("This token may not call it.", "tool")
+    reply = forbidden("This token may not call it.", "tool")
     assert reply.status == 403
     assert json.loads(reply.body)["error"] == {
         "code": -32015,
