@@ -41,8 +41,7 @@ from gatehouse.downstream.body import BodyTooLargeError, ClientLeftError
 from gatehouse.downstream.exchange import Exchange
 from gatehouse.http import refusals
 from gatehouse.http.fields import has_no_controls, is_event_stream
-from gatehouse.http.forward import PRINCIPAL_HEADER, request_headers, response_headers
-from gatehouse.http.paths import upstream_target
+from gatehouse.http.forward import response_headers
 from gatehouse.http.reply import TO_URL_KEY, Reply
 from gatehouse.http.request import read_request
 from gatehouse.policy.origins import CORS, cors_fields, preflight
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
     from gatehouse.downstream.bodies import Bodies
     from gatehouse.downstream.in_flight import InFlight
     from gatehouse.downstream.start import Start
-    from gatehouse.http.fields import Headers
     from gatehouse.http.limits import Limits
     from gatehouse.identity.verifiers import Verifiers
     from gatehouse.pages.table import Pages
@@ -64,6 +62,7 @@ if TYPE_CHECKING:
     from gatehouse.policy.origins import Origins
     from gatehouse.records.record import Observer
     from gatehouse.upstream.base import Transport, Upstream
+    from gatehouse.upstream.outbound import Outbound
 
 REDIRECTS = frozenset(range(300, 400)) - {304}  # 304 is an answer; the others point elsewhere
 
@@ -82,21 +81,13 @@ class Gate:
     policies: Sequence[Policy]
     start: Start
     upstream: Upstream
-    endpoint: bytes
-    """The path of the MCP endpoint there."""
-    own_fields: Headers
-    """The gate's own header fields for each request to the upstream."""
-    names_principals: bool
-    """True if the upstream is told whose request it gets."""
+    outbound: Outbound
     observers: list[Observer]
     looks_at_answers: bool
     """True if an observer wants to know whether a call has ended with a result."""
     in_flight: InFlight
     beside: Sequence[Callable[[], Awaitable[None]]]
     """What goes on beside the requests, for ever: functions for tasks of their own."""
-
-    def __post_init__(self) -> None:
-        self.url = httpx.URL(f"http://{self.upstream.authority}")
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -197,7 +188,9 @@ class Gate:
 
     async def round_trip(self, exchange: Exchange, transport: Transport) -> httpx.Response | Reply:
         """Send the request and wait for the response's head; a reply if there is none to relay."""
-        request = self.outbound(exchange)
+        request = self.outbound.forwarded(exchange.request, exchange.name, exchange.body)
+        if exchange.request.has_url_key:
+            exchange.added += TO_URL_KEY
         try:
             exchange.body.admit(self.bodies, exchange.name)
             with exchange.body.patience as patience:
@@ -239,24 +232,6 @@ class Gate:
                     self.complain(exchange, "%s", words)
                     return refusals.UPSTREAM_BROKE
         return None
-
-    def outbound(self, exchange: Exchange) -> httpx.Request:
-        """The request for the upstream; `stream=` makes httpx add no header field of its own."""
-        request = exchange.request
-        if request.has_url_key:
-            exchange.added += TO_URL_KEY
-        headers = request_headers(request, host=self.upstream.authority.encode("ascii"))
-        headers += self.own_fields
-        if self.names_principals and exchange.principal is not None:
-            headers.append((PRINCIPAL_HEADER, exchange.principal.name.encode("ascii")))
-        target = upstream_target(request.path, request.query, self.endpoint)
-        return httpx.Request(
-            request.method,
-            self.url,
-            headers=headers,
-            stream=exchange.body,
-            extensions={"target": target, "id": request.id},
-        )
 
     async def relay(
         self, exchange: Exchange, transport: Transport, response: httpx.Response

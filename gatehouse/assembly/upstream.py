@@ -19,6 +19,7 @@ from gatehouse.process.memory import settle_memory
 from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.farewells import Farewells
 from gatehouse.upstream.network import Transports
+from gatehouse.upstream.outbound import Outbound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,8 +52,7 @@ class UpstreamSide:
         calls = calls_for(settings)
         self.hosted: HostedServer | None = None
         """The server to host, its address bound but not listening yet; None if it runs elsewhere."""
-        self.own_fields: Headers = []
-        """The gate's own header fields for each request."""
+        own_fields: Headers = []
         self.upstream: Upstream = upstream or calls or transports_for(settings)
         """The way there."""
         if settings.hosts_upstream:
@@ -63,16 +63,17 @@ class UpstreamSide:
             )
             started = self.hosted.started
             if calls is None:
-                self.own_fields.append((SECRET_HEADER, secret.encode("ascii")))
+                own_fields.append((SECRET_HEADER, secret.encode("ascii")))
         if not self.upstream.keep_alive:
-            self.own_fields.append(CLOSE_CONNECTION)
-        self.endpoint = settings.upstream_path.encode("ascii")
-        """The path of the MCP endpoint there."""
-        self.names_principals = settings.hosts_upstream or settings.tokens_file is not None
-        """True if it is told whose request it gets."""
-        self.farewells = Farewells(
-            self.upstream, self.endpoint, self.own_fields, names_principals=self.names_principals
+            own_fields.append(CLOSE_CONNECTION)
+        self.outbound = Outbound(
+            self.upstream.authority,
+            settings.upstream_path.encode("ascii"),
+            own_fields,
+            names_principals=settings.hosts_upstream or settings.tokens_file is not None,
         )
+        """Makes the requests."""
+        self.farewells = Farewells(self.upstream, self.outbound)
         """Ends the sessions there that the ledger drops."""
         self.started = already() if started is None else started
         """Set when the server is up. Nobody waits for one that runs elsewhere."""

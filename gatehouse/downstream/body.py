@@ -22,6 +22,9 @@ LINGER_BYTES = 1024 * 1024
 """How many bytes of a refused body are still read, so that the client reads the refusal instead of a reset
 connection (RFC 9112 section 9.6)."""
 
+HEAD_SECONDS = 5.0
+"""How long the head of an answer may take to come after the client has left, if it must be seen."""
+
 MIN_BYTES_PER_SECOND = 1024
 """A body that comes faster than this, and is never silent for BODY_SECONDS, may take as long as it is large."""
 
@@ -94,9 +97,9 @@ class RequestBody(httpx.AsyncByteStream):
             self._bodies.give_back(self._owner, self._counted)
         self._counted, self._bodies = 0, None
 
-    def hurry(self, seconds: float) -> None:
-        """Wait for the response's head so many seconds more at the most."""
-        self.patience.deadline = min(self.patience.deadline, trio.current_time() + seconds)
+    def hurry(self) -> None:
+        """The client has left: wait for the response's head for HEAD_SECONDS more at the most."""
+        self.patience.deadline = min(self.patience.deadline, trio.current_time() + HEAD_SECONDS)
 
     def _count(self, size: int) -> None:
         if size > SMALL_BYTES and size > self._counted and self._bodies is not None:

@@ -44,9 +44,6 @@ LINGER_SECONDS = 1.0
 FIRST_COMMENT_SECONDS = 0.25
 """How soon a silent event stream gets its first comment: some fronts hold back the head until then."""
 
-HEAD_SECONDS = 5.0
-"""How long the head of an answer may take to come after the client has left, if it must be seen."""
-
 REVOKED_GRACE_SECONDS = 2.5
 """How long an exchange whose token is no longer good may take to reach a border between two events: with the
 time until that is noticed, less than 5 s."""
@@ -95,10 +92,8 @@ class Exchange:
         self._watcher_over: trio.Event | None = None
         self._alarm = trio.CancelScope()
         self.carries_events = False
-        self._wrote_at = 0.0
+        self._wrote_at = self._revoked_at = self._first_byte_at = 0.0
         self._silent_since = math.inf
-        self._revoked_at = 0.0
-        self._first_byte_at = 0.0
 
     async def identify(self, verifiers: Verifiers) -> Reply | None:
         """Find the principal; returns a reply if there is none."""
@@ -256,7 +251,7 @@ class Exchange:
         """The client has left: the exchange ends now, or soon if the head of its answer must be seen."""
         self.left, self.outcome = True, "client left"
         if self.must_see_head and not self.status:
-            self.body.hurry(HEAD_SECONDS)
+            self.body.hurry()
         else:
             self.leaving.cancel()
 
@@ -283,8 +278,7 @@ class Exchange:
 
     def record(self) -> Record:
         """The record of the exchange at its end: no query, no header field but for the names in MCP's."""
-        request = self.request
-        now = time.perf_counter()
+        request, now = self.request, time.perf_counter()
         rpc_method, tool = request.call.for_log if request.call else ("", "")
         return Record(
             request_id=request.id,

@@ -9,7 +9,7 @@ import httpx
 from gatehouse.http import refusals
 
 if TYPE_CHECKING:
-    from gatehouse.http.refusals import Reply
+    from gatehouse.http.reply import Reply
 
 HOSTED_IDLE_SECONDS = 15.0
 """How long a connection to the hosted server may rest. That server keeps it for longer (`hosting`), so that the

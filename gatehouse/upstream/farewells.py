@@ -13,12 +13,11 @@ import httpx
 import trio
 
 from gatehouse.errors import without_text
-from gatehouse.http.forward import PRINCIPAL_HEADER, VIA
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
-    from gatehouse.http.fields import Headers
     from gatehouse.upstream.base import Upstream
+    from gatehouse.upstream.outbound import Outbound
 
 logger = logger_of("gate.upstream")
 
@@ -31,24 +30,13 @@ MAX_WAITING = 256
 END_SECONDS = 5.0
 """How long the server may take to end one."""
 
-OURS = ((b"X-Forwarded-For", b"127.0.0.1"), (b"X-Forwarded-Proto", b"http"), VIA)
-"""The gate itself asks; its requests have the fields of all others, since servers may count on them."""
-
 
 class Farewells:
-    """Ends sessions of `upstream`, whose endpoint has the path `endpoint`.
+    """Ends sessions of `upstream`, with the requests that `outbound` makes."""
 
-    `own_fields` are the gate's own header fields for each request. With `names_principals`, the upstream gets the
-    name that a session belongs to, as with any other request.
-    """
-
-    def __init__(
-        self, upstream: Upstream, endpoint: bytes, own_fields: Headers, *, names_principals: bool
-    ) -> None:
+    def __init__(self, upstream: Upstream, outbound: Outbound) -> None:
         self._upstream = upstream
-        self._endpoint = endpoint
-        self._own_fields = own_fields
-        self._names_principals = names_principals
+        self._outbound = outbound
         self._given, self._waiting = trio.open_memory_channel[tuple[bytes, str]](math.inf)
         self._progress = trio.Event()
 
@@ -83,7 +71,7 @@ class Farewells:
         transport = await self._upstream.take()
         whole = False
         try:
-            response = await transport.handle_async_request(self._request(session, name))
+            response = await transport.handle_async_request(self._outbound.farewell(session, name))
             stream = cast("httpx.AsyncByteStream", response.stream)
             async for _ in stream:
                 pass
@@ -91,17 +79,3 @@ class Farewells:
             whole = True
         finally:
             await transport.release(whole=whole)
-
-    def _request(self, session: bytes, name: str) -> httpx.Request:
-        authority = self._upstream.authority
-        headers = [(b"Host", authority.encode("ascii")), (b"Mcp-Session-Id", session), *OURS]
-        headers += self._own_fields
-        if self._names_principals:
-            headers.append((PRINCIPAL_HEADER, name.encode("ascii")))
-        return httpx.Request(
-            "DELETE",
-            f"http://{authority}",
-            headers=headers,
-            stream=httpx.ByteStream(b""),
-            extensions={"target": self._endpoint},
-        )

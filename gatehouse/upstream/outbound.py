@@ -1,0 +1,64 @@
+"""The requests that the gate sends to the upstream: a client's, and its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+from gatehouse.http.forward import PRINCIPAL_HEADER, VIA, request_headers
+from gatehouse.http.paths import upstream_target
+
+if TYPE_CHECKING:
+    from gatehouse.http.fields import Headers
+    from gatehouse.http.request import Request
+
+
+FROM_HERE: Headers = [(b"X-Forwarded-For", b"127.0.0.1"), (b"X-Forwarded-Proto", b"http"), VIA]
+"""The gate itself asks; its requests have the fields of all others, since servers may count on them."""
+
+
+class Outbound:
+    """Makes requests for the upstream at `authority`, whose MCP endpoint has the path `endpoint`.
+
+    `own_fields` are the gate's own header fields for each request. With `names_principals`, the upstream is told
+    whose request it gets.
+    """
+
+    def __init__(
+        self, authority: str, endpoint: bytes, own_fields: Headers, *, names_principals: bool
+    ) -> None:
+        self._authority = authority.encode("ascii")
+        self._endpoint = endpoint
+        self._own_fields = own_fields
+        self._names_principals = names_principals
+        self._url = httpx.URL(f"http://{authority}")
+
+    def forwarded(self, request: Request, name: str, body: httpx.AsyncByteStream) -> httpx.Request:
+        """A client's request, of the principal of that name; `stream=` makes httpx add no header field of its own."""
+        return httpx.Request(
+            request.method,
+            self._url,
+            headers=request_headers(request, host=self._authority) + self._fields(name),
+            stream=body,
+            extensions={
+                "target": upstream_target(request.path, request.query, self._endpoint),
+                "id": request.id,
+            },
+        )
+
+    def farewell(self, session: bytes, name: str) -> httpx.Request:
+        """The end of a session that belongs to the principal of that name."""
+        headers = [(b"Host", self._authority), (b"Mcp-Session-Id", session), *FROM_HERE]
+        return httpx.Request(
+            "DELETE",
+            self._url,
+            headers=headers + self._fields(name),
+            stream=httpx.ByteStream(b""),
+            extensions={"target": self._endpoint},
+        )
+
+    def _fields(self, name: str) -> Headers:
+        if not self._names_principals:
+            return self._own_fields
+        return [*self._own_fields, (PRINCIPAL_HEADER, name.encode("ascii"))]
