@@ -59,8 +59,8 @@ RETRY_SECONDS = 5.0
 """How long after a failure the server is tried again."""
 
 NOT_SEALED = (
-    "shared state at %s has sessions that no gate with these tokens has sealed, and that count as unknown: an earlier "
-    "release wrote them, or a gate with another TOKENS_FILE or MCP_AUTH_TOKEN, or somebody else who can write there"
+    "shared state at %s has sessions that no gate with these tokens has sealed, and that count as unknown: a gate with "
+    "another TOKENS_FILE or MCP_AUTH_TOKEN wrote them, or somebody else who can write there"
 )
 
 LOOKS_PER_RETRY = 5

@@ -2,14 +2,15 @@
 
 Counting only adds to plain numbers, since it happens for every request; the client library makes the
 page on request, and only a program with metrics imports it. Clients can neither grow the page nor put
-text on it: a tool has a label once a call of it has succeeded, the first MAX_NAMES tools and tokens have labels of
-their own, and all others count as "other".
+text on it: a tool has a label once a call of it has succeeded, the first MAX_NAMES tokens, and the first MAX_NAMES
+tools of each, have labels of their own, and all others count as "other".
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gatehouse.records.ends import Ends
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 PREFIX = "mcp_gate_"
 
 MAX_NAMES = 100
-"""How many tokens, and how many tools, have labels of their own."""
+"""How many tokens, and how many tools of each, have labels of their own."""
 
 MAX_NAME_LENGTH = 128
 """How many characters a label may have."""
@@ -71,7 +72,8 @@ class Metrics:
         self._stalls = stalls
         redact = redact or Redactor(())
         self._tokens = _Names(redact)
-        self._tools = _Names(redact)
+        self._tools = defaultdict[str, _Names](partial(_Names, redact))
+        """By token: no token's tools push out another's."""
         self._requests: Counter[tuple[str, ...]] = Counter()
         self._refusals: Counter[tuple[str, ...]] = Counter()
         self._calls: Counter[tuple[str, ...]] = Counter()
@@ -99,8 +101,9 @@ class Metrics:
             self._first_bytes[method].add(record.first_byte_seconds)
         if record.tool and record.status < 400:
             # Before its first success nobody knows that there is such a tool: a client can invent any name.
-            known = record.tool in self._tools or (record.status == 200 and record.has_result())
-            self._calls[token, self._tools[record.tool] if known else OTHER] += 1
+            tools = self._tools[token]
+            known = record.tool in tools or (record.status == 200 and record.has_result())
+            self._calls[token, tools[record.tool] if known else OTHER] += 1
 
     def page(self) -> tuple[bytes, bytes]:
         """The content type and the body of the page, in Prometheus' text format."""

@@ -389,7 +389,7 @@ async def test_the_id_of_a_session_is_not_stored(redis_server: RedisServer, shar
     await sessions.opened(b"such an id", "alice")
     with redis_server.client() as client:
         (key,) = client.scan_iter()
-        assert key.startswith(b"mcp-gate:session:")
+        assert key.startswith(b"mcp-gate:sealed:")
         entry = client.get(key)
         assert isinstance(entry, bytes)
         assert entry.endswith(b" alice")

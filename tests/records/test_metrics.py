@@ -159,15 +159,17 @@ def test_a_tool_has_its_name_only_once_a_call_of_it_has_succeeded() -> None:
     assert len(labelled(found, "calls_total")) == 2
 
 
-def test_only_so_many_names_are_told() -> None:
+def test_only_so_many_names_are_told_and_no_token_takes_the_labels_of_anothers_tools() -> None:
     metrics = metrics_with()
     for number in range(MAX_NAMES + 50):
-        metrics(ANSWERED._replace(name=f"name{number}", tool=f"tool{number}"))
-    metrics(ANSWERED._replace(name="name0", tool="tool0"))
+        metrics(ANSWERED._replace(name=f"name{number}"))
+        metrics(ANSWERED._replace(name="name0", tool=f"tool{number}"))
+    metrics(ANSWERED._replace(name="name1", tool="tool"))
     found = samples(metrics)
-    assert value(found, "calls_total", token="name0", tool="tool0") == 2
-    assert value(found, "calls_total", token=OTHER, tool=OTHER) == 50
-    assert len(labelled(found, "calls_total")) == MAX_NAMES + 1
+    assert value(found, "calls_total", token="name0", tool="tool0") == 1
+    assert value(found, "calls_total", token="name0", tool=OTHER) == 51
+    assert value(found, "calls_total", token=OTHER, tool="list_inventory") == 50
+    assert value(found, "calls_total", token="name1", tool="tool") == 1
     assert len(labelled(found, "requests_total")) == MAX_NAMES + 1
 
 
