@@ -39,7 +39,7 @@ class Outbound:
         return httpx.Request(
             request.method,
             self._url,
-            headers=request_headers(request, host=self._authority) + self._fields(name),
+            headers=request_headers(request, host=self._authority) + self._added(name),
             stream=body,
             extensions={
                 "target": upstream_target(request.path, request.query, self._endpoint),
@@ -53,12 +53,12 @@ class Outbound:
         return httpx.Request(
             "DELETE",
             self._url,
-            headers=headers + self._fields(name),
+            headers=headers + self._added(name),
             stream=httpx.ByteStream(b""),
             extensions={"target": self._endpoint},
         )
 
-    def _fields(self, name: str) -> Headers:
+    def _added(self, name: str) -> Headers:
         if not self._names_principals:
             return self._own_fields
         return [*self._own_fields, (PRINCIPAL_HEADER, name.encode("ascii"))]
