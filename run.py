@@ -40,7 +40,6 @@ if __name__ == "__main__":
     signals.begin()  # before what takes long
     fresh_start.signals_may_come()
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -139,7 +138,7 @@ class Program:
             nursery.start_soon(house.there.settle)
             async with trio.open_nursery() as gate_nursery:
                 await gate_nursery.start(
-                    partial(serve, house.gate, house.config, shutdown_trigger=self.drained)
+                    serve, house.gate, house.listeners, house.connections, self.drained
                 )
                 announce()
             if self.hosted is not None:
@@ -178,7 +177,7 @@ class Program:
     async def drained(self) -> None:
         """Wait for the end to begin, and for the requests in flight."""
         await self.stopping.wait()
-        self.house.config.close_resting()
+        self.house.connections.close_resting()
         await self.house.gate.drain()
 
     def keep_last_use_once(self) -> None:

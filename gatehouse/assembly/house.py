@@ -16,7 +16,7 @@ from gate import Gate
 from gatehouse.assembly.tokens import tokens_tasks
 from gatehouse.assembly.upstream import UpstreamSide
 from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, Bodies
-from gatehouse.downstream.config import GateConfig
+from gatehouse.downstream.connections import Connections
 from gatehouse.downstream.descriptors import connections_within
 from gatehouse.downstream.in_flight import InFlight
 from gatehouse.downstream.places import Places
@@ -224,8 +224,8 @@ class House:
         return Metrics(
             in_flight=lambda: len(self.in_flight),
             open_streams=lambda: self.in_flight.open_streams,
-            connections=lambda: len(self.config.connections),
-            ends=self.config.ends,
+            connections=lambda: len(self.connections.open),
+            ends=self.connections.ends,
             stalls=self.watchdog.facts,
             redact=Redactor(self._hidden),
         )
@@ -233,13 +233,13 @@ class House:
     # The sides.
 
     @cached_property
-    def config(self) -> GateConfig:
-        """Where to listen, and the limits of connections."""
-        connections, line = connections_within(self.settings.max_connections)
+    def connections(self) -> Connections:
+        """The connections with clients: as many as there are file descriptors for."""
+        possible, line = connections_within(self.settings.max_connections)
         if line:
             logger.warning(line)
-        places = Places(connections, by_name=self.has_names)
-        return GateConfig(self.listeners, self.settings.limits, places, hops=self.settings.hops)
+        places = Places(possible, by_name=self.has_names)
+        return Connections(self.settings.limits, places, hops=self.settings.hops)
 
     @cached_property
     def there(self) -> UpstreamSide:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from gatehouse.downstream.client_socket import ClientGoneError, ClientSocket
-from gatehouse.downstream.config import SWEEP_SECONDS
+from gatehouse.downstream.connections import SWEEP_SECONDS
 from gatehouse.downstream.http1 import BadRequestError, Http1, raw
 from gatehouse.downstream.incoming import Incoming
 from gatehouse.downstream.scope import HOLD_HEAD, PROVEN, http_scope
@@ -27,7 +27,7 @@ from gatehouse.records.loggers import logger_of
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, ConnectionState
 
-    from gatehouse.downstream.config import GateConfig
+    from gatehouse.downstream.connections import Connections
     from gatehouse.downstream.http1 import RequestHead
 
 logger = logger_of("gate.connections")
@@ -50,21 +50,22 @@ class Connection:
     """One accepted connection, from its first byte to its last."""
 
     def __init__(
-        self, app: Any, config: GateConfig, state: ConnectionState, stream: trio.SocketStream
+        self, app: Any, common: Connections, state: ConnectionState, stream: trio.SocketStream
     ) -> None:
         self.app = app
-        self.config = config
+        self.common = common
+        """What it has in common with all connections."""
         self.state = state
-        self.deadline = trio.current_time() + config.limits.header_seconds
+        self.deadline = trio.current_time() + common.limits.header_seconds
         """When the client must have done what we wait for; infinite while the gate is at work."""
         self.resting = False
         """True if no request is under way, or about to come: a connection is made to send one."""
         self.client: tuple[str, int] | None = None
         """The address at the other end."""
         self._server: tuple[str, int] | None = None
-        self._socket = ClientSocket(stream, config.limits.write_seconds)
-        self._http = Http1(config.limits)
-        self._incoming = Incoming(self._http, self._socket, share=config.share, crowd=config.crowd)
+        self._socket = ClientSocket(stream, common.limits.write_seconds)
+        self._http = Http1(common.limits)
+        self._incoming = Incoming(self._http, self._socket, share=common.share, crowd=common.crowd)
         self._scope = trio.CancelScope()
         self._head: RequestHead | None = None  # of the last request
         self._hold = False
@@ -88,7 +89,7 @@ class Connection:
 
     def give_up(self) -> None:
         """End the connection, because another one needs its place."""
-        self.config.ends.ended("given-up", self._client_address() or self.peer)
+        self.common.ends.ended("given-up", self._client_address() or self.peer)
         if self._head_is_coming:
             self._socket.write_at_once(raw(refusals.TOO_MANY_CONNECTIONS))
         self.cut()
@@ -98,10 +99,10 @@ class Connection:
         if self._scope.cancel_called:
             return
         if now > self._socket.write_deadline:
-            self.config.ends.ended("write-late", self.peer)
+            self.common.ends.ended("write-late", self.peer)
         elif now > self.deadline:
             if self._head_is_coming:
-                self.config.ends.ended("head-late", self.peer)
+                self.common.ends.ended("head-late", self.peer)
         elif not self._socket.client_is_gone():
             return
         self.cut()
@@ -121,7 +122,7 @@ class Connection:
         try:
             with self._scope:
                 self.client, self._server = self._socket.addresses()
-                if self.config.places.enter(self, "" if self.config.hops else self.peer):
+                if self.common.places.enter(self, "" if self.common.hops else self.peer):
                     await self._serve()
                 else:
                     await self._turn_away()
@@ -134,11 +135,11 @@ class Connection:
 
     def _fail(self, error: Exception) -> None:
         if not self._scope.cancel_called:  # else the end of the connection caused it
-            self.config.failures += 1
+            self.common.failures += 1
             logger.error("a connection ended by: %s", without_text(error))
 
     async def _serve(self) -> None:
-        self.config.connections.add(self)
+        self.common.open.add(self)
         try:
             with suppress(ClientGoneError):
                 while await self._exchange() and await self._recycled():
@@ -146,15 +147,15 @@ class Connection:
                 if not self._http.end_would_look_whole:
                     await self._end()
         finally:
-            self.config.places.leave(self)
-            self.config.connections.discard(self)
+            self.common.places.leave(self)
+            self.common.open.discard(self)
 
     async def _turn_away(self) -> None:
         """Tell the client that there is no place for its connection."""
-        self.config.ends.ended("turned-away", self.peer)
-        if self.config.turned_away >= MAX_TURNED_AWAY:
+        self.common.ends.ended("turned-away", self.peer)
+        if self.common.turned_away >= MAX_TURNED_AWAY:
             return
-        self.config.turned_away += 1
+        self.common.turned_away += 1
         try:
             with suppress(ClientGoneError, trio.BrokenResourceError):
                 with trio.move_on_after(LINGER_SECONDS):
@@ -162,11 +163,11 @@ class Connection:
                     await self._socket.write(raw(refusals.TOO_MANY_CONNECTIONS))
                     await self._socket.end_writing()
         finally:
-            self.config.turned_away -= 1
+            self.common.turned_away -= 1
 
     async def _recycled(self) -> bool:
         """After an exchange, get ready for the next one. False if the connection has to end."""
-        if not self._http.answered or self.config.closing:
+        if not self._http.answered or self.common.closing:
             return False
         if not self._http.request_read:  # the rest may be there
             await self._incoming.skip_body()
@@ -175,21 +176,20 @@ class Connection:
     def _rest(self) -> None:
         """Set the deadline for the next head, which may have begun to come in."""
         self.resting = not self._http.begun
-        config = self.config
-        allowed = config.limits.keep_alive_seconds if self.resting else config.limits.header_seconds
+        limits, places = self.common.limits, self.common.places
+        allowed = limits.keep_alive_seconds if self.resting else limits.header_seconds
         self.deadline = trio.current_time() + allowed
         if not self.proven:
-            config.places.unprove(self, self._client_address())
+            places.unprove(self, self._client_address())
         if self.resting:
-            config.places.rests(self)
+            places.rests(self)
 
     def _begins(self) -> None:
         """Bytes of the next request have come."""
-        if not self.resting:
-            return
-        self.resting = False
-        self.config.places.begins(self)
-        self.deadline = trio.current_time() + self.config.limits.header_seconds
+        if self.resting:
+            self.resting = False
+            self.common.places.begins(self)
+            self.deadline = trio.current_time() + self.common.limits.header_seconds
 
     async def _end(self) -> None:
         """Say that nothing more will come, and drop the client's further input. Raises ClientGoneError."""
@@ -240,8 +240,8 @@ class Connection:
         """ASGI's `send`."""
         if message["type"] == "http.response.start":
             if not self.proven and self._incoming.requests > 1:
-                await self.config.share.turn(ANSWER_SECONDS)
-            last = self._incoming.requests >= MAX_REQUESTS or self.config.closing
+                await self.common.share.turn(ANSWER_SECONDS)
+            last = self._incoming.requests >= MAX_REQUESTS or self.common.closing
             data = self._http.head(message["status"], message["headers"], last=last)
             if self._hold:
                 self._held, data = data, b""
@@ -260,13 +260,13 @@ class Connection:
 
     def _prove(self, name: str) -> bool:
         """The request has shown a good token of that name. False if the name holds too many places."""
-        good = self.config.places.prove(self, name)
+        good = self.common.places.prove(self, name)
         self._incoming.proven = good
         return good
 
     def _client_address(self) -> str:
         """The client address of its last request; empty if there is a front that did not tell it."""
-        hops = self.config.hops
+        hops = self.common.hops
         if not hops or self._head is None:
             return self.peer
         address = client_address(self.peer, values_of(self._head.fields, FORWARDED_FOR), hops)
@@ -277,10 +277,10 @@ class Connection:
         head = None if self._http.awaits_request else self._head
         if not (status := self._http.refuse(status)):
             # An answer is under way. The application learns that nothing more comes, and ends or cuts it.
-            self.config.ends.ended("garbled", self.peer)
+            self.common.ends.ended("garbled", self.peer)
             return
         reply = refusals.malformed(status)
-        self.config.ends.refused(reply.status, reply.reason, self.peer)
+        self.common.ends.refused(reply.status, reply.reason, self.peer)
         await self._write(raw(reply, to_head=head is not None and head.method == b"HEAD"))
 
     async def _write(self, data: bytes) -> None:

@@ -16,20 +16,18 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import time
 from typing import TYPE_CHECKING, Any
 
 import trio
+from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import repr_socket_addr, wrap_app
 
-from gatehouse.downstream.config import SWEEP_SECONDS
 from gatehouse.downstream.connection import Connection
 from gatehouse.downstream.descriptors import keep_limit
 from gatehouse.errors import without_text
 from gatehouse.records.loggers import logger_of
-from gatehouse.scheduling.turns import SLICE_SECONDS
 
 if TYPE_CHECKING:
     import socket
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 
     from hypercorn.typing import LifespanState
 
-    from gatehouse.downstream.config import GateConfig
+    from gatehouse.downstream.connections import Connections
 
 logger = logger_of("gate.connections")
 
@@ -69,19 +67,21 @@ class LifespanEndedError(Exception):
 
 async def serve(
     app: Any,
-    config: GateConfig,
-    *,
+    listeners: list[socket.socket],
+    connections: Connections,
     shutdown_trigger: Callable[[], Awaitable[object]],
+    *,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `app` on the listeners of `config` until `shutdown_trigger` returns.
+    """Serve `app` on the listeners until `shutdown_trigger` returns.
 
     After that, no connection is accepted, resting connections are closed, and the others have
     CUT_SECONDS to end. The task status gets the addresses once the sockets listen.
     """
     state: LifespanState = {}
-    wrapped = wrap_app(explained(app), 0, "asgi")
-    lifespan = Lifespan(wrapped, config, state)
+    config = Config()
+    config.errorlog = logger_of("hypercorn.error")
+    lifespan = Lifespan(wrap_app(explained(app), 0, "asgi"), config, state)
     wait_for_shutdown = lifespan.wait_for_shutdown  # if it is missing, then now and not at the end
     serving = True
 
@@ -90,27 +90,27 @@ async def serve(
         if serving:  # Hypercorn would go on without
             raise LifespanEndedError
 
-    trio.lowlevel.add_instrument(config.crowd)
+    trio.lowlevel.add_instrument(connections.crowd)
     async with trio.open_nursery() as outer:
         await outer.start(live)
         await lifespan.wait_for_startup()
-        async with trio.open_nursery() as connections:
-            doors = listen(config)
+        async with trio.open_nursery() as nursery:
+            doors = listen(listeners, connections)
             task_status.started([door.address for door in doors])
-            outer.start_soon(sweep, config)
+            outer.start_soon(connections.sweep)
 
             def start(stream: trio.SocketStream) -> None:
                 own = ConnectionState(state.copy())
-                connections.start_soon(Connection(app, config, own, stream).run)
+                nursery.start_soon(Connection(app, connections, own, stream).run)
 
             async with trio.open_nursery() as accepting:
                 for door in doors:
                     accepting.start_soon(door.take_in, start)
                 await shutdown_trigger()
                 accepting.cancel_scope.cancel()
-            config.close_resting()
-            connections.cancel_scope.deadline = trio.current_time() + CUT_SECONDS
-        config.ends.tell(at_once=True)
+            connections.close_resting()
+            nursery.cancel_scope.deadline = trio.current_time() + CUT_SECONDS
+        connections.ends.tell(at_once=True)
         serving = False
         await wait_for_shutdown()
         outer.cancel_scope.cancel()
@@ -131,10 +131,10 @@ def explained(app: Any) -> Any:
 class Door:
     """A listening socket, and the way in from there."""
 
-    def __init__(self, sock: socket.socket, config: GateConfig) -> None:
-        sock.setblocking(False)
-        self._socket = sock
-        self._config = config
+    def __init__(self, listener: socket.socket, connections: Connections) -> None:
+        listener.setblocking(False)
+        self._socket = listener
+        self._connections = connections
         self._limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     @property
@@ -163,32 +163,17 @@ class Door:
     async def _make_room(self, error: OSError) -> None:
         """Give up connections if no file descriptor is left, unless code in this process has lowered the limit."""
         if keep_limit(self._limit):
-            self._config.ends.ended("limit-lowered", str(self._limit))
+            self._connections.ends.ended("limit-lowered", str(self._limit))
             return
-        self._config.ends.ended("descriptors", os.strerror(error.errno or 0))
+        self._connections.ends.ended("descriptors", os.strerror(error.errno or 0))
         freed = 0
-        while freed < MAX_TO_FREE and self._config.places.make_room():
+        while freed < MAX_TO_FREE and self._connections.places.make_room():
             freed += 1
         await trio.sleep(RETRY_SECONDS if freed else NONE_FREED_SECONDS)
 
 
-def listen(config: GateConfig) -> list[Door]:
+def listen(listeners: list[socket.socket], connections: Connections) -> list[Door]:
     """Listen on every socket. TLS and QUIC are the business of the front."""
-    for listener in config.listeners:
+    for listener in listeners:
         listener.listen(MAX_BACKLOG)
-    return [Door(listener, config) for listener in config.listeners]
-
-
-async def sweep(config: GateConfig) -> None:
-    """Cut the connections whose deadline is over, or whose client has gone unnoticed."""
-    while True:
-        await trio.sleep(SWEEP_SECONDS)
-        now = trio.current_time()
-        config.ends.tell()
-        began = time.perf_counter()
-        for connection in tuple(config.connections):
-            if time.perf_counter() - began > SLICE_SECONDS:
-                # The tasks of those cut end before the next are cut.
-                await trio.lowlevel.checkpoint()
-                began = time.perf_counter()
-            connection.cut_if_late(now)
+    return [Door(listener, connections) for listener in listeners]

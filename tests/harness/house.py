@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from gate import Gate
-    from gatehouse.downstream.config import GateConfig
+    from gatehouse.downstream.connections import Connections
     from gatehouse.policy.shared_state import SharedState
     from gatehouse.tokens.keyring import Keyring
     from gatehouse.tokens.token import Token
@@ -58,7 +57,7 @@ class House:
     port: int
     upstream: Upstream
     gate: Gate
-    config: GateConfig
+    connections: Connections
     stop: trio.Event
     keyring: Keyring
 
@@ -150,8 +149,8 @@ async def open_house(
         stop = trio.Event()
         async with trio.open_nursery() as gate_nursery:
             await gate_nursery.start(
-                partial(serve, parts.gate, parts.config, shutdown_trigger=stop.wait)
+                serve, parts.gate, parts.listeners, parts.connections, stop.wait
             )
-            yield House(port, upstream, parts.gate, parts.config, stop, parts.keyring)
+            yield House(port, upstream, parts.gate, parts.connections, stop, parts.keyring)
             stop.set()
         nursery.cancel_scope.cancel()

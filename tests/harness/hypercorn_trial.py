@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ import trio
 import wsproto  # noqa: F401
 
 if TYPE_CHECKING:
-    from gatehouse.downstream.config import GateConfig
+    from gatehouse.downstream.connections import Connections
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HTTP = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
@@ -38,17 +37,16 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def configured() -> GateConfig:
-    from gatehouse.downstream.config import GateConfig
-    from gatehouse.downstream.listeners import bind
+def connections() -> Connections:
+    from gatehouse.downstream.connections import Connections
     from gatehouse.downstream.places import Places
     from gatehouse.http.limits import Limits
 
-    limits = Limits(*[9999] * len(Limits._fields))
-    return GateConfig(bind("PORT", "127.0.0.1", 0), limits, Places(9, by_name=False))
+    return Connections(Limits(*[9999] * len(Limits.__annotations__)), Places(9, by_name=False))
 
 
 async def trial() -> str:
+    from gatehouse.downstream.listeners import bind
     from gatehouse.downstream.serve import serve
 
     stop = trio.Event()
@@ -57,10 +55,10 @@ async def trial() -> str:
     try:
         with trio.fail_after(5):
             async with trio.open_nursery() as nursery:
-                config = configured()
-                port = config.listeners[0].getsockname()[1]
-                serving = partial(serve, app, config, shutdown_trigger=stop.wait)
-                (url,) = await nursery.start(serving)
+                all_of_them = connections()
+                listeners = bind("PORT", "127.0.0.1", 0)
+                port = listeners[0].getsockname()[1]
+                (url,) = await nursery.start(serve, app, listeners, all_of_them, stop.wait)
                 started = True
                 heard += await said(port, HTTP, HTTP)
                 heard += await said(port, PREFACE)
@@ -71,7 +69,7 @@ async def trial() -> str:
         return f"fails while it serves, after {heard}"
     answers = [answer.split(b" ")[:2] for answer in heard]
     good = answers[:2] == [[b"HTTP/1.1", b"299"]] * 2 and answers[2][0] == b"HTTP/1.1"
-    good = good and url == f"http://127.0.0.1:{port}" and not config.failures
+    good = good and url == f"http://127.0.0.1:{port}" and not all_of_them.failures
     return "serves as before" if good else f"serves {heard} at {url}"
 
 

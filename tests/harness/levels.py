@@ -52,10 +52,12 @@ async def settled(house: House, level: dict[str, int] | None = None) -> dict[str
             await house.gate.upstream.aclose()
             await trio.sleep(0.005)
             before, now = now, levels()
-            quiet = now == before and not house.config.connections and not house.config.turned_away
+            quiet = (
+                now == before and not house.connections.open and not house.connections.turned_away
+            )
             if quiet and (level is None or all(now[what] <= level[what] for what in level)):
                 return now
-    raise AssertionError(f"left behind: {now}, before: {level}; {house.config.connections}")
+    raise AssertionError(f"left behind: {now}, before: {level}; {house.connections.open}")
 
 
 @asynccontextmanager
@@ -72,7 +74,7 @@ async def steady(
     house.upstream.script = answer()
     await good_call(house)
     await settled(house, before)
-    assert house.config.failures == failures
+    assert house.connections.failures == failures
     records = [*log.get_records("setup"), *log.get_records("call")]
     assert sum(record.levelno >= logging.ERROR for record in records) == failures
     formatter = logging.Formatter()

@@ -88,7 +88,7 @@ async def test_good_calls_go_on_through_a_flood_of_pieces(
                 elapsed = time.perf_counter() - began
                 nursery.cancel_scope.cancel()
         await settled(house, before)
-        assert house.config.failures == 0
+        assert house.connections.failures == 0
     assert len(took) > 3
     assert steps.longest(SERVING) < STEP_SECONDS, steps
     assert steps.share(SERVING) < 0.5 * elapsed, steps  # a fifth, and what all the others take

@@ -70,8 +70,8 @@ async def test_a_good_token_finds_room_whoever_holds_the_places(
             await peer.send(house.raw())
             assert (await peer.head()).status == 200
         assert trio.current_time() - began < 0.5
-        assert house.config.places.held <= 40
-        assert house.config.ends.connections["given-up"] > 50
+        assert house.connections.places.held <= 40
+        assert house.connections.ends.connections["given-up"] > 50
         for sock in socks:
             sock.close()
         for one in (stream, peer):  # neither was cut
@@ -121,7 +121,7 @@ async def test_a_name_that_holds_all_it_may_leaves_room_for_the_others(
         for one in (*streams, peer):
             await one.reset()
         with trio.fail_after(5):
-            while house.config.connections:
+            while house.connections.open:
                 await trio.sleep(0.01)
 
 

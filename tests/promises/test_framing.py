@@ -839,7 +839,7 @@ async def test_a_flood_of_streams_while_the_gate_stops_does_not_keep_it_from_sto
                 with suppress(trio.BrokenResourceError):
                     await peer.send(flood)
                 await peer.stream.aclose()
-            assert house.config.failures == 0
+            assert house.connections.failures == 0
 
     async with unharmed(access_log), trio.open_nursery() as nursery:
         for _ in range(20):
@@ -944,6 +944,6 @@ async def survive(conversations: list[tuple[list[bytes], bool]]) -> None:
             assert b"HTTP/1.1 2" not in raw
             assert b"HTTP/1.1 500" not in raw
         assert house.upstream.heads == []
-        assert house.config.failures == 0
+        assert house.connections.failures == 0
         await good_call(house)
         await settled(house, before)

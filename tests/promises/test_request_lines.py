@@ -152,7 +152,7 @@ async def test_an_empty_line_is_no_request_on_its_way(caplog: pytest.LogCaptureF
 
 async def at_rest(house: House) -> Connection:
     """The only connection, once it rests."""
-    (connection,) = house.config.connections
+    (connection,) = house.connections.open
     assert isinstance(connection, Connection)
     with trio.fail_after(1):
         while not connection.resting:

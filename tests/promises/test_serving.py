@@ -16,8 +16,8 @@ import pytest
 import trio
 
 from gatehouse.downstream.client_socket import ClientSocket
-from gatehouse.downstream.config import SWEEP_SECONDS
 from gatehouse.downstream.connection import LINGER_SECONDS, Connection
+from gatehouse.downstream.connections import SWEEP_SECONDS
 from gatehouse.downstream.in_flight import InFlight
 from gatehouse.downstream.places import Places
 from gatehouse.downstream.serve import LifespanEndedError
@@ -114,19 +114,19 @@ async def test_far_over_the_limit_connections_are_closed_without_a_word(
             await held.head()
             over = [await house.connect() for _ in range(4)]  # they say nothing, and hold a place
             with trio.fail_after(2):
-                while house.config.turned_away < 4:
+                while house.connections.turned_away < 4:
                     await trio.sleep(0.01)
             async with connected(house) as peer:
                 with suppress(trio.BrokenResourceError):
                     assert await peer.receive() == b""
             with trio.fail_after(LINGER_SECONDS + 1):
-                while house.config.turned_away:
+                while house.connections.turned_away:
                     await trio.sleep(0.01)
             assert (await house.request())[0].status == 503
             for peer in over:
                 await peer.reset()
         with trio.fail_after(5):
-            while house.config.connections:
+            while house.connections.open:
                 await trio.sleep(0.01)
 
 
@@ -145,7 +145,7 @@ async def test_leaving_while_being_turned_away_is_no_failure(
                     await trio.sleep(0.002 * (number % 3))
                     leave_by_reset(peer)
         with trio.fail_after(5):
-            while house.config.connections:
+            while house.connections.open:
                 await trio.sleep(0.01)
 
 
@@ -321,7 +321,7 @@ async def test_a_client_that_goes_is_noticed_within_three_seconds(
         else:
             await peer.stream.send_eof()
         with trio.move_on_after(3):
-            while any(c.client and port in c.client for c in house.config.connections):
+            while any(c.client and port in c.client for c in house.connections.open):
                 await trio.sleep(0.05)
             noticed.add((name, how))
         await peer.reset()
@@ -489,7 +489,7 @@ async def test_an_error_ends_its_connection_only_and_is_counted_and_logged_once(
                     await peer.send(house.raw(b"/stricken", *closing))
                     await gone(peer)
                 with trio.fail_after(1):
-                    while house.config.failures < number:
+                    while house.connections.failures < number:
                         await trio.sleep(0.01)
                 assert EVENT in await other.chunk()
         monkeypatch.undo()
@@ -498,7 +498,7 @@ async def test_an_error_ends_its_connection_only_and_is_counted_and_logged_once(
         assert not any(TOKEN in logging.Formatter().format(record) for record in failed)
         house.upstream.script = answer()
         assert (await house.request())[0].status == 200
-        assert house.config.failures == 3
+        assert house.connections.failures == 3
 
 
 async def test_a_lost_socket_is_no_failure(
@@ -606,6 +606,6 @@ async def test_a_connection_knows_whether_a_good_token_was_shown() -> None:
             for number, (path, token) in enumerate(asked):
                 await peer.send(house.raw(path, token=token))
                 await peer.body(await peer.head())
-                (connection,) = house.config.connections
+                (connection,) = house.connections.open
                 assert isinstance(connection, Connection)
                 assert connection.proven == (number == 2)

@@ -1,18 +1,16 @@
-"""The configuration of the client's side, and all that its connections have in common."""
+"""All connections with clients, and what they have in common."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Protocol
 
-from hypercorn.config import Config
+import trio
 
 from gatehouse.records.ends import Ends
-from gatehouse.records.loggers import logger_of
-from gatehouse.scheduling.turns import Crowd, LoopShare
+from gatehouse.scheduling.turns import SLICE_SECONDS, Crowd, LoopShare
 
 if TYPE_CHECKING:
-    import socket
-
     from gatehouse.downstream.places import Places
     from gatehouse.http.limits import Limits
 
@@ -20,8 +18,8 @@ SWEEP_SECONDS = 1.0
 """How often deadlines are checked: one task for all connections instead of a timer in each."""
 
 
-class Connected(Protocol):
-    """A connection, as the others see it."""
+class Open(Protocol):
+    """An open connection, as the others see it."""
 
     resting: bool
     client: tuple[str, int] | None
@@ -36,22 +34,17 @@ class Connected(Protocol):
         """End the connection if its deadline is over, or its client has gone unnoticed."""
 
 
-class GateConfig(Config):
-    """Hypercorn's configuration, and the listeners, the limits and the register of our connections.
+class Connections:
+    """The register of connections, their limits, their places, and their turns on the loop.
 
     `hops` fronts stand between a client and the other end of its connection.
     """
 
-    errorlog = logger_of("hypercorn.error")
-
-    def __init__(
-        self, listeners: list[socket.socket], limits: Limits, places: Places, *, hops: int = 0
-    ) -> None:
-        self.listeners = listeners
+    def __init__(self, limits: Limits, places: Places, *, hops: int = 0) -> None:
         self.limits = limits
         self.places = places
         self.hops = hops
-        self.connections: set[Connected] = set()
+        self.open: set[Open] = set()
         self.share = LoopShare()
         self.crowd = Crowd()
         self.turned_away = 0
@@ -69,6 +62,20 @@ class GateConfig(Config):
         a connection that is just opened stays, since it is about to bring one.
         """
         self.closing = True
-        for connection in self.connections:
+        for connection in self.open:
             if connection.resting and not connection.has_unread():
                 connection.cut()
+
+    async def sweep(self) -> None:
+        """Cut the connections whose deadline is over, or whose client has gone unnoticed. Never returns."""
+        while True:
+            await trio.sleep(SWEEP_SECONDS)
+            now = trio.current_time()
+            self.ends.tell()
+            began = time.perf_counter()
+            for connection in tuple(self.open):
+                if time.perf_counter() - began > SLICE_SECONDS:
+                    # The tasks of those cut end before the next are cut.
+                    await trio.lowlevel.checkpoint()
+                    began = time.perf_counter()
+                connection.cut_if_late(now)
