@@ -20,7 +20,7 @@ from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from gatehouse.policy.shared_state import SharedState
+    from gatehouse.upstream.farewells import Farewells
 
 MAX_SESSIONS_PER_NAME = 1000
 """How many sessions a name may have: a tenth of what the MCP SDK keeps for all names together."""
@@ -48,18 +49,8 @@ SHARE_AGAIN_PART = 0.25
 """The shared state is told of a session again after this part of the time for which it remembers one."""
 
 
-class Farewells(Protocol):
-    """Ends the sessions that the ledger drops, at the upstream and in the background."""
-
-    def end(self, session: bytes, name: str) -> None:
-        """End the session of that name some time soon."""
-
-    async def room(self) -> None:
-        """Return once not too many sessions wait for their end."""
-
-
 class NoFarewells:
-    """Ends none."""
+    """In place of `Farewells`: ends no session at the upstream."""
 
     def end(self, session: bytes, name: str) -> None:
         """Do nothing."""
@@ -115,7 +106,7 @@ class Sessions:
         self._entries: dict[bytes, Entry] = {}
         self._names: dict[str, Owned] = {}
         self._sweep_at = -math.inf
-        self.farewells: Farewells = NoFarewells()
+        self.farewells: Farewells | NoFarewells = NoFarewells()
         if shared is not None:
             shared.known = self._told
 
