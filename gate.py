@@ -252,7 +252,7 @@ class Gate:
             if is_event_stream(headers) and exchange.request.method != "HEAD":
                 exchange.expect_events()
                 if not await self.relay_events(exchange, aiter(stream)):
-                    exchange.complete("done" if exchange.stands_open else "cut")
+                    exchange.complete("done" if exchange.is_subscription else "cut")
                     await exchange.finish()
                     return False
             else:
@@ -285,7 +285,7 @@ class Gate:
             exchange.has_heard_upstream()
             if exchange.awaiting_event.cancelled_caught:
                 return False
-            if exchange.ending and (border := exchange.events.upto_border(chunk)):
+            if exchange.ending and (border := exchange.events.last_border_in(chunk)):
                 chunk = chunk[:border]
             exchange.events.feed(chunk)
             await exchange.write(chunk)

@@ -22,14 +22,14 @@ from pydantic_core import to_json
 
 from pantry import PantryError, Query, Store, open_store, read_settings
 from pantry import models as m
-from pantry.errors import NotFound
+from pantry.errors import NotFoundError
 from pantry.store import find_all
 
 # Serve without sessions. A restart would forget them, and a client whose bridge cannot initialise anew
 # (supergateway 4.0.0) would be stranded for good. FastMCP's constructor has no such option.
 fastmcp.settings.stateless_http = True
 
-MOST_IN_RESOURCE = 1000  # items; a kitchen with more is better asked with the tools
+MAX_ITEMS_IN_RESOURCE = 1000  # items; a kitchen with more is better asked with the tools
 
 
 @asynccontextmanager
@@ -79,7 +79,7 @@ def kitchen(lister: str = "list_inventory") -> Iterator[Store]:
     """
     try:
         yield get_context().lifespan_context["store"]
-    except NotFound as error:
+    except NotFoundError as error:
         raise ToolError(f"{error} Call {lister} to see the ids.") from error
     except PantryError as error:
         raise ToolError(str(error)) from error
@@ -258,7 +258,7 @@ async def mark_purchased(
 async def whole_inventory() -> str:
     """All items of the inventory by name, as JSON; `next_cursor` is null unless there are more."""
     with kitchen() as store:
-        return to_json(await find_all(store.inventory, most=MOST_IN_RESOURCE)).decode()
+        return to_json(await find_all(store.inventory, most=MAX_ITEMS_IN_RESOURCE)).decode()
 
 
 @mcp.prompt

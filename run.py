@@ -46,9 +46,8 @@ import trio
 
 from gatehouse.assembly.start import open_house
 from gatehouse.commands.parser import parser
-from gatehouse.downstream.listeners import CannotListenError
 from gatehouse.downstream.serve import LifespanEndedError, serve
-from gatehouse.errors import sole_cause
+from gatehouse.errors import FaultsError, sole_cause
 from gatehouse.hosting.faults import HostedServerError
 from gatehouse.process.ending import LATE_SECONDS, Ending
 from gatehouse.process.reactions import Reactions
@@ -56,8 +55,7 @@ from gatehouse.process.signals import Signals
 from gatehouse.records import outputs
 from gatehouse.records.loggers import logger_of
 from gatehouse.scheduling.turns import let_threads_in
-from gatehouse.settings.environment import SettingsError, load_settings
-from gatehouse.tokens.file import TokensError
+from gatehouse.settings.environment import load_settings
 from gatehouse.tokens.last_use import write_last_use
 
 if TYPE_CHECKING:
@@ -80,10 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
             signals.give_back()
             return tokens_command(options, settings.tokens_file, settings.state_db)
         house, announce = open_house(settings)
-    except (SettingsError, TokensError) as error:
+    except FaultsError as error:
         return refuse(*error.faults)
-    except CannotListenError as error:
-        return refuse(str(error))
     return run(Program(house), announce)
 
 

@@ -1,4 +1,7 @@
-"""Errors as text for the log, in bounded time: foreign code may raise thousands at once, or megabytes."""
+"""Faults that a person can mend, and errors as text for the log.
+
+The text is made in bounded time: foreign code may raise thousands of errors at once, or megabytes.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,14 @@ exceptions_in = BaseExceptionGroup.__dict__["exceptions"].__get__
 traceback_of = BaseException.__dict__["__traceback__"].__get__
 
 
+class FaultsError(Exception):
+    """The program cannot run as it is set up. `faults` has a sentence for each fault, and says what to do."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = list(faults)
+
+
 def told(error: BaseException) -> str:
     """The error as Python tells it; in short if that is too long, and only its class if nothing else works."""
     try:
@@ -36,7 +47,7 @@ def told(error: BaseException) -> str:
         return str(type_name(type(error)))
 
 
-def without_text(error: BaseException) -> str:
+def without_message(error: BaseException) -> str:
     """An error as its type and the lines of code it came through, without its message.
 
     The message could repeat what a client sent; the rest is enough to find a fault.

@@ -5,19 +5,19 @@ class PantryError(Exception):
     """Base of all errors a store raises on purpose."""
 
 
-class NotFound(PantryError):  # noqa: N818 - reads as what it says: the record was not found
+class NotFoundError(PantryError):
     """There is no record with the given id."""
 
 
-class Refused(PantryError):  # noqa: N818
+class RefusedError(PantryError):
     """The request itself cannot be done as asked; asking again unchanged will not help."""
 
 
-class Misconfigured(PantryError):  # noqa: N818
+class MisconfiguredError(PantryError):
     """The owner has to change a setting, a file or something in Notion first."""
 
 
-class Unavailable(PantryError):  # noqa: N818
+class UnavailableError(PantryError):
     """The storage cannot answer just now.
 
     Args:
@@ -30,5 +30,5 @@ class Unavailable(PantryError):  # noqa: N818
         self.retry_after = retry_after
 
 
-class Conflict(Unavailable):
+class ConflictError(UnavailableError):
     """Somebody else changed the record at the same moment; nothing was written."""

@@ -15,20 +15,27 @@ from notion_client import AsyncClient
 from notion_client.errors import HTTPResponseError, NotionClientErrorBase, RequestTimeoutError
 from pydantic import SecretStr
 
-from pantry.errors import Conflict, Misconfigured, NotFound, PantryError, Refused, Unavailable
+from pantry.errors import (
+    ConflictError,
+    MisconfiguredError,
+    NotFoundError,
+    PantryError,
+    RefusedError,
+    UnavailableError,
+)
 
 logger = logging.getLogger(__name__)
 
 VERSION = "2026-03-11"
 TIMEOUT_SECONDS = 20.0  # for one request; two of them stay below the minute a caller may wait
-LONGEST_PAUSE = 2  # seconds; a longer Retry-After goes to the caller
+MAX_PAUSE_SECONDS = 2  # seconds; a longer Retry-After goes to the caller
 PAUSE_AFTER_FAULT = 0.5  # seconds, before a read is repeated
 USUAL_WINDOW = 60  # seconds; Notion counts requests by the minute
 BUSY = {429, 529}  # nothing was done, so any request may be repeated
 FAULTS = {500, 502, 503, 504}  # something may have been done, so only reads may be
 
 
-class InvalidRequest(Refused):
+class InvalidRequestError(RefusedError):
     """Notion finds fault with a request: with a value, or a property that is there no more."""
 
 
@@ -153,7 +160,7 @@ def pause_before_repeating(error: HTTPResponseError, *, reads: bool) -> float | 
     """Seconds to wait before the one repetition, None if there shall be none."""
     if error.status in BUSY:
         wanted = _retry_after(error)
-        return wanted if wanted is not None and wanted <= LONGEST_PAUSE else None
+        return wanted if wanted is not None and wanted <= MAX_PAUSE_SECONDS else None
     return PAUSE_AFTER_FAULT if reads and error.status in FAULTS else None
 
 
@@ -161,30 +168,34 @@ def in_words(error: HTTPResponseError, *, reads: bool) -> PantryError:
     """Turn a refusal of Notion into an error that says what to do."""
     match error.status:
         case 400:
-            return InvalidRequest(f"Notion refused the request: {error}")
+            return InvalidRequestError(f"Notion refused the request: {error}")
         case 401:
-            return Misconfigured("Notion does not accept the secret. Set NOTION_SECRET anew.")
+            return MisconfiguredError("Notion does not accept the secret. Set NOTION_SECRET anew.")
         case 403:
-            return Misconfigured(
+            return MisconfiguredError(
                 "Notion does not let the connection do this. Give it the capabilities to read,"
                 " update and insert content; and check that the workspace is not full."
             )
         case 404:
-            return NotFound("Notion does not have it, or has not shared it with the connection.")
+            return NotFoundError(
+                "Notion does not have it, or has not shared it with the connection."
+            )
         case 409:
-            return Conflict("Somebody changed this in Notion at the same moment. Try again.", 1)
+            return ConflictError(
+                "Somebody changed this in Notion at the same moment. Try again.", 1
+            )
         case status if status in BUSY:
             wanted = _retry_after(error)
             seconds = USUAL_WINDOW if wanted is None else max(wanted, 1)
-            return Unavailable(f"Notion is busy. Try again in {seconds} seconds.", seconds)
+            return UnavailableError(f"Notion is busy. Try again in {seconds} seconds.", seconds)
         case status:
             return _unknown(f"Notion failed with HTTP status {status}.", reads)
 
 
-def _unknown(what: str, reads: bool) -> Unavailable:
+def _unknown(what: str, reads: bool) -> UnavailableError:
     """An error that leaves open whether a write was done."""
     advice = "" if reads else " The change may have been made or not: look before you repeat it."
-    return Unavailable(f"{what} Try again in 30 seconds.{advice}", 30)
+    return UnavailableError(f"{what} Try again in 30 seconds.{advice}", 30)
 
 
 def _retry_after(error: HTTPResponseError) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pantry.errors import Misconfigured, Refused
+from pantry.errors import MisconfiguredError, RefusedError
 from pantry.models import Item, Record
 from pantry.notion_values import CHOICES, Property, decode, encode
 from pantry.store import Query, is_low
@@ -80,7 +80,7 @@ class Schema:
         """Make the `properties` of a create or update request.
 
         Raises:
-            Refused: a value other than the default is meant for a property the table does not have.
+            RefusedError: a value other than the default is meant for a property the table does not have.
         """
         properties = {}
         for name, value in fields.items():
@@ -88,7 +88,7 @@ class Schema:
             if holder is not None:
                 properties[holder.name] = {holder.type: encode(holder, value)}
             elif not self._is_default(name, value):
-                raise Refused(f"{missing(name)} Or leave {name} out.")
+                raise RefusedError(f"{missing(name)} Or leave {name} out.")
         return properties
 
     def filter(self, query: Query) -> dict[str, Any] | None:
@@ -187,7 +187,7 @@ def read_schema(
     """Find our fields among the properties of a data source.
 
     Raises:
-        Misconfigured: a required field has no property of a type we can use.
+        MisconfiguredError: a required field has no property of a type we can use.
     """
     found: dict[str, Property] = {}
     for name in record_type.model_fields.keys() & WANTED.keys():
@@ -195,7 +195,7 @@ def read_schema(
         if holder is not None:
             found[name] = holder
         elif name in required:
-            raise Misconfigured(missing(name))
+            raise MisconfiguredError(missing(name))
     return Schema(record_type, found)
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from pantry.errors import Conflict, Misconfigured, NotFound
+from pantry.errors import ConflictError, MisconfiguredError, NotFoundError
 from pantry.models import (
     FieldsT,
     Item,
@@ -20,7 +20,7 @@ from pantry.models import (
     ShoppingFields,
     ShoppingItem,
 )
-from pantry.notion_api import InvalidRequest, NotionApi
+from pantry.notion_api import InvalidRequestError, NotionApi
 from pantry.notion_schema import Schema, missing, needs
 from pantry.notion_table import NotionTable
 from pantry.store import Query, Shelf, Store, bad_cursor, checked_id, not_found, remaining
@@ -28,7 +28,7 @@ from pantry.store import Query, Shelf, Store, bad_cursor, checked_id, not_found,
 T = TypeVar("T")
 
 # Requests for one page of ours, while Notion finds only what `Schema.confirms` turns down.
-MOST_REQUESTS = 10
+MAX_REQUESTS = 10
 
 
 class NotionShelf(Shelf[RecordT, FieldsT]):
@@ -59,7 +59,7 @@ class NotionShelf(Shelf[RecordT, FieldsT]):
             "page_size": limit,
         }
         page.next_cursor = cursor
-        for _ in range(MOST_REQUESTS):
+        for _ in range(MAX_REQUESTS):
             answer = await self._query(source_id, request, page.next_cursor)
             records = [self._record(schema, found) for found in answer["results"]]
             page.items = [record for record in records if schema.confirms(query, record)]
@@ -82,7 +82,7 @@ class NotionShelf(Shelf[RecordT, FieldsT]):
         properties = schema.write(fields)
         try:
             page = await self._writing(lambda: self._api.create(source_id, properties))
-        except NotFound:
+        except NotFoundError:
             raise self._table.lost() from None
         return self._record(schema, page)
 
@@ -123,9 +123,9 @@ class NotionShelf(Shelf[RecordT, FieldsT]):
         try:
             try:
                 return await write()
-            except Conflict:
+            except ConflictError:
                 return await write()
-        except InvalidRequest:
+        except InvalidRequestError:
             self._table.forget_schema()  # it may have been changed since it was read
             raise
 
@@ -134,9 +134,9 @@ class NotionShelf(Shelf[RecordT, FieldsT]):
     ) -> dict[str, Any]:
         try:
             return await self._api.query(source_id, **request, start_cursor=cursor)
-        except NotFound:
+        except NotFoundError:
             raise self._table.lost() from None
-        except InvalidRequest as error:
+        except InvalidRequestError as error:
             if cursor and "cursor" in str(error):
                 raise bad_cursor() from error
             self._table.forget_schema()
@@ -148,7 +148,7 @@ class NotionShelf(Shelf[RecordT, FieldsT]):
         source_id, _ = await self._table.open({})
         try:
             page = await self._api.page(page_id)
-        except NotFound:
+        except NotFoundError:
             raise not_found(record_id) from None
         parent = page["parent"].get("data_source_id") or ""
         if page.get("in_trash") or parent.replace("-", "") != source_id.replace("-", ""):
@@ -197,7 +197,7 @@ class NotionStore(Store):
     @property
     def shopping(self) -> Shelf[ShoppingItem, ShoppingFields]:
         if self._shopping is None:
-            raise Misconfigured(
+            raise MisconfiguredError(
                 "There is no shopping list. Set NOTION_SHOPPING_DB_ID to the id of a Notion database"
                 " for it."
             )

@@ -4,7 +4,7 @@ from typing import Any
 
 import anyio
 
-from pantry.errors import Misconfigured, NotFound
+from pantry.errors import MisconfiguredError, NotFoundError
 from pantry.models import Record
 from pantry.notion_api import NotionApi
 from pantry.notion_schema import Schema, read_schema
@@ -42,7 +42,7 @@ class NotionTable:
         """The data source's id and its schema, read anew if it seems to have no place for `values`.
 
         Raises:
-            Misconfigured: the id leads nowhere, to several data sources, or to an unusable table.
+            MisconfiguredError: the id leads nowhere, to several data sources, or to an unusable table.
         """
         async with self._opening:
             if self._source_id is None:
@@ -55,10 +55,10 @@ class NotionTable:
         """Have the schema read anew next time."""
         self._schema = None
 
-    def lost(self) -> Misconfigured:
+    def lost(self) -> MisconfiguredError:
         """Forget everything, and make the error for a table Notion does not show us (any more)."""
         self._source_id = self._schema = None
-        return Misconfigured(
+        return MisconfiguredError(
             f"Notion has no database with the id in {self._setting}, or has not shared it. Check the"
             " id, and in Notion share the database with the connection (its menu, Connections)."
         )
@@ -67,14 +67,14 @@ class NotionTable:
         """The id of the one data source that `database_id` stands for."""
         try:
             database = await self._api.database(self._database_id)
-        except NotFound:
+        except NotFoundError:
             return self._database_id  # it may be the id of a data source
         sources = database.get("data_sources") or []
         if not sources:
             raise self.lost()
         if len(sources) > 1:
             choice = ", ".join(f"{source['id']} ({source['name']})" for source in sources)
-            raise Misconfigured(
+            raise MisconfiguredError(
                 f"The database has several data sources. Set {self._setting} to the id of one:"
                 f" {choice}."
             )
@@ -83,6 +83,6 @@ class NotionTable:
     async def _read_schema(self, source_id: str) -> Schema:
         try:
             source = await self._api.data_source(source_id)
-        except NotFound:
+        except NotFoundError:
             raise self.lost() from None
         return read_schema(source["properties"], self._record_type, self._required)

@@ -18,7 +18,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from pantry.errors import Misconfigured, PantryError, Unavailable
+from pantry.errors import MisconfiguredError, PantryError, UnavailableError
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class SqliteFile:
         self._writing = anyio.Lock()
 
     async def check(self) -> None:
-        """Create the file if it is not there; raise `Misconfigured` if it cannot be used."""
+        """Create the file if it is not there; raise `MisconfiguredError` if it cannot be used."""
         # Writing what is there already is the only sure sign that one can write.
         await self.write(lambda connection: connection.execute(SCHEMA[-1]))
 
@@ -91,12 +91,14 @@ class SqliteFile:
     def _in_words(self, error: sqlite3.DatabaseError) -> PantryError:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return Unavailable("The inventory file is busy. Try again in 5 seconds.", 5)
+            return UnavailableError("The inventory file is busy. Try again in 5 seconds.", 5)
         if not self._path.parent.is_dir():
-            return Misconfigured("The folder of the inventory file does not exist. Create it.")
+            return MisconfiguredError("The folder of the inventory file does not exist. Create it.")
         if self._path.is_dir():
-            return Misconfigured("The path of the inventory file is a folder. Name a file in it.")
-        return Misconfigured(
+            return MisconfiguredError(
+                "The path of the inventory file is a folder. Name a file in it."
+            )
+        return MisconfiguredError(
             f"The inventory file cannot be used ({error}). It must be a file of FoodWise, or a new"
             " one, which this program may read and write, in a folder where it may create files."
         )
@@ -128,13 +130,13 @@ def _create_schema(connection: sqlite3.Connection) -> None:
     if _is_current(connection):
         return  # another process was faster
     if _pragma(connection, "application_id") == APPLICATION_ID:
-        raise Misconfigured(
+        raise MisconfiguredError(
             f"The inventory file has version {_pragma(connection, 'user_version')} of the schema;"
             f" this FoodWise knows version {VERSION} only. Update FoodWise, or name another file."
         )
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables or _pragma(connection, "application_id"):
-        raise Misconfigured(
+        raise MisconfiguredError(
             "The inventory file is a database of some other program. Name another file."
         )
     for statement in SCHEMA:

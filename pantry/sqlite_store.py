@@ -137,7 +137,7 @@ class SqliteStore(Store):
         return self._shopping
 
     async def check(self) -> None:
-        """Create the file if it is not there; raise `Misconfigured` if it cannot be used."""
+        """Create the file if it is not there; raise `MisconfiguredError` if it cannot be used."""
         await self._file.check()
 
     async def aclose(self) -> None:

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Generic
 from uuid import UUID
 
-from pantry.errors import NotFound, Refused
+from pantry.errors import NotFoundError, RefusedError
 from pantry.models import (
     FieldsT,
     Item,
@@ -58,12 +58,12 @@ class Shelf(ABC, Generic[RecordT, FieldsT]):
             cursor: `next_cursor` of the page before, of the same query.
 
         Raises:
-            Refused: the cursor is not one of ours.
+            RefusedError: the cursor is not one of ours.
         """
 
     @abstractmethod
     async def get(self, record_id: str) -> RecordT:
-        """Read one record, or raise `NotFound`."""
+        """Read one record, or raise `NotFoundError`."""
 
     @abstractmethod
     async def add(self, new: FieldsT) -> RecordT:
@@ -78,7 +78,7 @@ class Shelf(ABC, Generic[RecordT, FieldsT]):
         """Lower the quantity by `amount` and return the new state.
 
         Raises:
-            Refused: less than `amount` is there; nothing was taken.
+            RefusedError: less than `amount` is there; nothing was taken.
         """
 
     @abstractmethod
@@ -97,7 +97,7 @@ class Store(ABC):
     @property
     @abstractmethod
     def shopping(self) -> Shelf[ShoppingItem, ShoppingFields]:
-        """What is to be bought. Raises `Misconfigured` if there is no place for it."""
+        """What is to be bought. Raises `MisconfiguredError` if there is no place for it."""
 
     @property
     @abstractmethod
@@ -121,32 +121,32 @@ async def find_all(shelf: Shelf[RecordT, FieldsT], *, most: int) -> Page[RecordT
 
 
 def checked_id(record_id: str) -> str:
-    """Bring an id from outside into canonical form; `NotFound` if it cannot be an id at all."""
+    """Bring an id from outside into canonical form; `NotFoundError` if it cannot be an id at all."""
     try:
         return str(UUID(record_id))
     except ValueError:
         raise not_found(record_id) from None
 
 
-def not_found(record_id: str) -> NotFound:
+def not_found(record_id: str) -> NotFoundError:
     """The same words in every store."""
-    return NotFound(f"No item with id {record_id}.")
+    return NotFoundError(f"No item with id {record_id}.")
 
 
-def bad_cursor() -> Refused:
+def bad_cursor() -> RefusedError:
     """The same words in every store."""
-    return Refused("This cursor does not belong to this list. Call again without a cursor.")
+    return RefusedError("This cursor does not belong to this list. Call again without a cursor.")
 
 
 def remaining(record: Record, amount: float) -> float:
-    """What is left after taking `amount`, or `Refused`.
+    """What is left after taking `amount`, or `RefusedError`.
 
     Rounded to a millionth, so that three times 0.1 taken from 0.3 leaves 0 and not a trace.
     """
     left = round(record.quantity - amount, 6)
     if left < 0:
         there = f"{record.quantity:g} {record.unit}".rstrip()
-        raise Refused(
+        raise RefusedError(
             f"Cannot take {amount:g} of '{record.name}': only {there} left. Nothing was taken."
         )
     return left

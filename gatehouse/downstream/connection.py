@@ -18,7 +18,7 @@ from gatehouse.downstream.connections import SWEEP_SECONDS
 from gatehouse.downstream.http1 import BadRequestError, Http1, raw
 from gatehouse.downstream.incoming import Incoming
 from gatehouse.downstream.scope import HOLD_HEAD, PROVEN, http_scope
-from gatehouse.errors import without_text
+from gatehouse.errors import without_message
 from gatehouse.http import refusals
 from gatehouse.http.address import FORWARDED_FOR, client_address
 from gatehouse.http.fields import values_of
@@ -136,7 +136,7 @@ class Connection:
     def _fail(self, error: Exception) -> None:
         if not self._scope.cancel_called:  # else the end of the connection caused it
             self.common.failures += 1
-            logger.error("a connection ended by: %s", without_text(error))
+            logger.error("a connection ended by: %s", without_message(error))
 
     async def _serve(self) -> None:
         self.common.open.add(self)

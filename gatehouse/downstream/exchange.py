@@ -14,7 +14,7 @@ import trio
 
 from gatehouse.downstream.body import RequestBody
 from gatehouse.downstream.scope import HOLD_HEAD, PROVEN
-from gatehouse.errors import without_text
+from gatehouse.errors import without_message
 from gatehouse.http import refusals
 from gatehouse.http.events import COMMENT, EventBorders
 from gatehouse.http.mcp import METHOD, NAME
@@ -186,7 +186,7 @@ class Exchange:
     # Event streams.
 
     @property
-    def stands_open(self) -> bool:
+    def is_subscription(self) -> bool:
         """True for a stream that ends only when somebody ends it, not with a result."""
         subscribes = self.request.value(METHOD) == b"subscriptions/listen"
         return self.request.method == "GET" or subscribes
@@ -242,7 +242,7 @@ class Exchange:
                 if not self.over:
                     self._leave()
         except Exception as error:  # noqa: BLE001 - it would end the watchers of all others
-            logger.error("failed to watch %s: %s", self.request, without_text(error))
+            logger.error("failed to watch %s: %s", self.request, without_message(error))
             self.leaving.cancel()
         finally:
             over.set()
@@ -268,7 +268,7 @@ class Exchange:
 
     async def fail(self, error: Exception) -> None:
         """A fault of ours ends the exchange."""
-        logger.error("failed on %s: %s", self.request, without_text(error))
+        logger.error("failed on %s: %s", self.request, without_message(error))
         if not self.status:
             await self.reply(refusals.FAILED)
 

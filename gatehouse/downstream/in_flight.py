@@ -93,7 +93,7 @@ class InFlight:
         """
         self.draining = True
         for exchange in self:
-            if exchange.stands_open:
+            if exchange.is_subscription:
                 exchange.end_events()
         if self._exchanges:
             with trio.move_on_after(self._grace_seconds):

@@ -7,6 +7,7 @@ import os
 import socket
 from typing import Any
 
+from gatehouse.errors import FaultsError
 from gatehouse.keepalive import notice_vanished
 
 VANISHED_SECONDS = 30
@@ -16,8 +17,8 @@ FIRST_DESCRIPTOR = 3
 """The first of those that are handed down: SD_LISTEN_FDS_START in sd_listen_fds(3)."""
 
 
-class CannotListenError(Exception):
-    """The gate cannot listen on an address; the text names the setting and says what to do."""
+class CannotListenError(FaultsError):
+    """The gate cannot listen on an address."""
 
 
 def bind(setting: str, host: str, port: int) -> list[socket.socket]:

@@ -26,7 +26,7 @@ from hypercorn.utils import repr_socket_addr, wrap_app
 
 from gatehouse.downstream.connection import Connection
 from gatehouse.downstream.descriptors import keep_limit
-from gatehouse.errors import without_text
+from gatehouse.errors import without_message
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def explained(app: Any) -> Any:
         try:
             await app(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - `serve` ends with it
-            logger.error("the tasks beside requests ended by: %s", without_text(error))
+            logger.error("the tasks beside requests ended by: %s", without_message(error))
 
     return beside
 

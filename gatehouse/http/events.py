@@ -30,7 +30,7 @@ class EventBorders:
         """Take the next chunk into account."""
         self._tail = (self._tail + chunk[-3:])[-3:]
 
-    def upto_border(self, chunk: bytes) -> int | None:
+    def last_border_in(self, chunk: bytes) -> int | None:
         """The index of the last border inside the next chunk, or None; the chunk is not taken in."""
         text = self._tail + chunk
         ends = [text.rfind(blank) + len(blank) for blank in _BLANK_LINES if blank in text]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gatehouse.errors import FaultsError
 from gatehouse.http.address import is_loopback
 from gatehouse.settings.access import AccessSettings
 from gatehouse.settings.kinds import MAKE_A_TOKEN, stripped
@@ -39,12 +40,8 @@ NUMBER_FAULTS = {
 """Pydantic's names of what can be wrong with a number."""
 
 
-class SettingsError(Exception):
-    """The settings cannot be used. `faults` has one sentence for each fault, naming the setting."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+class SettingsError(FaultsError):
+    """The settings cannot be used. Each fault names its setting."""
 
 
 class Settings(LimitSettings, UpstreamSettings, PlaceSettings, AccessSettings, BaseSettings):
@@ -124,10 +121,10 @@ def load_settings(env_file: Path | str | None = ".env") -> Settings:
             # Check the rest, too: read again as if the faulty settings were not set.
             settings = Settings(_env_file=env_file, **mended)
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"{env_file}: cannot be read ({type(error).__name__})"]) from None
+        raise SettingsError(f"{env_file}: cannot be read ({type(error).__name__})") from None
     faults += [fault for names, fault in settings.disagreements() if not names & mended.keys()]
     if faults:
-        raise SettingsError(faults)
+        raise SettingsError(*faults)
     return settings
 
 

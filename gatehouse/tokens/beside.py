@@ -31,5 +31,5 @@ def parse_beside(others: Mapping[str, SecretStr | None], path: str, text: str) -
         if other is not None and digest_of(other.get_secret_value()) == value.digest
     ]
     if faults:
-        raise TokensError(faults)
+        raise TokensError(*faults)
     return tokens

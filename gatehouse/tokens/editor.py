@@ -109,7 +109,7 @@ class Change:
         text = text if text.strip() else HEADER  # an empty file would look half saved
         data = text.encode()
         if len(data) > MAX_BYTES:
-            raise TokensError([f"{self._name}: would become larger than {MAX_BYTES} bytes"])
+            raise TokensError(f"{self._name}: would become larger than {MAX_BYTES} bytes")
         with suppress(TokensError):
             if parse_tokens(text) == self.tokens:
                 return data
@@ -134,7 +134,7 @@ class Change:
         words = (
             "only tables written as [tokens.NAME] and [[tokens.NAME.values]] can be changed here"
         )
-        return TokensError([f"{self._name}: {words}; change this one by hand"])
+        return TokensError(f"{self._name}: {words}; change this one by hand")
 
 
 def _token_text(token: Token) -> str:
@@ -198,7 +198,7 @@ def changing(path: Path, *, may_be_new: bool = False) -> Iterator[Change]:
             yield change
             write(target, change.result())
     except FileNotFoundError:
-        raise TokensError([f"{path}: its folder does not exist; make that first"]) from None
+        raise TokensError(f"{path}: its folder does not exist; make that first") from None
     except OSError as error:
         about = f": {error.filename}" if error.filename else ""
-        raise TokensError([f"{path}: cannot be changed ({error.strerror}{about})"]) from None
+        raise TokensError(f"{path}: cannot be changed ({error.strerror}{about})") from None

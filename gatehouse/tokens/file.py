@@ -13,6 +13,8 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from gatehouse.errors import FaultsError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import FileIO
@@ -25,12 +27,8 @@ MAX_READS = 5
 """How many times a file is read that changes while it is read."""
 
 
-class TokensError(Exception):
-    """The tokens file cannot be used. `faults` has one sentence for each fault, with its line."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+class TokensError(FaultsError):
+    """The tokens file cannot be used. Each fault names its line."""
 
 
 def read_text(path: Path) -> str:
@@ -46,19 +44,19 @@ def read_data(path: Path) -> tuple[bytes, tuple[int, ...]]:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a device may have effects
-            raise TokensError([f"{path}: is not a regular file"])
+            raise TokensError(f"{path}: is not a regular file")
         # The path may be a pipe by now, and opening that could take for ever, too.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123 - of a descriptor
             data, stamp = _read_steadily(path, file)
     except FileNotFoundError:
         raise TokensError(
-            [f"{path}: there is no such file; this makes it: python run.py tokens add NAME"]
+            f"{path}: there is no such file; this makes it: python run.py tokens add NAME"
         ) from None
     except OSError as error:
-        raise TokensError([f"{path}: cannot be read ({error.strerror})"]) from None
+        raise TokensError(f"{path}: cannot be read ({error.strerror})") from None
     if len(data) > MAX_BYTES:
-        raise TokensError([f"{path}: is larger than {MAX_BYTES} bytes"])
+        raise TokensError(f"{path}: is larger than {MAX_BYTES} bytes")
     return data, stamp
 
 
@@ -66,7 +64,7 @@ def _read_steadily(path: Path, file: FileIO) -> tuple[bytes, tuple[int, ...]]:
     for _ in range(MAX_READS):
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise TokensError([f"{path}: is not a regular file"])
+            raise TokensError(f"{path}: is not a regular file")
         file.seek(0)
         data = b""
         while len(data) <= MAX_BYTES and (more := file.read(MAX_BYTES + 1 - len(data))):
@@ -74,7 +72,7 @@ def _read_steadily(path: Path, file: FileIO) -> tuple[bytes, tuple[int, ...]]:
         stamp = _stamp(status)
         if stamp == _stamp(os.fstat(file.fileno())):
             return data, stamp
-    raise TokensError([f"{path}: is being written"])
+    raise TokensError(f"{path}: is being written")
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:
@@ -87,7 +85,7 @@ def as_text(path: Path, data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise TokensError([f"{path}, line {line}: is not UTF-8"]) from None
+        raise TokensError(f"{path}, line {line}: is not UTF-8") from None
 
 
 @contextmanager

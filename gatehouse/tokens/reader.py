@@ -53,7 +53,7 @@ def parse_tokens(text: str, name: str = "tokens.toml") -> tuple[Token, ...]:
     tokens = reader.read(text)
     if reader.faults:
         raise TokensError(
-            [f"{name}{f', line {line}' if line else ''}: {words}" for line, words in reader.faults]
+            *(f"{name}{f', line {line}' if line else ''}: {words}" for line, words in reader.faults)
         )
     return tokens
 

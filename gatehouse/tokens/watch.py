@@ -196,7 +196,7 @@ def look(path: Path, parse: Callable[[str], tuple[Token, ...]], last: Sight | No
     try:
         text = as_text(path, data)
         if not text.strip():
-            raise TokensError([f"{path}: is empty; to end all tokens, revoke each"])
+            raise TokensError(f"{path}: is empty; to end all tokens, revoke each")
         tokens = parse(text)
     except TokensError as error:
         return Sight(data, stamp, faults=tuple(error.faults))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import httpx
 import trio
 
-from gatehouse.errors import without_text
+from gatehouse.errors import without_message
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Farewells:
             except httpx.HTTPError:
                 pass  # the server is away, and perhaps the session with it
             except Exception as error:  # noqa: BLE001 - the others are to be ended, too
-                logger.error("failed to end a session: %s", without_text(error))
+                logger.error("failed to end a session: %s", without_message(error))
             self._progress.set()
             self._progress = trio.Event()
 

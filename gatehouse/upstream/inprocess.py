@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import httpx
 import trio
 
-from gatehouse.errors import without_text
+from gatehouse.errors import without_message
 from gatehouse.http.reply import http_date
 from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.base import BODILESS
@@ -153,7 +153,7 @@ class Call(httpx.AsyncBaseTransport):
             await app(scope, self._receive, self._send)
         except Exception as error:  # noqa: BLE001 - what fails is this exchange, not the server
             if not isinstance(error, AnswerCutError):  # which has been told
-                logger.error("the server failed on %s: %s", scope["method"], without_text(error))
+                logger.error("the server failed on %s: %s", scope["method"], without_message(error))
         finally:
             self._started.set()
             self._request.close()

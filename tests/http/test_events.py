@@ -110,7 +110,7 @@ def test_a_stream_cut_at_a_border_is_a_beginning_of_whole_events(chunks: list[by
     whole = parsed(b"".join(chunks)).dispatched
     borders, sent = EventBorders(), b""
     for chunk in chunks:
-        border = borders.upto_border(chunk)
+        border = borders.last_border_in(chunk)
         inside = [at for at in range(1, len(chunk) + 1) if fed(sent + chunk[:at]).at_border]
         assert border == (inside[-1] if inside else None)  # the last one there is
         if border is not None:
@@ -127,9 +127,9 @@ def test_the_beginning_of_a_stream_is_a_border_and_half_a_line_end_is_none() -> 
     assert not fed(b"data: x\r\n\r").at_border
     assert fed(b"data: x\r\n\r", b"\n").at_border
     assert not fed(b"data: x\r\r").at_border
-    assert fed(b"").upto_border(b"") is None
-    assert fed(b"data: x\n\n").upto_border(b"data: y") is None
-    assert fed(b"data: x\n").upto_border(b"\ndata: y\n\ndata: z") == 10
+    assert fed(b"").last_border_in(b"") is None
+    assert fed(b"data: x\n\n").last_border_in(b"data: y") is None
+    assert fed(b"data: x\n").last_border_in(b"\ndata: y\n\ndata: z") == 10
 
 
 def chunk(data: bytes) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from pantry import PantrySettings, PantrySettingsError, Query, open_store, sqlite_file
-from pantry.errors import Refused, Unavailable
+from pantry.errors import RefusedError, UnavailableError
 from pantry.models import NewItem
 from pantry.sqlite_file import SqliteFile
 from pantry.sqlite_store import SqliteStore
@@ -20,7 +20,7 @@ from pantry.sqlite_store import SqliteStore
 TAKE_IN_ANOTHER_PROCESS = """
 import anyio, sys
 from pathlib import Path
-from pantry.errors import Refused
+from pantry.errors import RefusedError
 from pantry.sqlite_store import SqliteStore
 
 async def main():
@@ -28,7 +28,7 @@ async def main():
     for _ in range(20):
         try:
             await store.inventory.take(sys.argv[2], 1)
-        except Refused:
+        except RefusedError:
             print("refused")
 
 anyio.run(main)
@@ -85,7 +85,7 @@ async def test_two_processes_at_once_never_lose_an_update(store: SqliteStore, pa
         for _ in range(20):
             try:
                 await store.inventory.take(item.id, 1)
-            except Refused:
+            except RefusedError:
                 refused += 1
     assert (await store.inventory.get(item.id)).quantity == 0
     assert refused == 10
@@ -117,7 +117,7 @@ async def test_a_file_that_stays_locked_is_an_error_that_says_when_to_try_again(
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.05)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(Unavailable, match="Try again in 5 seconds") as caught:
+        with pytest.raises(UnavailableError, match="Try again in 5 seconds") as caught:
             await store.inventory.add(NewItem(name="Milk", quantity=1))
     assert caught.value.retry_after == 5
     await store.inventory.add(NewItem(name="Milk", quantity=1))
@@ -125,7 +125,7 @@ async def test_a_file_that_stays_locked_is_an_error_that_says_when_to_try_again(
 
 async def test_a_write_that_fails_leaves_everything_as_it_was(store: SqliteStore) -> None:
     item = await store.inventory.add(NewItem(name="Milk", quantity=1))
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         await store.inventory.take(item.id, 2)
     assert (await store.inventory.find(Query())).items == [item]
 
@@ -147,7 +147,7 @@ async def test_the_cursor_of_one_order_is_refused_by_another(store: SqliteStore)
         await store.inventory.add(NewItem(name=name, quantity=1))
     page = await store.inventory.find(Query(), limit=1)
     query = Query(expires_by=date(2026, 11, 24))
-    with pytest.raises(Refused, match="without a cursor"):
+    with pytest.raises(RefusedError, match="without a cursor"):
         await store.inventory.find(query, cursor=page.next_cursor)
 
 

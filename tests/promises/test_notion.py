@@ -10,7 +10,13 @@ import trio
 from pydantic import SecretStr
 
 from pantry import Query, notion_api
-from pantry.errors import Misconfigured, NotFound, PantryError, Refused, Unavailable
+from pantry.errors import (
+    MisconfiguredError,
+    NotFoundError,
+    PantryError,
+    RefusedError,
+    UnavailableError,
+)
 from pantry.models import Item, ItemFields, NewItem, NewShoppingItem
 from pantry.notion_api import NotionApi
 from pantry.notion_store import NotionStore
@@ -230,7 +236,7 @@ async def test_a_table_needs_no_more_than_a_title_and_a_quantity(notion: NotionS
     store = store_on(notion, notion.add_database({"Name": "title", "Quantity": "number"}))
     item = await store.inventory.add(NewItem(name="Salt", quantity=1))
     assert (await store.inventory.find(Query(text="salt"))).items == [item]
-    with pytest.raises(Refused, match="add a property named 'Expiry' of type date"):
+    with pytest.raises(RefusedError, match="add a property named 'Expiry' of type date"):
         await store.inventory.change(item.id, ItemFields(expires=date(2026, 12, 1)))
     page = await store.inventory.find(Query(expires_by=date(2026, 12, 1)))
     assert page.items == []
@@ -240,7 +246,7 @@ async def test_a_table_needs_no_more_than_a_title_and_a_quantity(notion: NotionS
 
 async def test_a_table_without_a_quantity_is_told_to_its_owner(notion: NotionStandIn) -> None:
     store = store_on(notion, notion.add_database({"Name": "title", "Quantity": "rich_text"}))
-    with pytest.raises(Misconfigured, match="'Quantity' of type number"):
+    with pytest.raises(MisconfiguredError, match="'Quantity' of type number"):
         await store.inventory.find(Query())
     await store.aclose()
 
@@ -262,7 +268,7 @@ async def test_a_property_renamed_in_notion_is_still_read_and_soon_written(
 ) -> None:
     notion.rename_property(source_id, "Quantity", "quantity")
     assert (await store.inventory.get(milk.id)).quantity == 2
-    with pytest.raises(Refused, match="Could not find property"):
+    with pytest.raises(RefusedError, match="Could not find property"):
         await store.inventory.take(milk.id, 1)
     assert (await store.inventory.take(milk.id, 1)).quantity == 1
 
@@ -271,7 +277,7 @@ async def test_a_list_works_again_after_a_property_was_renamed(
     store: NotionStore, milk: Item, notion: NotionStandIn, source_id: str
 ) -> None:
     notion.rename_property(source_id, "Name", "What")
-    with pytest.raises(Refused, match="Could not find property"):
+    with pytest.raises(RefusedError, match="Could not find property"):
         await store.inventory.find(Query())
     assert (await store.inventory.find(Query())).items == [milk]
 
@@ -294,7 +300,7 @@ async def test_a_database_with_several_data_sources_demands_a_choice(
     database_id = notion.add_database(INVENTORY, INVENTORY)
     chosen = notion.databases[database_id][1]
     store = store_on(notion, database_id)
-    with pytest.raises(Misconfigured, match=rf"NOTION_INVENTORY_DB_ID .*{chosen} \(Table 1\)"):
+    with pytest.raises(MisconfiguredError, match=rf"NOTION_INVENTORY_DB_ID .*{chosen} \(Table 1\)"):
         await store.inventory.find(Query())
     await store.aclose()
     store = store_on(notion, chosen)
@@ -305,7 +311,7 @@ async def test_a_database_with_several_data_sources_demands_a_choice(
 
 async def test_a_database_without_a_data_source_is_told(notion: NotionStandIn) -> None:
     store = store_on(notion, notion.add_database())
-    with pytest.raises(Misconfigured, match="NOTION_INVENTORY_DB_ID"):
+    with pytest.raises(MisconfiguredError, match="NOTION_INVENTORY_DB_ID"):
         await store.inventory.find(Query())
     await store.aclose()
 
@@ -318,27 +324,27 @@ async def test_pages_outside_the_table_and_in_the_trash_cannot_be_reached(
     )
     notion.pages[milk.id]["in_trash"] = True
     for page_id in (elsewhere, milk.id):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await store.inventory.get(page_id)
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await store.inventory.change(page_id, ItemFields(name="Mine"))
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await store.inventory.take(page_id, 1)
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await store.inventory.remove(page_id)
     assert notion.asked("PATCH") == []
 
 
 async def test_an_id_never_becomes_a_path(store: NotionStore, notion: NotionStandIn) -> None:
     for record_id in ("../users/me", "x/../../y", "?a=b", "%2e%2e"):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await store.inventory.get(record_id)
     for _, path, _ in notion.requests:
         UUID(path.rstrip("/").split("/")[-1])
 
 
 async def test_without_a_shopping_database_the_error_names_the_setting(store: NotionStore) -> None:
-    with pytest.raises(Misconfigured, match="Set NOTION_SHOPPING_DB_ID"):
+    with pytest.raises(MisconfiguredError, match="Set NOTION_SHOPPING_DB_ID"):
         _ = store.shopping
 
 
@@ -347,7 +353,7 @@ async def test_a_shopping_table_needs_a_title_only(notion: NotionStandIn) -> Non
     store = store_on(notion, inventory, shopping)
     line = await store.shopping.add(NewShoppingItem(name="Tea"))
     assert (await store.shopping.find(Query(purchased=False))).items == [line]
-    with pytest.raises(Refused, match="'Purchased' of type checkbox"):
+    with pytest.raises(RefusedError, match="'Purchased' of type checkbox"):
         await store.shopping.add(NewShoppingItem(name="Bread", purchased=True))
     await store.aclose()
 
@@ -364,7 +370,7 @@ async def test_a_short_pause_notion_asks_for_is_made_once(
     assert (await store.inventory.take(milk.id, 1)).quantity == 1
     notion.fail(status, "rate_limited", method=method, retry_after="0")
     notion.fail(status, "rate_limited", method=method, retry_after="0")
-    with pytest.raises(Unavailable, match="Try again in 1 seconds"):
+    with pytest.raises(UnavailableError, match="Try again in 1 seconds"):
         await store.inventory.take(milk.id, 1)
     assert (await store.inventory.get(milk.id)).quantity == 1
 
@@ -376,7 +382,10 @@ async def test_a_long_pause_is_left_to_the_caller_and_told_in_seconds(
     store: NotionStore, milk: Item, notion: NotionStandIn, retry_after: str | None, seconds: int
 ) -> None:
     notion.fail(429, "rate_limited", retry_after=retry_after)
-    with trio.fail_after(1), pytest.raises(Unavailable, match=f"in {seconds} seconds") as caught:
+    with (
+        trio.fail_after(1),
+        pytest.raises(UnavailableError, match=f"in {seconds} seconds") as caught,
+    ):
         await store.inventory.get(milk.id)
     assert caught.value.retry_after == seconds
     assert len(notion.requests) == 1
@@ -391,7 +400,7 @@ async def test_a_fault_of_notion_is_overcome_for_reads_and_told_for_writes(
     assert await store.inventory.get(milk.id) == milk
     notion.requests.clear()
     notion.fail(status, method="POST", path="/v1/pages", body=page)
-    with pytest.raises(Unavailable, match="may have been made or not") as caught:
+    with pytest.raises(UnavailableError, match="may have been made or not") as caught:
         await store.inventory.add(MILK)
     assert str(status) in str(caught.value)
     assert len(notion.asked("POST", "/v1/pages")) == 1
@@ -407,7 +416,7 @@ async def test_a_conflict_is_read_again_and_overcome_once(
     assert (await store.inventory.take(milk.id, 1)).quantity == 0.5
     for _ in range(2):
         notion.fail(409, "conflict_error", method="PATCH")
-    with pytest.raises(Unavailable, match="at the same moment"):
+    with pytest.raises(UnavailableError, match="at the same moment"):
         await store.inventory.change(milk.id, ItemFields(name="Cream"))
     assert (await store.inventory.get(milk.id)).name == "Milk"
 
@@ -432,7 +441,7 @@ async def test_a_refusal_is_told_in_words_and_not_repeated(
 
 async def test_a_wrong_secret_is_told(notion: NotionStandIn, database_id: str) -> None:
     store = store_on(notion, database_id, secret="ntn_wrong")
-    with pytest.raises(Misconfigured, match="does not accept the secret"):
+    with pytest.raises(MisconfiguredError, match="does not accept the secret"):
         await store.inventory.find(Query())
     await store.aclose()
 
@@ -441,7 +450,7 @@ async def test_a_database_that_is_not_shared_says_so_until_it_is(notion: NotionS
     database_id = notion.add_database(INVENTORY)
     hidden = notion.databases.pop(database_id)
     store = store_on(notion, database_id)
-    with pytest.raises(Misconfigured, match=r"NOTION_INVENTORY_DB_ID.*share the database"):
+    with pytest.raises(MisconfiguredError, match=r"NOTION_INVENTORY_DB_ID.*share the database"):
         await store.inventory.find(Query())
     notion.databases[database_id] = hidden
     assert (await store.inventory.find(Query())).items == []
@@ -452,12 +461,12 @@ async def test_a_database_that_is_shared_no_longer_says_so_until_it_is_again(
     store: NotionStore, milk: Item, notion: NotionStandIn, source_id: str
 ) -> None:
     hidden = notion.sources.pop(source_id)
-    with pytest.raises(Misconfigured, match="share the database"):
+    with pytest.raises(MisconfiguredError, match="share the database"):
         await store.inventory.find(Query())
     notion.sources[source_id] = hidden
     assert (await store.inventory.find(Query())).items == [milk]
     notion.fail(404, "object_not_found", method="POST", path="/pages")
-    with pytest.raises(Misconfigured, match="share the database"):
+    with pytest.raises(MisconfiguredError, match="share the database"):
         await store.inventory.add(MILK)
 
 
@@ -466,7 +475,7 @@ async def test_an_answer_that_makes_no_sense_is_told(
     store: NotionStore, milk: Item, notion: NotionStandIn, body: bytes
 ) -> None:
     notion.fail(200, body=body)
-    with pytest.raises(Unavailable, match="made no sense"):
+    with pytest.raises(UnavailableError, match="made no sense"):
         await store.inventory.get(milk.id)
 
 
@@ -475,7 +484,7 @@ async def test_a_slow_answer_is_not_awaited_for_ever(
 ) -> None:
     store = store_on(notion, database_id, timeout=0.1)
     notion.fail(200, delay=0.4, body=b"{}")
-    with pytest.raises(Unavailable, match="took too long"):
+    with pytest.raises(UnavailableError, match="took too long"):
         await store.inventory.find(Query())
     await store.aclose()
 
@@ -483,7 +492,7 @@ async def test_a_slow_answer_is_not_awaited_for_ever(
 async def test_a_notion_that_is_away_is_told(notion: NotionStandIn, database_id: str) -> None:
     notion.url = "http://127.0.0.1:9"
     store = store_on(notion, database_id)
-    with pytest.raises(Unavailable, match="could not be reached"):
+    with pytest.raises(UnavailableError, match="could not be reached"):
         await store.inventory.find(Query())
     await store.aclose()
 

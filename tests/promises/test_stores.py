@@ -11,7 +11,7 @@ import trio
 from pydantic import SecretStr, ValidationError
 
 from pantry import PantrySettings, Query, Store, open_store
-from pantry.errors import NotFound, Refused
+from pantry.errors import NotFoundError, RefusedError
 from pantry.models import ItemFields, NewItem, NewShoppingItem, ShoppingFields
 from pantry.store import find_all
 from tests.harness.notion_stand_in import INVENTORY, SECRET, SHOPPING, notion_stand_in
@@ -98,13 +98,13 @@ async def test_a_name_of_spaces_or_an_endless_quantity_is_refused() -> None:
 @pytest.mark.parametrize("record_id", [UNKNOWN, "", "../users/me", "milk", UNKNOWN + "0"])
 async def test_an_unknown_id_is_not_found_whatever_is_asked(store: Store, record_id: str) -> None:
     shelf = store.inventory
-    with pytest.raises(NotFound, match="No item with id"):
+    with pytest.raises(NotFoundError, match="No item with id"):
         await shelf.get(record_id)
-    with pytest.raises(NotFound, match="No item with id"):
+    with pytest.raises(NotFoundError, match="No item with id"):
         await shelf.change(record_id, ItemFields(name="Milk"))
-    with pytest.raises(NotFound, match="No item with id"):
+    with pytest.raises(NotFoundError, match="No item with id"):
         await shelf.take(record_id, 1)
-    with pytest.raises(NotFound, match="No item with id"):
+    with pytest.raises(NotFoundError, match="No item with id"):
         await shelf.remove(record_id)
 
 
@@ -124,7 +124,7 @@ async def test_taking_lowers_the_quantity_down_to_nothing_and_no_further(store: 
     item = await store.inventory.add(NewItem(name="Butter", quantity=0.3, unit="kg"))
     for left in (0.2, 0.1, 0):
         assert (await store.inventory.take(item.id, 0.1)).quantity == left
-    with pytest.raises(Refused, match="only 0 kg left"):
+    with pytest.raises(RefusedError, match="only 0 kg left"):
         await store.inventory.take(item.id, 0.1)
     assert (await store.inventory.get(item.id)).quantity == 0
 
@@ -136,7 +136,7 @@ async def test_many_consumes_at_once_never_lose_an_update(store: Store) -> None:
     async def take() -> None:
         try:
             await store.inventory.take(item.id, 1)
-        except Refused:
+        except RefusedError:
             refused.append(1)
 
     async with trio.open_nursery() as nursery:
@@ -150,9 +150,9 @@ async def test_a_removed_item_is_gone_and_the_answer_says_what_it_was(store: Sto
     item = await store.inventory.add(NewItem(name="Old bread", quantity=1))
     assert await store.inventory.remove(item.id) == item
     assert await names(store, Query()) == []
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         await store.inventory.get(item.id)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         await store.inventory.remove(item.id)
 
 
@@ -221,7 +221,7 @@ async def test_low_is_what_is_at_its_minimum_and_a_staple_that_has_run_out(store
     "cursor", ["nonsense", "é", "WzEsIDJd", "eyJhIjogMX0=", "IlwiIg==", UNKNOWN]
 )
 async def test_a_cursor_that_is_none_is_refused_with_advice(store: Store, cursor: str) -> None:
-    with pytest.raises(Refused, match="Call again without a cursor"):
+    with pytest.raises(RefusedError, match="Call again without a cursor"):
         await store.inventory.find(Query(), cursor=cursor)
 
 
@@ -244,7 +244,7 @@ async def test_the_shopping_list_hides_what_was_bought_until_it_is_asked_for(sto
 
 async def test_an_item_of_one_shelf_is_not_found_on_the_other(store: Store) -> None:
     item = await store.inventory.add(NewItem(name="Milk", quantity=1))
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         await store.shopping.get(item.id)
 
 

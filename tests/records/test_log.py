@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
-from gatehouse.errors import without_text
+from gatehouse.errors import without_message
 from gatehouse.records import loggers, record
 from gatehouse.records.log import (
     TALKATIVE,
@@ -348,13 +348,13 @@ def test_an_error_without_its_text_still_says_what_and_where() -> None:
     try:
         raise ExceptionGroup("group", [ValueError(TOKEN)])
     except ExceptionGroup as error:
-        described = without_text(error)
+        described = without_message(error)
     assert described.startswith("ValueError")
     assert TOKEN not in described
     try:
         int("x" + TOKEN)
     except ValueError as error:
-        described = without_text(error)
+        described = without_message(error)
     assert TOKEN not in described
     assert "int(" in described
     assert sys._getframe().f_code.co_name in described  # noqa: SLF001
