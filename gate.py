@@ -24,7 +24,7 @@ client can tell a cut response from a whole one. One task at a time calls `recei
 past this file: not upstream, not into a log.
 
 The gate does not parse bodies (JSON-RPC passes as bytes; only the figures read short answers), retry (a
-POST may have taken effect), or know which MCP server stands behind it. `gatehouse/assembly.py` builds it from the settings.
+POST may have taken effect), or know which MCP server stands behind it. `gatehouse/assembly/` builds it.
 """
 
 from __future__ import annotations
