@@ -67,7 +67,7 @@ def _refusal(text: str) -> str:
     """An error that the server itself answered with. Only words of ours are told."""
     if text.startswith("MISCONF"):
         return "it cannot save its data, and takes no writes: its own log says why"
-    return "it answers the gate's commands with errors: does a Redis from 6.2 on run there?"
+    return "it answers the gate's commands with errors: `INFO errorstats` there tells which"
 
 
 def _path_trouble(error: BaseException) -> str:
