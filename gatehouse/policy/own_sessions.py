@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gatehouse.http import refusals
 from gatehouse.http.fields import values_of
 from gatehouse.http.mcp import SESSION
+from gatehouse.http.paths import is_endpoint
 from gatehouse.policy.base import Policy
 from gatehouse.policy.shared_state import BUSY, UNAVAILABLE
 
@@ -66,7 +67,7 @@ class OwnSessions(Policy):
         opened = values_of(headers, SESSION) if status < 300 else []
         if opened:
             self._opens = True
-        elif status == 200 and self._opens is None and may_open(request):
+        elif self._opens is None and status == 200 and tells(request):
             self._opens = False
         if opened and not await self._ledger.opened(opened[0], principal.id):
             return "opened a session that it had opened for another token"
@@ -76,3 +77,8 @@ class OwnSessions(Policy):
 def may_open(request: Request) -> bool:
     """True if the answer may open a session: since MCP 2026-07-28, whose requests name their call, there are none."""
     return request.method == "POST" and not request.sessions and request.call is None
+
+
+def tells(request: Request) -> bool:
+    """True if an answer without a session tells that there are none. Below the endpoint, a route may be anything."""
+    return may_open(request) and is_endpoint(request.path)
