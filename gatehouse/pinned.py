@@ -98,6 +98,36 @@ def keep_anyio_threads(warn: Warn) -> None:
         pkgutil.resolve_name(THREADS_OF_ANYIO.names[0]).set(asyncio.current_task())
 
 
+RULES_OF_FASTMCP = Part(
+    "fastmcp",
+    "4.1.2",
+    (
+        "fastmcp.server.server:apply_session_transforms",
+        "fastmcp.server.server:FastMCP._state_store",
+        "fastmcp.server.context:_current_context",
+    ),
+    "each call asks twice which tools its caller has hidden, although nobody has hidden any",
+)
+
+
+def leave_unused_rules_unread(warn: Warn) -> None:
+    """Keep FastMCP from looking for a caller's rules of visibility as long as its store of state does not exist.
+
+    FastMCP makes the store when something is kept there for the first time, unless the server has its own.
+    """
+    if not RULES_OF_FASTMCP.is_as_read(warn):
+        return
+    apply, _, current = map(pkgutil.resolve_name, RULES_OF_FASTMCP.names)
+
+    async def apply_if_used(components: Any) -> Any:
+        context = current.get()
+        if context is not None and getattr(context.fastmcp, "_state_storage", "unknown") is None:
+            return components
+        return await apply(components)
+
+    _set(RULES_OF_FASTMCP.names[0], apply_if_used)
+
+
 _LOOP = "trio_asyncio._loop:"
 _METHODS = (
     *("_main_loop_init", "_main_loop_exit", "_main_loop_one", "_queue_handle", "synchronize"),

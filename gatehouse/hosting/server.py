@@ -65,6 +65,7 @@ class HostedServer:
         """
         pinned.leave_trio_threads_unnamed(warn)
         server = await imported(self.import_string)
+        pinned.leave_unused_rules_unread(warn)
         try:
             on_import(server.name)
             self._lock(server)

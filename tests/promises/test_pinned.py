@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gatehouse.pinned import LOOP_OF_TRIO_ASYNCIO, THREADS_OF_ANYIO, THREADS_OF_TRIO
+from gatehouse.pinned import (
+    LOOP_OF_TRIO_ASYNCIO,
+    RULES_OF_FASTMCP,
+    THREADS_OF_ANYIO,
+    THREADS_OF_TRIO,
+)
 from tests.harness.program import ROOT, running
 from tests.harness.tools import call_tool
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PARTS = [LOOP_OF_TRIO_ASYNCIO, THREADS_OF_ANYIO, THREADS_OF_TRIO]
+PARTS = [LOOP_OF_TRIO_ASYNCIO, RULES_OF_FASTMCP, THREADS_OF_ANYIO, THREADS_OF_TRIO]
 
 
 def test_with_none_of_them_the_program_serves_calls_of_every_kind(tmp_path: Path) -> None:
