@@ -14,7 +14,6 @@ from gatehouse.downstream.listeners import bind, inherited
 from gatehouse.process import forks, fresh_start
 from gatehouse.records import outputs
 from gatehouse.records.log import configure_logging
-from gatehouse.settings.environment import make_token
 from gatehouse.tokens.file import TokensError, read_text
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def open_house(settings: Settings) -> tuple[House, Callable[[], None]]:
     while the program runs.
     """
     given = settings.mcp_auth_token
-    one_off = make_token() if settings.makes_token else None
+    one_off = secrets.token_urlsafe(32) if settings.makes_token else None
     shared = given.get_secret_value() if given else one_off or ""
     file = settings.tokens_file
     tokens = parser_of(settings, file)(read_text(file)) if file else ()

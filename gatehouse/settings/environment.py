@@ -5,7 +5,6 @@ Every fault is collected, so that one run tells everything that has to be mended
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, ValidationError, model_validator
@@ -157,8 +156,3 @@ def _number_wanted(name: str) -> str:
     )
     example = 1 if field.default is None else field.default
     return f"must be a {'whole ' if whole else ''}number, {limits}, such as {example}"
-
-
-def make_token() -> str:
-    """A one-off token: 43 URL-safe characters, 256 bits of randomness."""
-    return secrets.token_urlsafe(32)
