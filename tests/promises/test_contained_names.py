@@ -153,7 +153,7 @@ async def test_while_redis_is_away_a_session_of_another_gate_is_503_and_then_200
     redis_server: RedisServer, share: Share, *, loses_its_keys: bool
 ) -> None:
     async with AsyncExitStack() as stack:
-        shared = [share(redis_server.url) for _ in range(2)]
+        shared = [share(redis_server.url, retry_seconds=0.4) for _ in range(2)]
         ours, theirs = [
             await stack.enter_async_context(open_house(tokens=TOKENS, shared=one)) for one in shared
         ]

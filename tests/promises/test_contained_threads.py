@@ -124,9 +124,9 @@ def waits():
         time.sleep(0)  # lets the interpreter go, and wants it back
         yield time.perf_counter() - began
 threading.Thread(target=compute).start()
-before = sum(waits())
+before = min(sum(waits()) for _ in range(3))
 let_threads_in()
-print(before / sum(waits()))
+print(before / min(sum(waits()) for _ in range(10)))
 over = True
 """
     ended = subprocess.run(

@@ -130,7 +130,10 @@ def test_what_a_tool_raises_is_the_error_of_its_call_and_of_nothing_else(
             assert class_name in answer
             client.program.wait_for_log(f"tools/call {tool} raised .*{class_name}")
             told = client.program.log[began:].splitlines()
-            assert sum(len(line) for line in told if "gate.access" not in line) < 1500
+            told = [line for line in told if "gate.access" not in line]
+            assert (
+                sum(map(len, told)) < 5000
+            )  # a busy machine adds lines of a loop that stood still
         assert '"7"' in client.call("add", a=3, b=4)
 
 
@@ -222,6 +225,6 @@ def test_a_server_beyond_saving_ends_the_program_with_1_and_keeps_nobody_waiting
             assert client.answer(**call).status_code >= 500
             assert httpx.get(f"{program.url}/ready", trust_env=False).status_code == 503
     assert program.process.wait(5) == 1
-    assert time.monotonic() - began < 2.5  # mostly 0.3
+    assert time.monotonic() - began < 5  # mostly 0.3
     assert "MCP_APP: the server raising_server:mcp" in program.log.splitlines()[-1]
     client.http.close()

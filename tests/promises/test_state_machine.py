@@ -308,7 +308,7 @@ async def settled(house: House, level: dict[str, int] | None = None) -> dict[str
 
 LIMITS: dict[str, Any] = {
     "comment_seconds": 0.05,
-    "header_seconds": 1.0,
+    "header_seconds": 2.0,
     "body_seconds": 1.0,
     "write_seconds": 2.0,
     "keep_alive_seconds": 5.0,
