@@ -65,17 +65,17 @@ class ClientSocket:
         finally:
             self._full = False
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Send `data`, after a write under way. The client's time starts anew with each piece that the kernel takes."""
         try:
             self._write_lock.acquire_nowait()  # far cheaper than acquire(), and nearly always enough
         except trio.WouldBlock:
             await self._write_lock.acquire()
         try:
-            rest = memoryview(data)
-            while rest:
+            while data:
                 self.write_deadline = trio.current_time() + self._write_seconds
-                rest = rest[await self._stream.socket.send(rest) :]
+                sent = await self._stream.socket.send(data)
+                data = memoryview(data)[sent:] if sent < len(data) else b""
         finally:
             self.write_deadline = math.inf
             self._write_lock.release()

@@ -142,7 +142,9 @@ class Connection:
         self.common.open.add(self)
         try:
             with suppress(ClientGoneError):
-                while await self._exchange() and await self._recycled():
+                while await self._exchange() and not self.common.closing:
+                    if not await self._incoming.recycled():
+                        break
                     self._rest()
                 if not self._http.end_would_look_whole:
                     await self._end()
@@ -164,14 +166,6 @@ class Connection:
                     await self._socket.end_writing()
         finally:
             self.common.turned_away -= 1
-
-    async def _recycled(self) -> bool:
-        """After an exchange, get ready for the next one. False if the connection has to end."""
-        if not self._http.answered or self.common.closing:
-            return False
-        if not self._http.request_read:  # the rest may be there
-            await self._incoming.skip_body()
-        return self._http.recycle()
 
     def _rest(self) -> None:
         """Set the deadline for the next head, which may have begun to come in."""

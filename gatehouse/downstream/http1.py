@@ -41,6 +41,7 @@ MAX_EMPTY_LINES = 8
 # (RFC 9112 section 9.6), and after a syntax error no message can be told from the next.
 _FINISHED = (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR)
 
+_END = h11.EndOfMessage()  # the same for every answer: making it costs 1 µs
 _EMPTY_LINE = re.compile(rb"\r?\n")
 
 
@@ -236,7 +237,7 @@ class Http1:
         """The next part of the answer's body; empty if the client has been refused meanwhile."""
         try:
             sent = self._h11.send(h11.Data(data=data)) if data else b""
-            return sent if more else sent + self._h11.send(h11.EndOfMessage())
+            return sent if more else sent + self._h11.send(_END)
         except h11.LocalProtocolError:
             return b""
 

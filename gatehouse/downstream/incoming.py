@@ -7,7 +7,6 @@ clients have together. Clients without a good token wait for each other when tho
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -86,14 +85,19 @@ class Incoming:
             piece = self._http.data()
         return b"".join(pieces)
 
-    async def skip_body(self) -> None:
-        """Drop the rest of the body, as far as it has arrived."""
-        with suppress(BadRequestError):
-            while not self._http.request_read:
+    async def recycled(self) -> bool:
+        """After an exchange, get ready for the next request. False if there can be none."""
+        if not self._http.answered:
+            return False
+        try:
+            while not self._http.request_read:  # the rest may have arrived; it is dropped
                 if self._turn_is_over:
                     await self._pause()
                 if self._http.data() is None:
-                    break
+                    return False
+        except BadRequestError:
+            return False
+        return self._http.recycle()
 
     async def wait_for_end(self) -> None:
         """Raise ClientGoneError when the client leaves, and keep the bytes that it sends before."""
