@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -12,8 +14,11 @@ from hypothesis import strategies as st
 from gatehouse.assembly.house import House as Parts
 from gatehouse.hosting.runtimes import TrioCalls
 from gatehouse.settings.environment import Settings
+from gatehouse.tokens.token import Token
+from gatehouse.tokens.value import TokenValue, digest_of
 from tests.harness.hosts import bind_addresses
 from tests.harness.program import TOKEN
+from tests.harness.request_of import Counting, scope_of
 
 names = st.sampled_from(
     [b"host", b"origin", b"authorization", b"x-api-key", b"connection", b"upgrade", b"expect"]
@@ -74,3 +79,66 @@ def test_no_bytes_in_target_or_fields_make_the_gate_fail(
     assert starts[0]["status"] in {200, 204, 400, 401, 403, 404, 405, 417, 421, 502, 503}
     assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
     assert TOKEN.encode() not in b"".join(value for _, value in starts[0]["headers"])
+
+
+class Looked(dict[str, Any]):
+    """A scope that knows what has been looked up in it."""
+
+    def __init__(self, scope: dict[str, Any]) -> None:
+        super().__init__(scope)
+        self.keys_asked: list[str] = []
+
+    def __getitem__(self, key: str) -> Any:
+        self.keys_asked.append(key)
+        return super().__getitem__(key)
+
+
+async def test_on_its_whole_way_a_requests_fields_are_gone_through_twice_at_most() -> None:
+    calls = TrioCalls("127.0.0.1:7870")
+    alice = Token("alice", (TokenValue(digest_of(TOKEN)),))
+    settings = Settings(
+        _env_file=None,
+        mcp_app="",
+        tokens_file=Path("tokens.toml"),
+        token_rate="60/min",
+        trusted_hops=1,
+        metrics_token=f"figures-{TOKEN}",
+        allowed_hosts="gate.example",
+        allowed_origins="https://app.example",
+    )
+    gate = Parts(settings, [], tokens=[alice], upstream=calls).gate
+    fields = Counting(
+        [
+            (b"Host", b"gate.example"),
+            (b"Origin", b"https://app.example"),
+            (b"Authorization", b"Bearer " + TOKEN.encode()),
+            (b"Connection", b"X-Hop"),
+            (b"X-Forwarded-For", b"192.0.2.1"),
+            (b"MCP-Protocol-Version", b"2026-07-28"),
+            (b"Mcp-Method", b"tools/call"),
+            (b"Mcp-Name", b"add"),
+            (b"Content-Length", b"2"),
+        ]
+    )
+    scope = Looked({**scope_of(target=b"/mcp?a=b"), "headers": fields})
+    sent: list[dict[str, Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["body"] == b"{}"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok", "more_body": False})
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(calls.serve, app, lambda: None)
+        await trio.testing.wait_all_tasks_blocked()
+        await cast("Any", gate)(scope, receive, send)
+        nursery.cancel_scope.cancel()
+    assert sent[0]["status"] == 200
+    assert fields.passes <= 2
+    assert scope.keys_asked.count("headers") == 1

@@ -8,7 +8,7 @@ from gatehouse.http.request import read_request
 from gatehouse.settings.environment import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from gatehouse.http.limits import Limits
     from gatehouse.http.request import Request
@@ -45,3 +45,13 @@ def request_of(
     """The request with these header fields."""
     scope = scope_of(fields, method=method, target=target)
     return read_request(cast("Any", scope), limits, hops)
+
+
+class Counting(list[tuple[bytes, bytes]]):
+    """A list that knows how often somebody has gone through it."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        self.passes += 1
+        return super().__iter__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -12,10 +12,7 @@ from hypothesis import strategies as st
 from gatehouse.http.fields import CONTROL
 from gatehouse.http.forward import request_headers
 from gatehouse.http.request import METHODS, read_request
-from tests.harness.request_of import LIMITS, request_of, scope_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.harness.request_of import LIMITS, Counting, request_of, scope_of
 
 
 def announces_body(fields: list[tuple[bytes, bytes]]) -> bool:
@@ -51,16 +48,6 @@ def test_any_other_request_gets_an_id_of_its_own(values: list[bytes]) -> None:
 
 
 # Once.
-
-
-class Counting(list[tuple[bytes, bytes]]):
-    """A list that knows how often somebody has gone through it."""
-
-    passes = 0
-
-    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        self.passes += 1
-        return super().__iter__()
 
 
 def test_the_fields_are_gone_through_twice_at_most_once_to_read_and_once_to_forward() -> None:
