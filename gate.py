@@ -87,7 +87,7 @@ class Gate:
     """True if an observer wants to know whether a call has ended with a result."""
     in_flight: InFlight
     beside: Sequence[Callable[[], Awaitable[None]]]
-    """What goes on beside the requests, for ever: functions for tasks of their own."""
+    """Work beside the requests, for ever: functions for tasks of their own."""
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -295,7 +295,7 @@ class Gate:
         exchange.complain(self.upstream.authority, words, detail)
 
     async def lifespan(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """What goes on beside the requests, from the server's start to its end."""
+        """Do the work beside the requests, from the server's start to its end."""
         async with trio.open_nursery() as nursery:
             for keep in (self.in_flight.keep, self.upstream.sweep, *self.beside):
                 nursery.start_soon(keep)

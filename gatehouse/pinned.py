@@ -28,7 +28,7 @@ class Part(NamedTuple):
     names: tuple[str, ...]
     """Private names, as `module:name`, or `module:class.name`."""
     otherwise: str
-    """What follows if the library's own part serves."""
+    """The consequence if the library's own part serves."""
 
     def is_as_read(self, warn: Warn) -> bool:
         """True if the library is of that release and has these names; else `warn` is told."""

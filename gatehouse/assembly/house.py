@@ -136,12 +136,12 @@ class House:
 
     @cached_property
     def verifiers(self) -> Verifiers:
-        """Who may use the MCP endpoint."""
+        """Verifiers of the callers of the MCP endpoint."""
         return Verifiers([self.keyring], Failures(self.settings.failure_rate).retry_after)
 
     @property
     def metrics_verifiers(self) -> Verifiers:
-        """Who may read the figures: METRICS_TOKEN lets in, but not in a URL."""
+        """Verifiers of the readers of the figures: METRICS_TOKEN lets in, but not in a URL."""
         token = self.settings.metrics_token
         value = token.get_secret_value() if token else ""
         return Verifiers(
@@ -168,7 +168,7 @@ class House:
 
     @cached_property
     def policies(self) -> list[Policy]:
-        """What a known principal may do. A gate with one shared token and no rates asks nothing."""
+        """The rules for known principals. A gate with one shared token and no rates asks nothing."""
         settings = self.settings
         policies: list[Policy] = []
         if self.has_names or settings.token_rate or settings.shared_query_rate:
@@ -210,7 +210,7 @@ class House:
 
     @cached_property
     def observers(self) -> list[Observer]:
-        """What gets the record of each request."""
+        """Each of them gets the record of each request."""
         return [record.write, *([self.metrics] if self.metrics else [])]
 
     @cached_property
@@ -261,7 +261,7 @@ class House:
             grace_seconds=self.settings.grace_seconds,
         )
 
-    # What goes on beside the serving.
+    # Work beside the serving.
 
     @cached_property
     def watchdog(self) -> Watchdog:
@@ -270,7 +270,7 @@ class House:
 
     @property
     def background(self) -> list[Callable[[], Awaitable[None]]]:
-        """What goes on beside the serving, for ever: functions for tasks of their own."""
+        """Work beside the serving, for ever: functions for tasks of their own."""
         tasks: list[Callable[[], Awaitable[None]]] = [self.watchdog.run]
         if self.shared_state is not None:
             tasks.append(self.shared_state.keep)

@@ -54,7 +54,7 @@ class Connection:
     ) -> None:
         self.app = app
         self.common = common
-        """What it has in common with all connections."""
+        """All that connections have in common."""
         self.state = state
         self.deadline = trio.current_time() + common.limits.header_seconds
         """When the client must have done what we wait for; infinite while the gate is at work."""

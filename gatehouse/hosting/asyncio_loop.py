@@ -49,7 +49,7 @@ T = TypeVar("T")
 logger = logger_of("gate.upstream")
 
 MAX_UNSEARCHED_TIMERS = 100
-"""So few timers are not worth searching for cancelled ones."""
+"""Fewer timers are not worth searching for cancelled ones."""
 
 MAX_WAIT_SECONDS = 24 * 3600
 """asyncio's own bound: the loop waits no longer at a time, so that a timer's delay may be any number."""

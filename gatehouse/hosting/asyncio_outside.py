@@ -1,4 +1,4 @@
-"""What reaches the asyncio loop from outside, as asyncio has it: readers and writers of files, and signals.
+"""Events that reach the asyncio loop from outside, as asyncio has them: readers and writers of files, and signals.
 
 Both are parts of `asyncio_loop.BatchLoop`, which runs their callbacks.
 """

@@ -1,4 +1,4 @@
-"""Who a request comes from: a principal, or somebody unknown."""
+"""The one that a request comes from: a principal, or somebody unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a policy is: one opinion on what a known principal may do."""
+"""The interface of a policy, which is one opinion on what a known principal may do."""
 
 from __future__ import annotations
 

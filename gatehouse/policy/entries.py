@@ -24,7 +24,7 @@ MARK = "mark"
 MAX_TRIES = 3
 """How many times a claim tries to replace an entry that has just changed again."""
 
-# One script, so that no other write comes in between. What may be replaced is compared as it was read.
+# One script, so that no other write comes in between. An entry is compared as it was read before it is replaced.
 _CLAIM = """
 local held = redis.call("GET", KEYS[1])
 if held and held ~= ARGV[1] and held ~= ARGV[3] then
@@ -36,7 +36,7 @@ return ARGV[1]
 
 
 class Found(NamedTuple):
-    """What the store has for a key."""
+    """The value that the store has for a key."""
 
     value: str | None
     """None without an entry that bears a seal of ours."""

@@ -1,4 +1,4 @@
-"""What the program does at each signal."""
+"""The program's reaction to each signal."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ FROM, TO = float(sys.argv[1]), float(sys.argv[2])
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 ANSWER_SECONDS = 0.05
-"""So long that calls which come together have a connection each."""
+"""Long enough that calls which come together have a connection each."""
 
 
 class Connection(asyncio.Protocol):

@@ -26,7 +26,7 @@ TOKENS = [
     Token(name, (TokenValue(digest_of(text)),))
     for name, text in (("alice", ALICE), ("mallory", MALLORY))
 ]
-FEW = 3
+MAX_SESSIONS = 3
 """How many sessions a name may have here."""
 
 
@@ -63,7 +63,7 @@ class Server:
 async def house(
     way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[House, Server]]:
-    monkeypatch.setattr("gatehouse.policy.sessions.MAX_SESSIONS_PER_NAME", FEW)
+    monkeypatch.setattr("gatehouse.policy.sessions.MAX_SESSIONS_PER_NAME", MAX_SESSIONS)
     async with open_house(tokens=TOKENS, **way) as house:
         server = house.upstream.script = Server()
         yield house, server
@@ -89,9 +89,9 @@ async def test_the_sessions_that_a_token_opens_beyond_its_bound_are_ended_upstre
     hers = await opened(gate, ALICE)
     made = [await opened(gate, MALLORY) for _ in range(20)]
     with trio.fail_after(5):
-        while len(server.open) > 1 + FEW:
+        while len(server.open) > 1 + MAX_SESSIONS:
             await trio.sleep(0.01)
-    assert server.open == [hers, *made[-FEW:]]
+    assert server.open == [hers, *made[-MAX_SESSIONS:]]
     for head, session in zip(server.deletes, made, strict=False):
         assert head.get(b"mcp-session-id") == session
         assert head.get(b"x-gate-principal") == b"mallory"
@@ -106,7 +106,7 @@ async def test_a_server_that_is_slow_to_end_them_holds_up_only_the_token_that_op
 ) -> None:
     gate, server = house
     monkeypatch.setattr("gatehouse.upstream.farewells.MAX_WAITING", 1)
-    for _ in range(FEW + 16):  # which are being ended now
+    for _ in range(MAX_SESSIONS + 16):  # which are being ended now
         await opened(gate, MALLORY)
     answered: list[bytes] = []
 
@@ -143,7 +143,7 @@ async def test_a_client_that_leaves_before_its_answer_opens_no_session_that_nobo
             await peer.reset()
         await trio.sleep(0.3)
         server.opening.set()
-        while len(server.open) > 1 + FEW:
+        while len(server.open) > 1 + MAX_SESSIONS:
             await trio.sleep(0.01)
     assert hers in server.open
 
@@ -203,7 +203,7 @@ def test_no_token_keeps_others_out_of_a_hosted_server_with_sessions(
 ) -> None:
     (tmp_path / "stateful.py").write_text(SERVER)
     (tmp_path / "sitecustomize.py").write_text(
-        f"import gatehouse.policy.sessions as sessions; sessions.MAX_SESSIONS_PER_NAME = {FEW}"
+        f"import gatehouse.policy.sessions as sessions; sessions.MAX_SESSIONS_PER_NAME = {MAX_SESSIONS}"
     )
     values = [
         f'[[tokens.{name}.values]]\ndigest = "sha256:{digest_of(text).hex()}"\n'
