@@ -257,3 +257,22 @@ def test_the_table_of_promises_names_each_file_of_tests() -> None:
     named = {f"tests/{name}" for name in re.findall(r"`([\w/]*test_\w+\.py)`", table)}
     there = {name for name in files_of_tests() if "/test_" in name and "/clients/" not in name}
     assert named == there
+
+
+AWKWARD = re.compile(r"(?:^|[.!?:] |# )(?:What|Whose|Who|So|Nor)\b[^.?]*(?:\.|$)", re.MULTILINE)
+"""A sentence that begins so, and is no question, makes its reader turn it around."""
+
+
+def test_no_sentence_of_docstrings_and_comments_begins_awkwardly() -> None:
+    for name in all_files():
+        if name.startswith(("pantry/", "mcp_app.py")):  # their words reach the clients
+            continue
+        strings = [
+            node.value.value
+            for node in ast.walk(tree_of(name))
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        ]
+        texts = [" ".join(str(string).split()) for string in strings]
+        texts += re.findall(r"(?m)(?:^|  )# .*", (ROOT / name).read_text())
+        found = [match[0] for text in texts for match in AWKWARD.finditer(text.strip())]
+        assert not found, f"{name}: {found}"

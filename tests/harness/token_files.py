@@ -108,7 +108,7 @@ def as_token(name: str, keys: dict[str, Any], values: list[dict[str, Any]]) -> T
 
 
 BOTH = f"""\
-# Who may come in.
+# The names that may come in.
 
 # --- people ---
 
