@@ -7,15 +7,12 @@ chooses some members (method, path, rpc method, tool), which may hold anything t
 from __future__ import annotations
 
 import json
-import os
-import re
-from itertools import count
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 access = logger_of("gate.access")
 
@@ -25,10 +22,6 @@ token, the id) still fits in its 2 KiB."""
 
 MAX_PATH = 2048
 """How much of a path a line for machines gets: no line holds more, and each character is searched for secrets."""
-
-REQUEST_ID = b"x-request-id"
-_ids = count(int.from_bytes(os.urandom(8), "big"))  # two programs, or two runs, hardly meet
-_WELL_FORMED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 def no_result() -> bool:
@@ -122,18 +115,3 @@ def _word(chosen: str) -> str:
     """
     word = chosen if chosen.isprintable() and " " not in chosen else json.dumps(chosen)
     return word if len(word) <= MAX_WORD else f"{word[:MAX_WORD]}...({len(word) - MAX_WORD}-more)"
-
-
-def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The request's id: its X-Request-Id if that is well formed, else a new one.
-
-    Takes the raw header fields (names in any case). Two fields count as none. A new id is 16 hex digits.
-    """
-    given = [
-        value
-        for name, value in headers
-        if len(name) == len(REQUEST_ID) and name.lower() == REQUEST_ID
-    ]
-    if len(given) == 1 and _WELL_FORMED.fullmatch(given[0]):
-        return given[0].decode("ascii")
-    return f"{next(_ids) % 2**64:016x}"
