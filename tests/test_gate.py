@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from gate import Gate
 from gatehouse.assembly.house import House as Parts
 from gatehouse.hosting.runtimes import TrioCalls
 from gatehouse.settings.environment import Settings
@@ -81,6 +82,43 @@ def test_no_bytes_in_target_or_fields_make_the_gate_fail(
     assert TOKEN.encode() not in b"".join(value for _, value in starts[0]["headers"])
 
 
+FIGURES = f"figures-{TOKEN}"
+
+
+async def answer_of(gate: Gate, scope: dict[str, Any]) -> tuple[int, bytes]:
+    """The gate's own answer to a request without a body."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await cast("Any", gate)(scope, trio.sleep_forever, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
+
+
+async def test_the_figures_have_their_own_challenge_and_count_failures_with_the_endpoint() -> None:
+    settings = Settings(
+        _env_file=None, mcp_app="", metrics_token=FIGURES, failure_rate="4/hour", upstream_port=1
+    )
+    gate = Parts(settings, [], shared_token=TOKEN, upstream=TrioCalls("127.0.0.1:1")).gate
+    host = (b"Host", b"localhost")
+    key = scope_of([host], method="GET", target=b"/metrics?key=" + FIGURES.encode())
+    wrong = scope_of([host, (b"Authorization", b"Bearer wrong")], method="GET", target=b"/metrics")
+    good = scope_of([host, (b"X-API-Key", FIGURES.encode())], method="GET", target=b"/metrics")
+    for scope in (key, wrong):
+        status, body = await answer_of(gate, scope)
+        assert status == 401
+        assert b"METRICS_TOKEN" in body
+    paths = (b"/mcp", b"/mcp", b"/mcp", b"/metrics")
+    statuses = [(await answer_of(gate, {**wrong, "raw_path": path}))[0] for path in paths]
+    assert statuses == [401, 401, 429, 429]
+    assert (await answer_of(gate, good))[0] == 200
+
+
+def test_no_report_of_an_error_with_its_variables_shows_what_the_gate_holds() -> None:
+    assert Gate.__repr__ is object.__repr__
+
+
 class Looked(dict[str, Any]):
     """A scope that knows what has been looked up in it."""
 
@@ -102,7 +140,7 @@ async def test_on_its_whole_way_a_requests_fields_are_gone_through_twice_at_most
         tokens_file=Path("tokens.toml"),
         token_rate="60/min",
         trusted_hops=1,
-        metrics_token=f"figures-{TOKEN}",
+        metrics_token=FIGURES,
         allowed_hosts="gate.example",
         allowed_origins="https://app.example",
     )

@@ -135,9 +135,14 @@ class House:
         return Keyring(self.tokens, shared=self._shared_token, query_keys=query_keys)
 
     @cached_property
+    def failures(self) -> Failures:
+        """The failures of each address, at the MCP endpoint and at the figures together."""
+        return Failures(self.settings.failure_rate)
+
+    @cached_property
     def verifiers(self) -> Verifiers:
         """Verifiers of the callers of the MCP endpoint."""
-        return Verifiers([self.keyring], Failures(self.settings.failure_rate).retry_after)
+        return Verifiers([self.keyring], self.failures.retry_after)
 
     @property
     def metrics_verifiers(self) -> Verifiers:
@@ -146,8 +151,8 @@ class House:
         value = token.get_secret_value() if token else ""
         return Verifiers(
             [Keyring(shared=value, shared_name=METRICS_NAME, query_keys=False)],
-            Failures(self.settings.failure_rate).retry_after,
-            challenge=lambda _: refusals.METRICS_CHALLENGE,
+            self.failures.retry_after,
+            challenge=refusals.METRICS_CHALLENGE,
         )
 
     # May they?

@@ -40,13 +40,14 @@ class Verifiers:
     """The verifiers of one place in the gate, and the words for strangers there.
 
     `retry_after` counts a failure of an address: it returns None, or the seconds that this address has to wait.
+    `challenge` is the 401 of a place that is not the MCP endpoint.
     """
 
     def __init__(
         self,
         verifiers: Sequence[Verifier],
         retry_after: Callable[[str], float | None],
-        challenge: Callable[[str], Reply] = refusals.challenge,
+        challenge: Reply | None = None,
     ) -> None:
         self._verifiers = tuple(verifiers)
         self._retry_after = retry_after
@@ -73,9 +74,11 @@ class Verifiers:
             seconds = self._retry_after(request.client)
             if seconds is not None:
                 return refusals.too_many_failures(seconds)
-            if request.has_url_key and not self.takes_url_keys:
-                return refusals.URL_KEY_CHALLENGE
-        return self._challenge(unknown.reason)
+        if self._challenge is not None:
+            return self._challenge
+        if request.credentials and request.has_url_key and not self.takes_url_keys:
+            return refusals.URL_KEY_CHALLENGE
+        return refusals.challenge(unknown.reason)
 
     @property
     def takes_url_keys(self) -> bool:
