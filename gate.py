@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 REDIRECTS = frozenset(range(300, 400)) - {304}  # 304 is an answer; the others point elsewhere
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Gate:
     """The ASGI callable. Its fields are the parts that decide and carry."""
 
@@ -189,8 +189,6 @@ class Gate:
     async def round_trip(self, exchange: Exchange, transport: Transport) -> httpx.Response | Reply:
         """Send the request and wait for the response's head; a reply if there is none to relay."""
         request = self.outbound.forwarded(exchange.request, exchange.name, exchange.body)
-        if exchange.request.has_url_key:
-            exchange.added += TO_URL_KEY
         try:
             exchange.body.admit(self.bodies, exchange.name)
             with exchange.body.patience as patience:
@@ -245,6 +243,8 @@ class Gate:
         headers = response_headers(response.headers.raw)
         if exchange.cors:  # the gate's word on origins stands for both
             headers = [pair for pair in headers if not pair[0].lower().startswith(CORS)]
+        if exchange.request.has_url_key:
+            exchange.added += TO_URL_KEY
         if self.looks_at_answers:
             exchange.look_at_answer()
         try:

@@ -67,6 +67,10 @@ class RequestHead(NamedTuple):
     version: bytes
     fields: list[tuple[bytes, bytes]]
 
+    def __repr__(self) -> str:
+        """Its method: target and fields may hold a credential."""
+        return f"<RequestHead {self.method!r}>"
+
 
 class Http1:
     """One connection's requests and answers, one after the other."""

@@ -41,6 +41,10 @@ class Credential(NamedTuple):
         """Where it stood."""
         return "query" if self.kind == "url-key" else "header"
 
+    def __repr__(self) -> str:
+        """Its kind: whoever shows it must not show its value."""
+        return f"<Credential {self.kind}>"
+
 
 class Carrier(NamedTuple):
     """A header field that carries credentials: the name in lower case, their kind, and how to read its value.

@@ -100,6 +100,10 @@ class Request(NamedTuple):
         """Method and path for a line of log: never the query."""
         return f"{self.shown_method} {self.shown_path}"
 
+    def __repr__(self) -> str:
+        """The same: no report of an error with the values of its variables gets a credential."""
+        return f"<Request {self}>"
+
 
 def read_request(scope: HTTPScope, limits: Limits, hops: int = 0) -> Request:
     """Read the head of a request. `hops` fronts stand between the client and the socket's other end.

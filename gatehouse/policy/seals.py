@@ -34,6 +34,10 @@ class Secret(NamedTuple):
     key: bytes
     ends: float = math.inf
 
+    def __repr__(self) -> str:
+        """Its end: whoever has the key can make seals."""
+        return f"<Secret until {self.ends}>"
+
 
 class Seals:
     """Seals entries, and opens those that are sealed. Any thread may do both.

@@ -36,6 +36,10 @@ class Issued(NamedTuple):
     value: str
     token: Token
 
+    def __repr__(self) -> str:
+        """The token's name: only the command shows the value, once."""
+        return f"<Issued {self.token.name}>"
+
 
 def make(
     path: Path,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatehouse.downstream.http1 import RequestHead
 from gatehouse.http.fields import CONTROL
 from gatehouse.http.forward import request_headers
 from gatehouse.http.request import METHODS, read_request
@@ -69,6 +70,23 @@ def test_the_fields_are_gone_through_twice_at_most_once_to_read_and_once_to_forw
     assert fields.passes == 1
     request_headers(request, host=b"upstream")
     assert fields.passes == 2
+
+
+# Hidden.
+
+
+@given(secret=st.from_regex(r"[A-Za-z0-9._~-]{16,40}", fullmatch=True))
+def test_no_form_of_a_request_shows_what_may_be_a_credential(secret: str) -> None:
+    value = secret.encode()
+    fields = [(b"Authorization", b"Bearer " + value), (b"X-API-Key", value), (b"Cookie", value)]
+    target = b"/mcp?a=b&key=" + value
+    request = request_of(fields, target=target)
+    assert len(request.credentials or ()) == 3
+    shown = [request, request.credentials, *(request.credentials or ())]
+    head = RequestHead(b"POST", target, b"1.1", fields)
+    texts = [text for each in [*shown, head] for text in (str(each), repr(each), f"{each}")]
+    assert not [text for text in texts if secret in text]
+    assert str(request) == "POST /mcp"
 
 
 # Whatever comes.
