@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 from trio_asyncio._async import TrioEventLoop
 from trio_asyncio._handles import ScopedHandle
 
+from gatehouse.process.signals import STOPPING
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import trio
-
-ENDING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
-"""These end the program, whoever else handles them."""
 
 
 class Files(TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no types
@@ -102,7 +101,7 @@ class Signals(TrioEventLoop):  # type: ignore[misc]
         handle, before = self._signal_handlers.get(sig), self._orig_signals.get(sig)
         if handle is not None and self._token is not None:
             self._add_callback_signalsafe(handle)
-        if callable(before) and sig in ENDING_SIGNALS:
+        if callable(before) and sig in STOPPING:  # these end the program, whoever else handles them
             before(sig, frame)
 
 

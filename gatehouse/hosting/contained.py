@@ -49,7 +49,7 @@ INTERNAL_ERROR = -32603
 MAX_CLASSES = 5
 """How many classes are named of a group of errors."""
 
-TURN = 64
+MESSAGES_PER_TURN = 64
 """After so many messages, an app gives way to others: 2 ms of computing if each holds a byte."""
 
 FAILED = b"Internal Server Error"
@@ -157,13 +157,13 @@ class Containment:
 
 
 def in_turns(step: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """`step`, which may be called for ever without waiting, with a turn for others after each TURN calls."""
+    """`step`, which may be called for ever without waiting, with a turn for others after each MESSAGES_PER_TURN calls."""
     steps = 0
 
     async def turn(*message: Any) -> Any:
         nonlocal steps
         steps += 1
-        if steps % TURN == 0:
+        if steps % MESSAGES_PER_TURN == 0:
             await anyio.lowlevel.checkpoint()
         return await step(*message)
 

@@ -76,7 +76,7 @@ def load_server(import_string: str) -> FastMCP[Any]:
     loops.prepare()
     module_name, _, name = import_string.partition(":")
     try:
-        with a_loop_as_in_the_main_thread(), told_if_slow(import_string):
+        with a_loop_as_in_the_main_thread(), logged_if_slow(import_string):
             module = importlib.import_module(module_name)
             server = getattr(module, name, None)  # the module may make it only now
     except ModuleNotFoundError as error:
@@ -100,7 +100,7 @@ def load_server(import_string: str) -> FastMCP[Any]:
 
 
 @contextmanager
-def told_if_slow(import_string: str) -> Iterator[None]:
+def logged_if_slow(import_string: str) -> Iterator[None]:
     """Log a line if the import takes long, from a thread of its own: the import may keep this one for ever."""
     sentence = "importing %s has not ended after %g s (does it call mcp.run() at import?)"
     timer = threading.Timer(

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from gatehouse.upstream.inprocess import App
 
-KEEP_ALIVE_SECONDS = 20
+IDLE_SECONDS = 20
 """Longer than `upstream.base.HOSTED_IDLE_SECONDS`, so that the gate always closes a connection first."""
 
 SECRET, ID = SECRET_HEADER.lower(), REQUEST_ID_HEADER.lower()
 TOLD = frozenset({SECRET, ID})
 """The fields that only the gate sends, and only to the port."""
 
-CUT_SECONDS = 0.1
+MAX_STOP_SECONDS = 0.1
 """How long requests at the server's own port may take, once it is stopped, before uvicorn cancels them."""
 
 
@@ -73,8 +73,8 @@ class Port:
                 lifespan="off",  # run by our caller, so that its errors reach us as they are
                 log_config=None,
                 access_log=False,  # it would log the query; the gate has logged the request already
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=CUT_SECONDS,  # type: ignore[arg-type]  # for asyncio.wait_for
+                timeout_keep_alive=IDLE_SECONDS,
+                timeout_graceful_shutdown=MAX_STOP_SECONDS,  # type: ignore[arg-type]  # for asyncio.wait_for
             )
         )
         try:

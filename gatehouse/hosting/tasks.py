@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_TASKS_PER_NAME = 1000
 """With one more, the name loses its oldest."""
 
-MAX_LENGTH = 2048
+MAX_TASK_CHARACTERS = 2048
 """How many characters a task's id and the name of its thing may have together: a caller chooses a resource's
 URI, which may have megabytes. A longer one is not kept, so that no name can fill the memory."""
 
@@ -36,10 +36,10 @@ class Tasks:
     """The tasks, each with the name of its token. `lives` is True for a name that still has a token."""
 
     def __init__(
-        self, lives: Callable[[str], bool], most_per_name: int = MAX_TASKS_PER_NAME
+        self, lives: Callable[[str], bool], max_per_name: int = MAX_TASKS_PER_NAME
     ) -> None:
         self._lives = lives
-        self._most_per_name = most_per_name
+        self._max_per_name = max_per_name
         self._tasks: dict[str, Task] = {}
         self._of: dict[str, deque[str]] = {}
 
@@ -49,13 +49,13 @@ class Tasks:
 
     def begun(self, task_id: str, task: Task) -> None:
         """The server has begun a task. A known id stays with its first owner."""
-        if task_id in self._tasks or len(task_id) + len(task.thing) > MAX_LENGTH:
+        if task_id in self._tasks or len(task_id) + len(task.thing) > MAX_TASK_CHARACTERS:
             return
         if task.name not in self._of:
             self._forget_the_gone()
             self._of[task.name] = deque()
         own = self._of[task.name]
-        if len(own) >= self._most_per_name:
+        if len(own) >= self._max_per_name:
             del self._tasks[own.popleft()]
         own.append(task_id)
         self._tasks[task_id] = task

@@ -24,13 +24,13 @@ logger = logger_of("gate.watchdog")
 
 BEAT_SECONDS = 0.25
 
-STALL_SECONDS = 1.0
+MIN_STALL_SECONDS = 1.0
 """How long a loop may be silent before it counts as standing still."""
 
 MAX_FRAMES = 8
 """How many lines of the stack are logged, the innermost ones."""
 
-MAX_NAME = 128
+MAX_NAME_CHARACTERS = 128
 
 
 class Watchdog:
@@ -67,9 +67,11 @@ class Watchdog:
                 now, work = time.monotonic(), time.process_time()
                 silent = now - self._beat - BEAT_SECONDS
                 # A process that was stopped as a whole neither looked nor worked meanwhile.
-                ran = self._looked > self._beat + STALL_SECONDS / 2 or work - worked > silent / 2
+                ran = (
+                    self._looked > self._beat + MIN_STALL_SECONDS / 2 or work - worked > silent / 2
+                )
                 self._beat, worked = now, work
-                if silent >= STALL_SECONDS and ran:
+                if silent >= MIN_STALL_SECONDS and ran:
                     self._count(silent)
         finally:
             self._over.set()
@@ -85,7 +87,7 @@ class Watchdog:
         told = 0.0
         while not self._over.wait(BEAT_SECONDS):
             beat, self._looked = self._beat, time.monotonic()
-            if told != beat and self._looked - beat >= BEAT_SECONDS + STALL_SECONDS:
+            if told != beat and self._looked - beat >= BEAT_SECONDS + MIN_STALL_SECONDS:
                 told = beat  # once, however long it takes
                 frame = sys._current_frames().get(self._main)  # noqa: SLF001 - there is no public way
                 if self._beat == beat:
@@ -116,7 +118,7 @@ def request_in(frame: FrameType | None) -> str:
         elif frame.f_code.co_name == "call_tool" and "name" in frame.f_locals and not found:
             found = f"tools/call {frame.f_locals['name']}"
         frame = frame.f_back
-    return found[:MAX_NAME].strip()
+    return found[:MAX_NAME_CHARACTERS].strip()
 
 
 def stack_of(frame: FrameType | None) -> str:

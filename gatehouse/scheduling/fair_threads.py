@@ -24,10 +24,10 @@ MAX_THREADS = 8
 MAX_THREADS_PER_NAME = 2
 """How many threads one name may hold: a thread that is left behind counts until it is done."""
 
-MAX_IN_LINE = 1000
+MAX_IN_LINE_PER_NAME = 1000
 """How many questions of a name may wait or run at a time; one more is turned away at once."""
 
-LINE_SECONDS = 2.0
+MAX_WAIT_SECONDS = 2.0
 """How long a question may wait for its thread."""
 
 
@@ -60,12 +60,12 @@ class FairThreads:
     async def run(self, name: str, seconds: float, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run the function in a thread for at most so many seconds, and return its result.
 
-        Raises BusyError if the function cannot begin within LINE_SECONDS, trio.TooSlowError if it takes
+        Raises BusyError if the function cannot begin within MAX_WAIT_SECONDS, trio.TooSlowError if it takes
         longer than `seconds`, and the function's own errors.
         """
         turn = _Turn(self, name)
         try:
-            with trio.move_on_after(LINE_SECONDS) as patience:
+            with trio.move_on_after(MAX_WAIT_SECONDS) as patience:
                 await turn.wait()
             if patience.cancelled_caught:
                 raise BusyError
@@ -90,7 +90,7 @@ class _Turn:
     def __init__(self, threads: FairThreads, name: str) -> None:
         self._threads, self._name = threads, name
         self._line = threads.lines.setdefault(name, _Line())
-        if self._line.length >= MAX_IN_LINE:
+        if self._line.length >= MAX_IN_LINE_PER_NAME:
             raise BusyError
         self._line.length += 1
         self._held: list[trio.CapacityLimiter] = []

@@ -20,14 +20,13 @@ Ts = TypeVarTuple("Ts")
 
 
 class OwnThreads:
-    """At most `most` threads at a time for one purpose; more calls wait their turn.
+    """One thread at a time for one purpose; more calls wait their turn.
 
     A caller that is cancelled leaves its thread behind, as it must if a disk hangs. The thread holds
-    its place until it is done, so no more than `most` threads pile up however long something hangs.
+    its place until it is done, so that no threads pile up however long something hangs.
     """
 
-    def __init__(self, purpose: str, most: int = 1) -> None:
-        self._most = most
+    def __init__(self, purpose: str) -> None:
         # Each run of Trio has its own limiter: a thread left behind gives its place back to no later run.
         self._limiter = trio.lowlevel.RunVar[trio.CapacityLimiter](f"threads: {purpose}")
 
@@ -46,6 +45,6 @@ class OwnThreads:
         try:
             return self._limiter.get()
         except LookupError:
-            limiter = trio.CapacityLimiter(self._most)
+            limiter = trio.CapacityLimiter(1)
             self._limiter.set(limiter)
             return limiter

@@ -16,10 +16,10 @@ SLICE_SECONDS = 0.001
 """How long one task may work before others have a turn. Together with work that cannot be interrupted, a
 step of the loop stays below 2 ms."""
 
-REST = 4
+REST_SLICES = 4
 """After a turn in a share, everybody else has the loop for this many times as long: the share is a fifth."""
 
-BURST_SECONDS = 0.02
+MAX_AHEAD_SECONDS = 0.02
 """How far ahead of their share its users may get before they sleep until they are even: sleeping after each
 turn would cost as much as the turn."""
 
@@ -118,7 +118,7 @@ class LoopShare:
                     await trio.sleep_until(self._free_at)
         else:
             await trio.lowlevel.checkpoint()
-        self._free_at = max(self._free_at, trio.current_time()) + seconds * (1 + REST)
+        self._free_at = max(self._free_at, trio.current_time()) + seconds * (1 + REST_SLICES)
 
     def _spent(self) -> bool:
-        return self._free_at > trio.current_time() + BURST_SECONDS
+        return self._free_at > trio.current_time() + MAX_AHEAD_SECONDS

@@ -18,10 +18,10 @@ from gatehouse.upstream.looks import Look
 if TYPE_CHECKING:
     Address = tuple[int, Any]  # the family, and what `connect` takes
 
-CONNECT_SECONDS = 2.0
+MAX_CONNECT_SECONDS = 2.0
 """How long the upstream may take to accept a connection. On loopback it accepts at once or never."""
 
-LOOK_UP_SECONDS = 5.0
+MAX_LOOK_UP_SECONDS = 5.0
 """How long a call waits for the name to be looked up: a resolver's first time limit."""
 
 FRESH_SECONDS = 2.0
@@ -32,13 +32,13 @@ OLD_SECONDS = 30.0
 """From this age on, addresses are used only if no newer ones can be had: another host may have them by now. No
 longer than usual DNS records are good for."""
 
-AGAIN_SECONDS = 0.25
+MIN_AGE_SECONDS = 0.25
 """How old addresses must be before the name is looked up again because none of them takes a connection."""
 
-NEXT_SECONDS = 0.25
+HEAD_START_SECONDS = 0.25
 """How long one address is tried alone before the next is tried too (RFC 8305 section 5)."""
 
-VANISHED_SECONDS = 120
+MAX_UNACKNOWLEDGED_SECONDS = 120
 """How long an upstream may acknowledge nothing before it counts as gone. Longer than on the client's side,
 because a busy upstream may leave a request unread for a while."""
 
@@ -67,7 +67,7 @@ class Addresses:
 
     async def other_than(self, tried: list[Address]) -> list[Address]:
         """The addresses that a new look finds, without those that were `tried`."""
-        if not self._numeric and self._look.age > AGAIN_SECONDS:
+        if not self._numeric and self._look.age > MIN_AGE_SECONDS:
             await self._wait_for(self._look.begin())
         return [address for address in self._found if address not in tried]
 
@@ -84,7 +84,7 @@ class Addresses:
         """Wait for the end of a look, unless another call has already given it up."""
         if over is self._given_up:
             return
-        with trio.move_on_after(LOOK_UP_SECONDS):
+        with trio.move_on_after(MAX_LOOK_UP_SECONDS):
             await over.wait()
         if not over.is_set():
             self._given_up = over
@@ -128,7 +128,7 @@ async def attempt(family: int, address: Any) -> trio.SocketStream:
     """A connection to this address. Raises OSError."""
     made = trio.socket.socket(family, socket.SOCK_STREAM)
     try:
-        notice_vanished(made, VANISHED_SECONDS)
+        notice_vanished(made, MAX_UNACKNOWLEDGED_SECONDS)
         await made.connect(address)
     except BaseException:
         made.close()
@@ -137,15 +137,15 @@ async def attempt(family: int, address: Any) -> trio.SocketStream:
 
 
 async def first_of(addresses: list[Address]) -> trio.SocketStream:
-    """The first connection that comes, within CONNECT_SECONDS. Raises OSError or trio.TooSlowError."""
-    with trio.fail_after(CONNECT_SECONDS):
+    """The first connection that comes, within MAX_CONNECT_SECONDS. Raises OSError or trio.TooSlowError."""
+    with trio.fail_after(MAX_CONNECT_SECONDS):
         if len(addresses) == 1:
             return await attempt(*addresses[0])
         return await race(addresses)
 
 
 async def race(addresses: list[Address]) -> trio.SocketStream:
-    """The first connection: each address gets a start of NEXT_SECONDS. Raises OSError if all fail."""
+    """The first connection: each address gets a start of HEAD_START_SECONDS. Raises OSError if all fail."""
     made: list[trio.SocketStream] = []
     errors: list[OSError] = []
 
@@ -163,7 +163,7 @@ async def race(addresses: list[Address]) -> trio.SocketStream:
             for address in addresses:
                 failed = trio.Event()
                 racers.start_soon(compete, *address, failed)
-                with trio.move_on_after(NEXT_SECONDS):
+                with trio.move_on_after(HEAD_START_SECONDS):
                     await failed.wait()
         if not made:
             raise errors[0]

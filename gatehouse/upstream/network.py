@@ -24,7 +24,7 @@ from gatehouse.upstream.looks import Look
 from gatehouse.upstream.transport import NetworkTransport
 from gatehouse.upstream.wire import Wire
 
-MAX_KEPT = 256
+MAX_KEPT_CONNECTIONS = 256
 """How many connections may rest at a time. Only as many calls at once would need more."""
 
 SWEEP_SECONDS = 1.0
@@ -112,7 +112,7 @@ class Transports:
             return
         transport.rest()
         self._free.append(transport)
-        if len(self._free) > MAX_KEPT:
+        if len(self._free) > MAX_KEPT_CONNECTIONS:
             await self._free.popleft().aclose()
 
     async def sweep(self) -> None:

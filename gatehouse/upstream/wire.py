@@ -50,14 +50,14 @@ class Wire(httpcore.AsyncNetworkStream):
         self._held = b""
         self._to_look_at = False
         self._sent: bytes | None = None  # of a request that may cross the upstream's end
-        self._most = FIRST_READ_BYTES
+        self._read_bytes = FIRST_READ_BYTES
 
     def begin(self) -> None:
         """A request begins: hold the next write until something else is written, or read."""
         self._begins = True
         self._to_look_at = self._rested_at is not None
         self._sent = None
-        self._most = FIRST_READ_BYTES
+        self._read_bytes = FIRST_READ_BYTES
 
     def rest(self) -> None:
         """The exchange is over, and another may follow."""
@@ -93,7 +93,7 @@ class Wire(httpcore.AsyncNetworkStream):
         if self._held:
             await self.write(b"")
         try:
-            data = await self._stream.receive_some(self._most)
+            data = await self._stream.receive_some(self._read_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise httpcore.ReadError(str(error)) from error
         sent, self._sent = self._sent, None
@@ -101,8 +101,8 @@ class Wire(httpcore.AsyncNetworkStream):
             await self._reopen()
             await self.write(sent)
             return await self.read(max_bytes)
-        if len(data) == self._most < MAX_READ_BYTES:
-            self._most *= 2
+        if len(data) == self._read_bytes < MAX_READ_BYTES:
+            self._read_bytes *= 2
         return bytes(data)
 
     async def _reopen(self) -> None:

@@ -61,7 +61,7 @@ def test_an_import_that_takes_long_is_told(
     monkeypatch: pytest.MonkeyPatch, access_log: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(loading, "SLOW_IMPORT_SECONDS", 0.01)
-    with loading.told_if_slow("slow:mcp"):
+    with loading.logged_if_slow("slow:mcp"):
         deadline = time.monotonic() + 10
         while not access_log.messages and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from gatehouse.hosting.tasks import MAX_LENGTH, Task, Tasks, task_id_in
+from gatehouse.hosting.tasks import MAX_TASK_CHARACTERS, Task, Tasks, task_id_in
 
 ALICE, BOB = Task("alice", "tools", "slow"), Task("bob", "tools", "slow")
 
 
 def test_a_name_keeps_its_last_tasks_and_pushes_out_nobody_elses() -> None:
-    tasks = Tasks(lambda _: True, most_per_name=3)
+    tasks = Tasks(lambda _: True, max_per_name=3)
     tasks.begun("bob's", BOB)
     for number in range(5):
         tasks.begun(f"{number}", ALICE)
@@ -26,7 +26,7 @@ def test_an_id_stays_with_whoever_had_it_first_and_a_huge_one_is_not_kept() -> N
     tasks.begun("one", ALICE)
     tasks.begun("one", BOB)
     assert tasks.get("one") == ALICE
-    huge = "x" * (MAX_LENGTH + 1)
+    huge = "x" * (MAX_TASK_CHARACTERS + 1)
     tasks.begun(huge, ALICE)
     assert tasks.get(huge) is None
     tasks.begun("two", Task("alice", "resources", "x://" + huge))

@@ -106,7 +106,7 @@ async def test_a_thousand_questions_of_one_name_hold_up_no_other_and_are_no_fail
 async def test_a_full_line_lets_nobody_past_the_rate_that_gates_share(
     redis_server: RedisServer, share: Share, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fair_threads, "MAX_IN_LINE", 5)
+    monkeypatch.setattr(fair_threads, "MAX_IN_LINE_PER_NAME", 5)
     limits = Budgets(share(redis_server.url))
     counts = {"in": 0, "busy": 0}
 

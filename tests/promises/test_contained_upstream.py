@@ -280,7 +280,7 @@ async def test_the_last_good_address_is_kept_while_the_name_is_not_found(
 ) -> None:
     monkeypatch.setattr(addresses, "FRESH_SECONDS", 0.05)
     monkeypatch.setattr(addresses, "OLD_SECONDS", 0.1)
-    monkeypatch.setattr(addresses, "LOOK_UP_SECONDS", 0.2)
+    monkeypatch.setattr(addresses, "MAX_LOOK_UP_SECONDS", 0.2)
     resolver.seconds = 0.0
     async with open_house(**NAMED) as house:
         resolver.found = []
@@ -306,7 +306,7 @@ async def test_an_upstream_that_moves_is_found_by_the_next_call(resolver: Resolv
     async with open_house(**NAMED) as house:
         assert (await house.request())[0].status == 502
         resolver.found = ["127.0.0.1"]
-        await trio.sleep(addresses.AGAIN_SECONDS)
+        await trio.sleep(addresses.MIN_AGE_SECONDS)
         assert (await house.request())[0].status == 200
 
 
@@ -347,7 +347,7 @@ async def test_kept_connections_end_by_themselves_when_the_upstream_has_ended_th
         await trio.sleep(0.3)
         await answer()(peer, head)
 
-    monkeypatch.setattr(network, "MAX_KEPT", 30)
+    monkeypatch.setattr(network, "MAX_KEPT_CONNECTIONS", 30)
     async with open_house(keep_alive=True) as house:
         house.upstream.script = slow
         await kept_by(house, 50)
