@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
     from gatehouse.downstream.bodies import Bodies
+    from gatehouse.downstream.hosted_start import HostedStart
     from gatehouse.downstream.in_flight import InFlight
-    from gatehouse.downstream.start import Start
     from gatehouse.http.limits import Limits
     from gatehouse.identity.verifiers import Verifiers
     from gatehouse.pages.table import Pages
@@ -78,10 +78,14 @@ class Gate:
     origins: Origins
     verifiers: Verifiers
     bodies: Bodies
+    """Bounds the bytes of request bodies under way."""
     policies: Sequence[Policy]
-    start: Start
+    hosted_start: HostedStart
+    """Lets requests wait until the hosted server is up."""
     upstream: Upstream
+    """The way to the MCP server: hands out a transport for each exchange."""
     outbound: Outbound
+    """Makes the upstream requests."""
     observers: list[Observer]
     looks_at_answers: bool
     """True if an observer wants to know whether a call has ended with a result."""
@@ -130,7 +134,7 @@ class Gate:
             or await exchange.identify(self.verifiers)
             or self.no_room(exchange)
             or await self.not_permitted(exchange)
-            or await self.start.refusal()
+            or await self.hosted_start.refusal()
         )
 
     def misplaced(self, exchange: Exchange) -> Reply | None:
@@ -318,5 +322,5 @@ class Gate:
 
     async def drain(self) -> None:
         """Take no new requests; return when those in flight are over, or after the grace."""
-        self.start.give_up()
+        self.hosted_start.give_up()
         await self.in_flight.drain()

@@ -12,11 +12,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+from httpx import ByteStream
 from pydantic import SecretStr
 
 from gatehouse.assembly.house import House
 from gatehouse.commands.parser import parser
 from gatehouse.http import refusals
+from gatehouse.http.events import COMMENT
+from gatehouse.http.forward import HOP_BY_HOP, NOT_FORWARDED
 from gatehouse.http.paths import is_for_upstream
 from gatehouse.http.reply import Reply
 from gatehouse.pages import snippets
@@ -30,6 +33,7 @@ from gatehouse.tokens.token import RESERVED
 from gatehouse.tokens.value import make_value
 from pantry.settings import PantrySettings
 from tests.harness.program import ROOT
+from tests.harness.request_of import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +49,13 @@ PAPERS = [
     ROOT / "tests/README.md",
     ROOT / "tests/load/RESULTS.md",
 ]
+
+SOURCES = sorted(
+    path
+    for place in ("gate.py", "run.py", "gatehouse", "tests")
+    for path in ([ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py"))
+    if "node_modules" not in path.parts
+)
 
 MAX_README_LINES = 130
 NOT_SETTINGS = {"space_id", "space_host"}  # Hugging Face sets them
@@ -118,6 +129,15 @@ def test_every_link_leads_somewhere(paper: Path) -> None:
 def test_no_sentence_begins_awkwardly(paper: Path) -> None:
     found = [line for line in prose(paper).splitlines() if AWKWARD.search(line)]
     assert found == []
+
+
+def test_every_file_that_prose_names_is_there() -> None:
+    for text in [*PAPERS, *SOURCES]:
+        for name in re.findall(
+            r"`((?:gatehouse|tests|docs|pantry)/[\w/.-]*\w)/?`", text.read_text()
+        ):
+            there = (ROOT / name).exists() or (text.parent / name).exists()
+            assert there, f"{text.relative_to(ROOT)} names {name}"
 
 
 # Settings
@@ -208,6 +228,19 @@ def test_every_page_is_in_the_table_of_paths() -> None:
     pages = House(settings, []).pages.paths
     assert pages < paths
     assert any(map(is_for_upstream, paths - pages))
+
+
+def test_the_wire_page_names_each_field_that_the_gate_adds_or_takes_off() -> None:
+    page = text_of(ROOT / "docs/wire.md").lower()
+    settings = Settings(_env_file=None, mcp_app="", upstream_keep_alive=0, tokens_file=EXAMPLE)
+    sent = House(settings, []).there.outbound.forwarded(request_of(), "alice", ByteStream(b""))
+    added = {name.decode().lower() for name, _ in sent.headers.raw}
+    taken_off = {name.decode() for name in NOT_FORWARDED - HOP_BY_HOP}
+    assert [name for name in added | taken_off if f"`{name}" not in page] == []
+
+
+def test_the_wire_page_has_the_comment_of_silent_streams() -> None:
+    assert f"`{COMMENT.decode().strip()}`" in text_of(ROOT / "docs/wire.md")
 
 
 def help_on(capsys: pytest.CaptureFixture[str], *command: str) -> str:

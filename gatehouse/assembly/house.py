@@ -18,9 +18,9 @@ from gatehouse.assembly.upstream import UpstreamSide
 from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, Bodies
 from gatehouse.downstream.connections import Connections
 from gatehouse.downstream.descriptors import connections_within
+from gatehouse.downstream.hosted_start import HostedStart
 from gatehouse.downstream.in_flight import InFlight
 from gatehouse.downstream.places import Places
-from gatehouse.downstream.start import Start
 from gatehouse.http import refusals
 from gatehouse.identity.principal import METRICS_NAME, SHARED_NAME
 from gatehouse.identity.verifiers import Verifiers
@@ -108,7 +108,7 @@ class House:
             verifiers=self.verifiers,
             bodies=Bodies(MAX_LARGEST_BODIES * settings.max_body_bytes, by_name=self.has_names),
             policies=self.policies,
-            start=Start(
+            hosted_start=HostedStart(
                 self.there.started,
                 seconds=settings.start_seconds,
                 max_requests=settings.start_requests,
@@ -121,7 +121,7 @@ class House:
             beside=[self.there.farewells.run],
         )
 
-    # Who is this?
+    # Identity: who is this.
 
     @property
     def has_names(self) -> bool:
@@ -155,7 +155,7 @@ class House:
             challenge=refusals.METRICS_CHALLENGE,
         )
 
-    # May they?
+    # Policies: may they.
 
     @cached_property
     def shared_state(self) -> SharedState | None:
@@ -189,7 +189,7 @@ class House:
             policies += [OwnSessions(self.ledger), Tools(hosted=settings.hosts_upstream)]
         return policies
 
-    # What do we answer ourselves, and what do we record?
+    # Pages and observers: the answers of our own, and the records.
 
     @cached_property
     def landing(self) -> Landing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gatehouse.tokens.beside import parse_beside
+from gatehouse.tokens.clashes import parse_without_clashes
 from gatehouse.tokens.last_use import keep_last_use
 from gatehouse.tokens.watch import watch_tokens
 
@@ -44,4 +44,4 @@ def tokens_tasks(
 def parser_of(settings: Settings, file: Path) -> Callable[[str], tuple[Token, ...]]:
     """Makes tokens of the text of the tokens file. Raises TokensError."""
     others = {"MCP_AUTH_TOKEN": settings.mcp_auth_token, "METRICS_TOKEN": settings.metrics_token}
-    return partial(parse_beside, others, str(file))
+    return partial(parse_without_clashes, others, str(file))

@@ -5,8 +5,8 @@ Bearer` (RFC 6750 section 2.1), `X-API-Key` (where a front owns `Authorization`)
 parameter `key` (for clients that cannot send headers). One good credential is enough, whatever
 stands in the other places.
 
-A header field that may carry a credential is declared once, in `CARRIERS`: it is read as the row says, and
-never reaches the upstream.
+A header field that may carry a credential is declared once, in `CARRIERS`: it is read as the row says, web
+pages may send it, and it never reaches the upstream.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Credential(NamedTuple):
 
 
 class Carrier(NamedTuple):
-    """A header field that carries credentials: the name in lower case, their kind, and how to read its value.
+    """A header field that carries credentials: its name, their kind, and how to read its value.
 
     `read` returns the credential in a value, or nothing if there is none of that kind.
     """
 
-    field: bytes
+    name: bytes
     kind: CredentialKind
     read: Callable[[bytes], bytes]
 
@@ -64,12 +64,13 @@ def bearer_token(authorization: bytes) -> bytes:
 
 
 CARRIERS = (
-    Carrier(b"authorization", "bearer", bearer_token),
-    Carrier(b"x-api-key", "api-key", bytes),
+    Carrier(b"Authorization", "bearer", bearer_token),
+    Carrier(b"X-API-Key", "api-key", bytes),
 )
+_BY_FIELD = tuple((carrier.name.lower(), carrier.kind, carrier.read) for carrier in CARRIERS)
 
 CREDENTIAL_FIELDS = frozenset(
-    {carrier.field for carrier in CARRIERS}
+    {field for field, _, _ in _BY_FIELD}
     | {b"x-hf-authorization"}  # opens a private Space; its edge takes it off, and so do we
 )
 """The header fields that never reach the upstream, because they may hold a secret of the client's."""
@@ -84,7 +85,7 @@ def credentials_in(
     AmbiguousCredentialsError if one kind of credential occurs twice, even with equal values.
     """
     found: list[Credential] = []
-    for field, kind, read in CARRIERS:
+    for field, kind, read in _BY_FIELD:
         presented = values.get(field, ())
         if len(presented) > 1:
             raise AmbiguousCredentialsError

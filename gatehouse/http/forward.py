@@ -49,7 +49,8 @@ VIA = (b"Via", b"1.1 mcp-gate")
 # Replaced by ours, or void once forwarded.
 _OURS = frozenset(name.lower() for name in (SECRET_HEADER, PRINCIPAL_HEADER, REQUEST_ID_HEADER))
 _REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"x-real-ip"}) | _OURS
-_NOT_FORWARDED = HOP_BY_HOP | CREDENTIAL_FIELDS | _REQUEST_ONLY
+NOT_FORWARDED = HOP_BY_HOP | CREDENTIAL_FIELDS | _REQUEST_ONLY
+"""The fields of a client's request that never reach the upstream, in lower case."""
 
 
 def request_headers(request: Request, *, host: bytes) -> Headers:
@@ -58,7 +59,7 @@ def request_headers(request: Request, *, host: bytes) -> Headers:
     The body keeps its framing: a length stays a length, chunked stays chunked, and never both (RFC 9112
     section 6.3).
     """
-    dropped = _NOT_FORWARDED | request.connection_options
+    dropped = NOT_FORWARDED | request.connection_options
     chunked = b"transfer-encoding" in request.values
     if chunked:
         dropped |= {b"content-length"}

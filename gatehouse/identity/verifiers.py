@@ -1,7 +1,7 @@
 """Verifiers: each one judges the credentials of some kinds, and finds the principal behind a good one.
 
 A new way to show who one is comes in here: its kind of credential into `http/credentials.py`, a verifier
-for that kind into `gatehouse/assembly.py`.
+for that kind into `gatehouse/assembly/house.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The pages: what the gate answers itself, by the path.
 
 A new page is a function or an object that takes the exchange and returns a reply. It comes into the table in
-`gatehouse/assembly.py`, and its path into `docs/`. A path that is in no table has no page.
+`gatehouse/assembly/house.py`, and its path into `docs/`. A path that is in no table has no page.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _NOTHING = nullcontext()
 class Policy:
     """The gate asks each of its policies in turn. A policy overrides the hooks that it needs.
 
-    A new one comes into the list in `gatehouse/assembly.py`; the list may be empty.
+    A new one comes into the list in `gatehouse/assembly/house.py`; the list may be empty.
     """
 
     async def refusal(self, request: Request, principal: Principal) -> Reply | None:

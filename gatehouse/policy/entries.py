@@ -15,7 +15,7 @@ from gatehouse.policy.counting import PREFIX
 if TYPE_CHECKING:
     from redis import Redis
 
-    from gatehouse.policy.owed import Write
+    from gatehouse.policy.owed_writes import Write
     from gatehouse.policy.seals import Seals
 
 MARK = "mark"

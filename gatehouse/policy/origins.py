@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from gatehouse.http import refusals
 from gatehouse.http.address import is_loopback
+from gatehouse.http.credentials import CARRIERS
 from gatehouse.http.reply import Reply
 
 if TYPE_CHECKING:
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from gatehouse.http.request import Request
 
 # The fields that MCP clients in a browser send and read (MCP, transports; every revision so far).
-_ALLOW_HEADERS = (
-    b"Authorization, X-API-Key, Content-Type, Accept, Last-Event-ID, MCP-Protocol-Version, "
-    b"Mcp-Session-Id, Mcp-Method, Mcp-Name"
+_ALLOW_HEADERS = b", ".join(
+    [
+        *(carrier.name for carrier in CARRIERS),
+        b"Content-Type, Accept, Last-Event-ID, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name",
+    ]
 )
 _EXPOSE_HEADERS = b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"
 _PREFLIGHT_SECONDS = b"600"

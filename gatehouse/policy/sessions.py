@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gatehouse.policy.owed import Write
+from gatehouse.policy.owed_writes import Write
 from gatehouse.policy.shared_state import NoAnswer
 
 if TYPE_CHECKING:

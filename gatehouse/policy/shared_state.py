@@ -28,7 +28,7 @@ from gatehouse.errors import connection_trouble
 from gatehouse.policy.breaker import Breaker
 from gatehouse.policy.counting import MIN_WAIT_SECONDS, Counts
 from gatehouse.policy.entries import Entries
-from gatehouse.policy.owed import MAX_BATCH, Owed, Write
+from gatehouse.policy.owed_writes import MAX_BATCH, OwedWrites, Write
 from gatehouse.policy.redis_trouble import trouble
 from gatehouse.policy.redis_url import shared_address
 from gatehouse.records.log_budget import LogBudget
@@ -105,7 +105,7 @@ class SharedState:
         self._threads = FairThreads()
         self._retry_seconds = retry_seconds
         self._breaker = Breaker(self.address, retry_seconds)
-        self._owed = Owed()
+        self._owed = OwedWrites()
         self._mark = ""
         self._lost = False
         self._log = LogBudget(logger)

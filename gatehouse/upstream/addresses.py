@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from gatehouse.keepalive import notice_vanished
-from gatehouse.upstream.looks import Look
+from gatehouse.upstream.shared_look import SharedLook
 
 if TYPE_CHECKING:
     Address = tuple[int, Any]  # the family, and what `connect` takes
@@ -49,7 +49,7 @@ class Addresses:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._limiter = trio.CapacityLimiter(1)
-        self._look = Look(self._look_up, failed=None)
+        self._look = SharedLook(self._look_up, failed=None)
         self._given_up: trio.Event | None = None  # the look that has taken too long
         self._found: list[Address] = []
         self._numeric = False

@@ -20,7 +20,7 @@ from gatehouse.errors import connection_trouble
 from gatehouse.scheduling.turns import Turns
 from gatehouse.upstream.addresses import Addresses, connect
 from gatehouse.upstream.answers import Connection
-from gatehouse.upstream.looks import Look
+from gatehouse.upstream.shared_look import SharedLook
 from gatehouse.upstream.transport import NetworkTransport
 from gatehouse.upstream.wire import Wire
 
@@ -56,7 +56,7 @@ class Transports:
         self._addresses = Addresses(host, port)
         self._free: deque[NetworkTransport] = deque()
         self._turns = Turns()
-        self._accepting = Look(self._accepts, failed=False)
+        self._accepting = SharedLook(self._accepts, failed=False)
         # Fails now if httpcore has changed.
         _ = Connection(self._origin, httpcore.AsyncMockStream([]), self._turns).unread
 

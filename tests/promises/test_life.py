@@ -49,7 +49,7 @@ async def settle(house: House, in_flight: int) -> None:
 
 async def waiting(house: House, count: int) -> None:
     with trio.fail_after(5):
-        while house.gate.start.waiting != count:
+        while house.gate.hosted_start.waiting != count:
             await trio.sleep(0.005)
 
 

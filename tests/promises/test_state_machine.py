@@ -290,7 +290,7 @@ def levels(house: House) -> dict[str, int]:
         "connections": len(house.connections.open),
         "connections turned away": house.connections.turned_away,
         "exchanges": len(gate.in_flight),
-        "waiting": gate.start.waiting,
+        "waiting": gate.hosted_start.waiting,
     }
 
 

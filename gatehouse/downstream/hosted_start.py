@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gatehouse.http.reply import Reply
 
 
-class Start:
+class HostedStart:
     """Lets requests wait, until `started` is set, for so many seconds, and so many requests at a time."""
 
     def __init__(self, started: trio.Event, *, seconds: float, max_requests: int) -> None:

@@ -1,4 +1,4 @@
-"""Named tokens beside those of settings: no value may be both."""
+"""Named tokens must not clash with those of settings: no value may be both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from gatehouse.tokens.token import Token
 
 
-def parse_beside(others: Mapping[str, SecretStr | None], path: str, text: str) -> tuple[Token, ...]:
+def parse_without_clashes(
+    others: Mapping[str, SecretStr | None], path: str, text: str
+) -> tuple[Token, ...]:
     """The tokens in the text of the tokens file at `path`; `others` are the tokens of settings, by their names.
 
     Raises TokensError, also if a value equals one of the others: a value that was revoked in the file would

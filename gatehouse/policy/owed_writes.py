@@ -26,7 +26,7 @@ class Write(NamedTuple):
     seconds: float = 0.0
 
 
-class Owed:
+class OwedWrites:
     """The owed writes, by name; and the keys that are deleted, whether the store knows it or not.
 
     Losing them does little harm: keys expire by themselves, and the next use of a session claims it again.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Look(Generic[T]):
+class SharedLook(Generic[T]):
     """Calls `look`, at most once at a time, and remembers its answer.
 
     The call has a task of its own: an asker that leaves neither takes the answer from the others nor
