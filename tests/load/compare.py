@@ -68,7 +68,8 @@ def calls(stage: Stage, plan: Plan) -> Iterator[str]:
     The floor is a bare application on stock Hypercorn, which answers by itself.
     """
     port = null_upstream(stage).port
-    keeping = partial(gate_before, stage, port, UPSTREAM_KEEP_ALIVE="true")
+    keeping = partial(gate_before, stage, port)
+    opening = partial(keeping, UPSTREAM_KEEP_ALIVE="0")
     good = Calls(stage, plan.count)
     wrong = Calls(stage, plan.count, token="wrong" * 8, status=401)
     late = Calls(stage, plan.count, token="wrong" * 8, status=429)
@@ -76,7 +77,7 @@ def calls(stage: Stage, plan: Plan) -> Iterator[str]:
     cases = [
         Case("floor", partial(floor, stage), good),
         Case("gate, connections to the upstream kept", keeping, good, Goal(2.0)),
-        Case("gate, a new connection for each request", partial(gate_before, stage, port), good),
+        Case("gate, a new connection for each request", opening, good),
         Case("gate, 401", partial(keeping, FAILURE_RATE="off"), wrong, Goal(1.0)),
         Case("gate, 429 for failing too often", partial(throttling, stage, port), late, Goal(1.0)),
         Case("nginx", partial(peers.nginx, stage, port), many),
