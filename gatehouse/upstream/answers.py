@@ -9,7 +9,7 @@ no checkpoint in between. Here
 - a flood of small pieces, fields or interim answers ends the connection (`FloodError`).
 
 All of that stands in `_receive_event`, from which httpcore takes everything that it receives. The name is
-private, so it is touched when this module is imported: without it, nothing starts.
+private, so it is looked up when this module is imported, with the others that it needs (`_USED`).
 """
 
 from __future__ import annotations
@@ -203,4 +203,11 @@ class Connection(httpcore.AsyncHTTP11Connection):
         self._flooded = self._small_pieces > MAX_SMALL_PIECES
 
 
-_OVERRIDDEN = httpcore.AsyncHTTP11Connection._receive_event  # noqa: SLF001
+_USED = (
+    *(httpcore.AsyncHTTP11Connection._receive_event, httpcore.AsyncHTTP11Connection.is_idle),  # noqa: SLF001
+    httpcore.AsyncHTTP11Connection.READ_NUM_BYTES,
+    *(h11.Connection.next_event, h11.Connection.receive_data, h11.Connection.trailing_data),
+    *(h11.Connection.their_state, h11.SEND_BODY, h11.SEND_RESPONSE, h11.NEED_DATA),
+    *(h11.Data, h11.Response, h11.InformationalResponse, h11.RemoteProtocolError),
+)
+"""Overridden or needed here. Without one of these names the import fails, and nothing starts."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+import runpy
 from typing import TYPE_CHECKING, Any
 
+import h11
 import httpcore
+import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatehouse.scheduling.turns import Turns
+from gatehouse.upstream import answers
 from gatehouse.upstream.answers import Connection
 from tests.harness.wire import Head, Peer
 
@@ -21,6 +25,25 @@ if TYPE_CHECKING:
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("owner", "names"),
+    [
+        (httpcore.AsyncHTTP11Connection, "_receive_event READ_NUM_BYTES"),
+        (h11.Connection, "next_event receive_data trailing_data their_state"),
+        (h11, "SEND_BODY SEND_RESPONSE NEED_DATA Data Response InformationalResponse"),
+    ],
+)
+def test_without_a_name_that_it_needs_nothing_starts(
+    owner: Any, names: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runpy.run_path(answers.__file__)
+    for name in names.split():
+        with monkeypatch.context() as without:
+            without.delattr(owner, name)
+            with pytest.raises(AttributeError, match=name):
+                runpy.run_path(answers.__file__)
 
 
 class Cut(httpcore.AsyncNetworkStream):
