@@ -259,6 +259,8 @@ def test_every_command_and_option_is_described(capsys: pytest.CaptureFixture[str
             assert any(cell.startswith(f"`{command} {action}") for cell in table)
             for option in options:
                 assert any(f"`{option}" in cell for cell in table), f"{command} {action} {option}"
+        for option in set(re.findall(r"--[a-z-]+", help_on(capsys, command))) - {"--help"}:
+            assert option in described, f"{command} {option}"
 
 
 def told(reply: Reply) -> str:

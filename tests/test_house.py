@@ -174,6 +174,11 @@ def test_the_table_of_rooms_has_each_room_once() -> None:
     rows = re.findall(r"^(\d)  (\w+)(?:\.py|/)  +\S", table, flags=re.MULTILINE)
     assert {name: int(floor) for floor, name in rows} == FLOORS
     assert len(rows) == len(FLOORS) == len({room_of(module) for module in modules()})
+    jobs = re.findall(r"^(\d)  (\w+(?:\.py|/))  +(\S.*)$", table, flags=re.MULTILINE)
+    page = (ROOT / "docs/design.md").read_text()
+    for floor, name, job in jobs:
+        path = name if name in {"run.py", "gate.py"} else f"gatehouse/{name}"
+        assert f"| {floor} | `{path}` | {job} |" in page, "docs/design.md has another table"
 
 
 def test_no_function_is_longer_than_a_page() -> None:

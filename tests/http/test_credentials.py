@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
 from urllib.parse import parse_qsl, quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.http.credentials import Credential, CredentialKind
+from gatehouse.http.credentials import CARRIERS, Credential, CredentialKind
 from gatehouse.http.credentials import without_key as split
 from tests.harness.program import TOKEN
 from tests.harness.request_of import request_of
@@ -43,6 +44,7 @@ def test_each_place_alone_is_enough_and_names_may_be_spelled_in_any_case() -> No
 
 
 def test_each_place_is_a_kind_of_credential_and_has_a_lane() -> None:
+    assert (*(carrier.kind for carrier in CARRIERS), "url-key") == get_args(CredentialKind)
     kinds: list[CredentialKind] = ["bearer", "api-key", "url-key"]
     fields = [(b"X-API-Key", b"two"), (b"Authorization", b"Bearer one")]
     found = presented(*fields, query=b"key=three")

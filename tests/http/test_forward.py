@@ -64,6 +64,10 @@ def test_credentials_never_pass_wherever_they_stand() -> None:
     )
 
 
+def test_no_client_can_forge_a_field_of_ours_and_its_own_via_stays() -> None:
+    assert forwarded(*OURS) == [OURS[-1]]
+
+
 def test_hop_by_hop_fields_and_those_that_connection_nominates_are_dropped() -> None:
     assert forwarded(
         (b"Connection", b""),

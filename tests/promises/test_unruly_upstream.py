@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from gatehouse import keepalive
+from gatehouse.http.events import COMMENT
 from gatehouse.upstream import addresses, network
 from gatehouse.upstream.answers import MAX_LINES
 from tests.harness.house import House, network_only, open_house
@@ -193,7 +194,7 @@ async def test_an_event_stream_that_falls_silent_is_cut_only_if_that_is_set_and_
             assert chunk  # cut, not ended
         assert 1.4 < trio.current_time() - began < 3.5
         assert seen.count(b"data: 1\n\n") == 4
-        assert seen.count(b": keep-alive") > 3
+        assert seen.count(COMMENT) > 3
     assert "upstream broke off: upstream-silent" in caplog.text
 
 
