@@ -1,7 +1,6 @@
 """The SQLite file: it survives, it is shared safely, and it is never a wrong one."""
 
 import sqlite3
-import subprocess
 import sys
 import time
 from contextlib import closing
@@ -188,11 +187,3 @@ async def test_a_folder_that_does_not_exist_is_told(path: Path) -> None:
 
 async def test_a_path_that_is_a_folder_is_told(tmp_path: Path) -> None:
     assert "is a folder" in await faults_of_opening(tmp_path)
-
-
-def test_importing_the_package_touches_no_file(tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
-    code = "import mcp_app; assert mcp_app.mcp.name == 'FoodWise'"
-    environment = {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
-    assert not list(tmp_path.glob("*.sqlite3"))

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -23,6 +25,7 @@ from tests.harness.notion_stand_in import (
     NotionStandIn,
     notion_stand_in,
 )
+from tests.harness.program import ROOT
 
 DAY = date(2026, 11, 24)
 TOOLS = {  # name: (only reads, destroys, may be repeated)
@@ -336,3 +339,10 @@ def test_it_is_served_without_sessions() -> None:
     assert '"name":"Rice"' in response.text
     assert "mcp-session-id" not in response.headers
     assert fastmcp.settings.stateless_http
+
+
+def test_importing_it_touches_no_file(tmp_path: Path) -> None:
+    code = "import mcp_app; assert mcp_app.mcp.name == 'FoodWise'"
+    environment = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    assert not list(tmp_path.glob("*.sqlite3"))
