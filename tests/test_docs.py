@@ -296,6 +296,21 @@ def test_every_refusal_is_in_the_table_for_trouble() -> None:
     assert missing == []
 
 
+def test_the_signs_of_trouble_are_in_the_words_of_the_program() -> None:
+    texts = [
+        node.value
+        for source in SOURCES
+        if ROOT / "tests" not in source.parents
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    for row in rows(ROOT / "docs/operations.md"):
+        sign = re.fullmatch(r"`([^`]{12,})`(?: (?:at the start|in the log))", row[0])
+        if len(row) == 3 and sign:
+            words = max(sign[1].split("..."), key=len).strip(" (:")
+            assert any(words in text for text in texts), f"nothing says {words}"
+
+
 def test_operations_knows_each_figure_reason_and_member_of_the_log() -> None:
     page = text_of(ROOT / "docs/operations.md")
     zero = Metrics(in_flight=int, open_streams=int, connections=int)
