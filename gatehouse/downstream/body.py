@@ -11,7 +11,7 @@ import trio
 from gatehouse.downstream.bodies import SMALL_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from hypercorn.typing import ASGIReceiveCallable
 
@@ -97,8 +97,9 @@ class RequestBody(httpx.AsyncByteStream):
             self._bodies.give_back(self._owner, self._counted)
         self._counted, self._bodies = 0, None
 
-    def hurry(self) -> None:
-        """The client has left: wait for the response's head for HEAD_SECONDS more at the most."""
+    def hurry(self, needs: Callable[[float], object]) -> None:
+        """The client has left: wait for the response's head for HEAD_SECONDS more at the most, and tell `needs` so."""
+        needs(HEAD_SECONDS)
         self.patience.deadline = min(self.patience.deadline, trio.current_time() + HEAD_SECONDS)
 
     def _count(self, size: int) -> None:

@@ -17,7 +17,7 @@ from gatehouse.downstream.client_socket import ClientGoneError, ClientSocket
 from gatehouse.downstream.connections import SWEEP_SECONDS
 from gatehouse.downstream.http1 import BadRequestError, Http1, raw
 from gatehouse.downstream.incoming import Incoming
-from gatehouse.downstream.scope import HOLD_HEAD, PROVEN, http_scope
+from gatehouse.downstream.scope import HOLD_HEAD, NEEDS, PROVEN, http_scope
 from gatehouse.errors import without_message
 from gatehouse.http import refusals
 from gatehouse.http.address import FORWARDED_FOR, client_address
@@ -70,6 +70,7 @@ class Connection:
         self._head: RequestHead | None = None  # of the last request
         self._hold = False
         self._held = b""
+        self._outlasts = False  # until the deadline, the exchange goes on without its client
 
     @property
     def peer(self) -> str:
@@ -103,7 +104,7 @@ class Connection:
         elif now > self.deadline:
             if self._head_is_coming:
                 self.common.ends.ended("head-late", self.peer)
-        elif not self._socket.client_is_gone():
+        elif self._outlasts or not self._socket.client_is_gone():
             return
         self.cut()
 
@@ -205,7 +206,7 @@ class Connection:
             return False
         self.deadline = math.inf
         self._head = head
-        state = {**self.state, HOLD_HEAD: self._hold_head, PROVEN: self._prove}
+        state = {**self.state, HOLD_HEAD: self._hold_head, PROVEN: self._prove, NEEDS: self._needs}
         scope = http_scope(head, self.client, self._server, state)
         await self.app(scope, self._receive, self._send)
         if self._held:  # no body has followed the head
@@ -257,6 +258,11 @@ class Connection:
         good = self.common.places.prove(self, name)
         self._incoming.proven = good
         return good
+
+    def _needs(self, seconds: float) -> None:
+        """The client has left, and the exchange needs so much time to end by itself."""
+        self._outlasts = True
+        self.deadline = trio.current_time() + seconds + SWEEP_SECONDS
 
     def _client_address(self) -> str:
         """The client address of its last request; empty if there is a front that did not tell it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from gatehouse.downstream.body import RequestBody
-from gatehouse.downstream.scope import HOLD_HEAD, PROVEN
+from gatehouse.downstream.scope import HOLD_HEAD, NEEDS, PROVEN
 from gatehouse.errors import without_message
 from gatehouse.http import refusals
 from gatehouse.http.events import COMMENT, EventBorders
@@ -251,7 +251,7 @@ class Exchange:
         """The client has left: the exchange ends now, or soon if the head of its answer must be seen."""
         self.left, self.outcome = True, "client left"
         if self.must_see_head and not self.status:
-            self.body.hurry()
+            self.body.hurry(self._state.get(NEEDS, float))
         else:
             self.leaving.cancel()
 

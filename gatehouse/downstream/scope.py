@@ -21,6 +21,10 @@ PROVEN = "gate.proven"
 """In a scope's `state`, and optional, too: call it with the name of the good token that the request has
 shown. False if that name holds as many connections as it may."""
 
+NEEDS = "gate.needs"
+"""In a scope's `state`, and optional: call it with the seconds that the exchange needs although its client has left.
+Without, the connection soon cuts it."""
+
 # RFC 9112 section 3.2.2. The authority is judged where a Host is; without one, it is an empty Host.
 _ABSOLUTE_FORM = re.compile(rb"https?:(?://(?P<authority>[^/?]*))?(?P<rest>.*)", re.IGNORECASE)
 

@@ -73,7 +73,8 @@ class Request(NamedTuple):
     has_url_key: bool
     """True if a `key` parameter stood in the URL."""
     sessions: Sequence[bytes]
-    """The values of Mcp-Session-Id; a client that keeps to the rules sends at most one."""
+    """The values of Mcp-Session-Id that reach the upstream: none if Connection names that field. A client that keeps
+    to the rules sends at most one."""
     call: McpCall | None
     """The MCP call that the fields name; None if they name none."""
     call_is_unclear: bool
@@ -147,7 +148,7 @@ def read_request(scope: HTTPScope, limits: Limits, hops: int = 0) -> Request:
         has_body=b"transfer-encoding" in values or bool(length.strip(b"0")),
         credentials=credentials,
         has_url_key=bool(keys),
-        sessions=values.get(SESSION, ()),
+        sessions=() if SESSION in options else values.get(SESSION, ()),
         call=call,
         call_is_unclear=call_is_unclear,
         fault=_fault(scope, values, limits, count=len(fields), size=size, unclean=unclean),

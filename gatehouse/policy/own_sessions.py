@@ -56,15 +56,17 @@ class OwnSessions(Policy):
     ) -> str:
         """Keeps the ledger in step with the answer.
 
-        A session is opened by the answer to a request that named none (MCP 2025-11-25, transports,
+        A session is opened by an answer that names one which the request did not name (MCP 2025-11-25, transports,
         «Session Management»). It ends when the upstream says that it no longer knows the session, or has
         deleted it.
         """
-        if request.sessions:
-            if status == 404 or (request.method == "DELETE" and status < 300):
+        if request.sessions and may_end(request):
+            if status == 404:
+                await self._ledger.lost(request.sessions[0], principal.id)
+            elif request.method == "DELETE" and status < 300:
                 await self._ledger.ended(request.sessions[0], principal.id)
-            return ""
-        opened = values_of(headers, SESSION) if status < 300 else []
+        named = values_of(headers, SESSION) if status < 300 else []
+        opened = [session for session in named if session not in request.sessions]
         if opened:
             self._opens = True
         elif self._opens is None and status == 200 and tells(request):
@@ -79,6 +81,13 @@ def may_open(request: Request) -> bool:
     return request.method == "POST" and not request.sessions and request.call is None
 
 
+def may_end(request: Request) -> bool:
+    """True if the answer may tell that the session is over. Below the endpoint, and since MCP 2026-07-28, 404 and
+    success mean something else.
+    """
+    return is_endpoint(request.path) and request.call is None and not request.call_is_unclear
+
+
 def tells(request: Request) -> bool:
     """True if an answer without a session tells that there are none. Below the endpoint, a route may be anything."""
-    return may_open(request) and is_endpoint(request.path)
+    return may_open(request) and is_endpoint(request.path) and not request.call_is_unclear

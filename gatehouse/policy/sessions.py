@@ -154,10 +154,19 @@ class Sessions:
         return await self._keep(session, entry)
 
     async def ended(self, session: bytes, name: str = "") -> None:
-        """The session is over: a DELETE succeeded, or the upstream does not know it."""
+        """The session is over: a DELETE succeeded."""
         self._drop(session)
         if self._shared and storable(session):
             await self._shared.delete(name, shared_key(session))
+
+    async def lost(self, session: bytes, name: str) -> None:
+        """The upstream says that it does not know the session. It is ended there all the same: clients can bring about
+        a 404 that means something else.
+        """
+        if session in self._entries:
+            self._give_up(session)
+        await self.ended(session, name)
+        await self.farewells.room()
 
     @contextmanager
     def use(self, session: bytes) -> Iterator[None]:

@@ -31,7 +31,10 @@ MAX_SESSIONS = 3
 
 
 class Server:
-    """The script of an upstream with sessions. It answers once `opening` is set, and each DELETE once `ending` is."""
+    """The script of an upstream with sessions. It answers once `opening` is set, and each DELETE once `ending` is.
+
+    It knows no path but the endpoint, nor the method of MCP 2026-07-28 that is asked here.
+    """
 
     def __init__(self) -> None:
         self.open: list[bytes] = []
@@ -43,6 +46,9 @@ class Server:
 
     async def __call__(self, peer: Peer, head: Head) -> None:
         await peer.body(head)
+        if b" /mcp " not in head.start_line or head.get(b"mcp-protocol-version") == b"2026-07-28":
+            await peer.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}")
+            return
         if head.start_line.startswith(b"DELETE"):
             self.deletes.append(head)
             await self.ending.wait()
@@ -50,7 +56,10 @@ class Server:
             await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             return
         session = head.get(b"mcp-session-id")
-        if session is None:
+        if session is not None and head.get(b"x-lose"):
+            await peer.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}")
+            return
+        if session is None or head.get(b"x-anew"):
             session = b"session-%d" % next(self._numbers)
             self.open.append(session)
             await self.opening.wait()
@@ -69,9 +78,9 @@ async def house(
         yield house, server
 
 
-async def ask(house: House, token: str, *fields: bytes) -> Head:
+async def ask(house: House, token: str, *fields: bytes, path: bytes = b"/mcp") -> Head:
     bearer = b"Authorization: Bearer " + token.encode()
-    head, _ = await house.request(b"/mcp", bearer, *fields, method=b"POST", body=b"{}", token=False)
+    head, _ = await house.request(path, bearer, *fields, method=b"POST", body=b"{}", token=False)
     return head
 
 
@@ -101,6 +110,27 @@ async def test_the_sessions_that_a_token_opens_beyond_its_bound_are_ended_upstre
     assert (await ask(gate, MALLORY, b"Mcp-Session-Id: " + made[0])).status == 404
 
 
+async def test_no_request_makes_the_gate_forget_a_session_that_the_server_still_has(
+    house: tuple[House, Server],
+) -> None:
+    gate, server = house
+    server.ending.set()
+    for path, *fields in (
+        (b"/mcp/nowhere",),
+        (b"/mcp", b"MCP-Protocol-Version: 2026-07-28", b"Mcp-Method: unknown"),
+        (b"/mcp", b"X-Lose: 1"),
+        (b"/mcp", b"X-Anew: 1"),
+        (b"/mcp", b"Connection: Mcp-Session-Id"),
+    ):
+        for _ in range(2 * MAX_SESSIONS):
+            session = await opened(gate, MALLORY)
+            await ask(gate, MALLORY, b"Mcp-Session-Id: " + session, *fields, path=path)
+        with trio.move_on_after(5):
+            while len(server.open) > MAX_SESSIONS:
+                await trio.sleep(0.01)
+        assert len(server.open) <= MAX_SESSIONS, (path, fields)
+
+
 async def test_a_server_that_is_slow_to_end_them_holds_up_only_the_token_that_opens_too_many(
     house: tuple[House, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,9 +155,11 @@ async def test_a_server_that_is_slow_to_end_them_holds_up_only_the_token_that_op
 
 
 async def test_a_client_that_leaves_before_its_answer_opens_no_session_that_nobody_knows_of(
-    house: tuple[House, Server],
+    house: tuple[House, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, server = house
+    for module in ("connection", "connections"):  # which end what a client has left behind
+        monkeypatch.setattr(f"gatehouse.downstream.{module}.SWEEP_SECONDS", 0.1)
     server.ending.set()
     hers = await opened(gate, ALICE)
     server.opening = trio.Event()
@@ -141,7 +173,7 @@ async def test_a_client_that_leaves_before_its_answer_opens_no_session_that_nobo
         await trio.sleep(0.1)  # now each is watched
         for peer in peers:
             await peer.reset()
-        await trio.sleep(0.3)
+        await trio.sleep(0.5)  # and its connection would be over
         server.opening.set()
         while len(server.open) > 1 + MAX_SESSIONS:
             await trio.sleep(0.01)
