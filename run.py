@@ -106,7 +106,7 @@ class Program:
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self.hosted = house.there.hosted
+        self.hosted = house.upstream_side.hosted
         self.stopping = trio.Event()
         self.stop_by = 0.0
         self.signals = Signals()
@@ -126,12 +126,12 @@ class Program:
         house = self.house
         async with trio.open_nursery() as nursery:
             self.reactions.begin(nursery.cancel_scope)
-            nursery.start_soon(self.reactions.keep, house.there.started)
+            nursery.start_soon(self.reactions.keep, house.upstream_side.started)
             for task in house.background:
                 nursery.start_soon(task)
             if self.hosted is not None:
                 nursery.start_soon(self.host, self.hosted)
-            nursery.start_soon(house.there.settle)
+            nursery.start_soon(house.upstream_side.settle)
             async with trio.open_nursery() as gate_nursery:
                 await gate_nursery.start(
                     serve, house.gate, house.listeners, house.connections, self.drained
@@ -161,7 +161,7 @@ class Program:
     @property
     def grace(self) -> float:
         """The grace for requests and the hosted server, in seconds; 0 if that server is not up yet."""
-        return self.house.settings.grace_seconds if self.house.there.started.is_set() else 0
+        return self.house.settings.grace_seconds if self.house.upstream_side.started.is_set() else 0
 
     def stop(self) -> None:
         """Begin to end, in order."""

@@ -233,7 +233,9 @@ def test_every_page_is_in_the_table_of_paths() -> None:
 def test_the_wire_page_names_each_field_that_the_gate_adds_or_takes_off() -> None:
     page = text_of(ROOT / "docs/wire.md").lower()
     settings = Settings(_env_file=None, mcp_app="", upstream_keep_alive=0, tokens_file=EXAMPLE)
-    sent = House(settings, []).there.outbound.forwarded(request_of(), "alice", ByteStream(b""))
+    sent = House(settings, []).upstream_side.outbound.forwarded(
+        request_of(), "alice", ByteStream(b"")
+    )
     added = {name.decode().lower() for name, _ in sent.headers.raw}
     taken_off = {name.decode() for name in NOT_FORWARDED - HOP_BY_HOP}
     assert [name for name in added | taken_off if f"`{name}" not in page] == []

@@ -109,16 +109,16 @@ class House:
             bodies=Bodies(MAX_LARGEST_BODIES * settings.max_body_bytes, by_name=self.has_names),
             policies=self.policies,
             hosted_start=HostedStart(
-                self.there.started,
+                self.upstream_side.started,
                 seconds=settings.start_seconds,
                 max_requests=settings.start_requests,
             ),
-            upstream=self.there.upstream,
-            outbound=self.there.outbound,
+            upstream=self.upstream_side.upstream,
+            outbound=self.upstream_side.outbound,
             observers=self.observers,
             looks_at_answers=self.metrics is not None,
             in_flight=self.in_flight,
-            beside=[self.there.farewells.run],
+            beside=[self.upstream_side.farewells.run],
         )
 
     # Identity: who is this.
@@ -168,7 +168,7 @@ class House:
     def ledger(self) -> Sessions:
         """The sessions, and who opened them."""
         ledger = Sessions(self.shared_state)
-        ledger.farewells = self.there.farewells
+        ledger.farewells = self.upstream_side.farewells
         return ledger
 
     @cached_property
@@ -199,7 +199,7 @@ class House:
     @cached_property
     def readiness(self) -> Readiness:
         """The page for readiness."""
-        return Readiness(self.there.upstream, self.in_flight, self.watchdog.facts)
+        return Readiness(self.upstream_side.upstream, self.in_flight, self.watchdog.facts)
 
     @cached_property
     def pages(self) -> Pages:
@@ -247,7 +247,7 @@ class House:
         return Connections(self.settings.limits, places, hops=self.settings.hops)
 
     @cached_property
-    def there(self) -> UpstreamSide:
+    def upstream_side(self) -> UpstreamSide:
         """The upstream, and how the gate gets there. Raises CannotListenError."""
         return UpstreamSide(
             self.settings,
@@ -262,7 +262,7 @@ class House:
         """The exchanges with the upstream that are not over."""
         return InFlight(
             self.verifiers.in_force,
-            upstream=self.there.upstream.authority,
+            upstream=self.upstream_side.upstream.authority,
             grace_seconds=self.settings.grace_seconds,
         )
 

@@ -51,14 +51,14 @@ def open_house(settings: Settings) -> tuple[House, Callable[[], None]]:
         secret=secret,
         hidden=hidden,
     )
-    upstream = house.there  # opens its socket now, if it has one
+    side = house.upstream_side  # opens its socket now, if it has one
     forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
     notice = startup_notice(
         house.endpoint,
         one_off_token=one_off,
         names=[token.name for token in tokens],
         url_keys=house.keyring.takes_url_keys,
-        upstream=settings.mcp_app if upstream.hosted else upstream.upstream.authority,
+        upstream=settings.mcp_app if side.hosted else side.upstream.authority,
     )
     return house, lambda: outputs.say(notice)
 

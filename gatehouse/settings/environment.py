@@ -15,7 +15,7 @@ from gatehouse.http.address import is_loopback
 from gatehouse.settings.access import AccessSettings
 from gatehouse.settings.kinds import MAKE_A_TOKEN, stripped
 from gatehouse.settings.limits import LimitSettings
-from gatehouse.settings.place import PlaceSettings
+from gatehouse.settings.location import LocationSettings
 from gatehouse.settings.upstream import UpstreamSettings
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class SettingsError(FaultsError):
     """The settings cannot be used. Each fault names its setting."""
 
 
-class Settings(LimitSettings, UpstreamSettings, PlaceSettings, AccessSettings, BaseSettings):
+class Settings(LimitSettings, UpstreamSettings, LocationSettings, AccessSettings, BaseSettings):
     """All settings of the gate. The string under each field is its meaning; docs/settings.md has more."""
 
     model_config = SettingsConfigDict(

@@ -1,4 +1,4 @@
-"""Settings of the gate's place: its address, the names it answers to, and the proxies before it."""
+"""Settings of the gate's location: its address, the names it answers to, and the proxies before it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gatehouse.http.address import is_loopback
 from gatehouse.settings.kinds import Host, Hosts, Listed, Origins, Port
 
 
-class PlaceSettings(BaseModel):
+class LocationSettings(BaseModel):
     """Where the gate listens, and how others reach it."""
 
     host: Host = "127.0.0.1"
