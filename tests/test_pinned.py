@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
-import fastmcp.server.server as fastmcp_server
 import pytest
 import trio
 import trio._core._thread_cache as trio_threads
 from anyio._backends._asyncio import WorkerThread
-from fastmcp import Client, Context, FastMCP
-from fastmcp.server.transforms.visibility import apply_session_transforms
 
 from gatehouse import pinned
 from gatehouse.hosting.escapes import close_nurseries, close_threads
@@ -65,25 +62,6 @@ async def test_trio_does_not_rename_threads(monkeypatch: pytest.MonkeyPatch) -> 
     after = await trio.to_thread.run_sync(name_for_the_kernel)
     assert "name_for_the_ke" in before
     assert "name_for_the_ke" not in after
-
-
-def test_a_tool_that_a_caller_has_hidden_stays_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = FastMCP[None]("Rules")
-
-    @server.tool
-    async def hide(name: str, ctx: Context) -> None:
-        await ctx.disable_components(names={name})
-
-    monkeypatch.setattr(fastmcp_server, "apply_session_transforms", apply_session_transforms)
-    pinned.leave_unused_rules_unread(refuse)
-
-    async def main() -> list[int]:
-        async with Client(server) as client:
-            before = await client.list_tools()
-            await client.call_tool("hide", {"name": "hide"})
-            return [len(before), len(await client.list_tools())]
-
-    assert asyncio.run(main()) == [1, 0]
 
 
 def name_for_the_kernel() -> str:

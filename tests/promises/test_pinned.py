@@ -1,10 +1,16 @@
-"""A program that does without the private names of other libraries."""
+"""Private names of other libraries: a program that does without them, and one whose effect only FastMCP shows."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
+import fastmcp.server.server as fastmcp_server
+from fastmcp import Client, Context, FastMCP
+from fastmcp.server.transforms.visibility import apply_session_transforms
+
+from gatehouse import pinned
 from gatehouse.pinned import (
     LOOP_OF_TRIO_ASYNCIO,
     RULES_OF_FASTMCP,
@@ -16,6 +22,8 @@ from tests.harness.tools import call_tool
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 PARTS = [LOOP_OF_TRIO_ASYNCIO, RULES_OF_FASTMCP, THREADS_OF_ANYIO, THREADS_OF_TRIO]
 
@@ -37,3 +45,26 @@ def test_with_none_of_them_the_program_serves_calls_of_every_kind(tmp_path: Path
         )
         assert sorted(told) == [(part.library, part.release) for part in sorted(PARTS)]
         assert program.stop() == 0
+
+
+def refuse(line: str) -> None:
+    raise AssertionError(line)
+
+
+def test_a_tool_that_a_caller_has_hidden_stays_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = FastMCP[None]("Rules")
+
+    @server.tool
+    async def hide(name: str, ctx: Context) -> None:
+        await ctx.disable_components(names={name})
+
+    monkeypatch.setattr(fastmcp_server, "apply_session_transforms", apply_session_transforms)
+    pinned.leave_unused_rules_unread(refuse)
+
+    async def main() -> list[int]:
+        async with Client(server) as client:
+            before = await client.list_tools()
+            await client.call_tool("hide", {"name": "hide"})
+            return [len(before), len(await client.list_tools())]
+
+    assert asyncio.run(main()) == [1, 0]
