@@ -26,7 +26,7 @@ class LocationSettings(BaseModel):
     """The web pages that may send requests, as https://app.example, separated by commas; others get 403."""
 
     trusted_hops: Annotated[int | None, Field(ge=0, le=16)] = None
-    """How many proxies before the gate add the address they see to X-Forwarded-For. Unset: 1 in a Space, otherwise 0."""
+    """How many fronts (proxies before the gate) add the address they see to X-Forwarded-For. Unset: 1 in a Space, otherwise 0."""
 
     # Set by Hugging Face in a Space, not by the user: they tell where we are, not what to do.
     space_id: str = ""
