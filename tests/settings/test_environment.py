@@ -232,3 +232,17 @@ def test_a_time_that_is_zero_has_no_limit(monkeypatch: pytest.MonkeyPatch) -> No
     assert faults(monkeypatch, COMMENT_SECONDS="0", UPSTREAM_SILENCE_SECONDS="0") == []
     limits = load_settings().limits
     assert (limits.comment_seconds, limits.silence_seconds) == (math.inf, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("", 1), ("2.5", 2.5), (" 0 ", 0), ("false", 0), ("False", 0), ("true", 15), (" TRUE ", 15)],
+)
+def test_the_rest_of_a_connection_may_be_said_in_seconds_or_as_it_was_before(
+    monkeypatch: pytest.MonkeyPatch, text: str, seconds: float
+) -> None:
+    assert faults(monkeypatch, UPSTREAM_KEEP_ALIVE=text, MCP_APP="") == []
+    assert load_settings().idle_seconds == seconds
+    assert faults(monkeypatch, UPSTREAM_KEEP_ALIVE="maybe") == [
+        "UPSTREAM_KEEP_ALIVE: must be a number, 0 or more and at most 3600, such as 1"
+    ]
