@@ -19,4 +19,6 @@
 1  errors.py       errors as text for the log
 1  pinned.py       what other libraries keep private and the gate replaces for speed, checked against the release
 1  keepalive.py    how the kernel notices a peer that has vanished
+
+docs/design.md explains the words, and says where each kind of change goes.
 """
