@@ -37,6 +37,14 @@ class FaultsError(Exception):
         self.faults = list(faults)
 
 
+def tells_of_a_client_that_left(kind: type) -> bool:
+    """True for the class of errors that Starlette raises if a client leaves in the middle of its body.
+
+    The gate's own line about the request is enough: no client may fill the log with tracebacks.
+    """
+    return bool(type_name(kind) == "ClientDisconnect")
+
+
 def told(error: BaseException) -> str:
     """The error as Python tells it; in short if that is too long, and only its class if nothing else works."""
     try:

@@ -27,7 +27,13 @@ import anyio
 import anyio.lowlevel
 from sniffio import current_async_library
 
-from gatehouse.errors import exceptions_in, traceback_of, type_name, without_message
+from gatehouse.errors import (
+    exceptions_in,
+    tells_of_a_client_that_left,
+    traceback_of,
+    type_name,
+    without_message,
+)
 from gatehouse.http.mcp import printable
 from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.inprocess import AnswerCutError
@@ -102,7 +108,9 @@ class Containment:
             try:
                 await app(scope, in_turns(receive), in_turns(send))
             except Exception as error:  # noqa: BLE001 - logged as all our errors are
-                logger.error("the server failed on %s: %s", shown(called), without_message(error))
+                if not tells_of_a_client_that_left(type(error)):
+                    described = without_message(error)
+                    logger.error("the server failed on %s: %s", shown(called), described)
                 await fail(send)
             except BaseException as error:  # noqa: BLE001
                 self._keep(error, shown(called))

@@ -16,7 +16,7 @@ from functools import lru_cache, partial
 from time import gmtime, strftime
 from typing import TYPE_CHECKING, Any
 
-from gatehouse.errors import told, type_name
+from gatehouse.errors import tells_of_a_client_that_left, told
 from gatehouse.records import loggers, outputs
 from gatehouse.records.record import Record
 from gatehouse.records.redact import Redactor
@@ -208,12 +208,9 @@ def configure_logging(
 
 
 def is_no_client_that_left(entry: logging.LogRecord) -> bool:
-    """False if a library only tells that a client left in the middle of its body.
-
-    The MCP SDK logs a traceback for each such client. The gate's own line is enough, and no client may fill the log.
-    """
+    """False if a library only tells that a client left in the middle of its body, as the MCP SDK does."""
     kind = entry.exc_info[0] if entry.exc_info else None
-    return kind is None or type_name(kind) != "ClientDisconnect"
+    return kind is None or not tells_of_a_client_that_left(kind)
 
 
 def _report(formatter: RedactingFormatter, what: str) -> str:
