@@ -19,7 +19,7 @@ Meanwhile `gatehouse/downstream/in_flight.py` watches: a client that leaves canc
 silent event stream gets a comment.
 
 Promises. Nothing is buffered, either way. A response that has not started may still become a 502 or
-504; a response that has started is either finished or *aborted*, never ended politely, so that a
+504; a response that has started is either finished or *cut*, never ended politely, so that a
 client can tell a cut response from a whole one. One task at a time calls `receive`. No credential gets
 past this file: not upstream, not into a log.
 

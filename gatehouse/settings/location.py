@@ -1,4 +1,4 @@
-"""Settings of the gate's location: its address, the names it answers to, and the proxies before it."""
+"""Settings of the gate's location: its address, the names it answers to, and the fronts before it."""
 
 from __future__ import annotations
 
