@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_BYTES = 8192
-"""How long an answer may be to count as an error: that a server has no such tool takes some hundred bytes."""
+"""How much of an answer is kept. Of a longer one only the beginning tells: that it holds a result, and no error."""
 
+# A message up to its result, or an error. A client chooses the id, and a long one would make an error long.
+_END = re.compile(
+    rb"""\{(?:\s*"(?:jsonrpc|id)"\s*:\s*(?:"[^"\\]{0,64}"|[0-9]{1,32})\s*,){0,2}\s*"(result)"\s*:|"error"\s*:"""
+)
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class ShortAnswer:
-    """The answer to a call, kept while it is short."""
+    """The answer to a call, whole while it is short."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
@@ -27,13 +31,17 @@ class ShortAnswer:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk of the body."""
+        if self._size < MAX_BYTES:
+            self._chunks.append(chunk[: MAX_BYTES - self._size])
         self._size += len(chunk)
-        if self._size <= MAX_BYTES:
-            self._chunks.append(chunk)
 
     def has_result(self) -> bool:
-        """True if the call ended with a result that is no error. A long answer is none."""
-        return self._size > MAX_BYTES or has_result(b"".join(self._chunks))
+        """True if the call ended with a result. A short one may be an error; servers say that in some hundred bytes."""
+        kept = b"".join(self._chunks)
+        if self._size <= MAX_BYTES:
+            return has_result(kept)
+        end = _END.search(kept)
+        return bool(end and end[1])
 
 
 def has_result(body: bytes) -> bool:

@@ -29,7 +29,7 @@ MAX_NAMES = 100
 """How many tokens, and how many tools of each, have labels of their own."""
 
 MAX_NAME_LENGTH = 128
-"""How many characters a label may have."""
+"""A label is shorter than so many characters: a call's name that is longer has been cut to as many."""
 
 OTHER = "other"
 
@@ -151,7 +151,7 @@ class _Names(dict[str, str]):
     def __missing__(self, name: str) -> str:
         told = (
             len(self) <= MAX_NAMES
-            and len(name) <= MAX_NAME_LENGTH
+            and len(name) < MAX_NAME_LENGTH
             and name.isprintable()  # nor half a surrogate pair, which no page could hold
             and self._redact(name) == name
         )

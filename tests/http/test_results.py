@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.http.results import has_result
+from gatehouse.http.results import MAX_BYTES, ShortAnswer, has_result
 
 RESULT = {"jsonrpc": "2.0", "id": 1, "result": {"content": [], "isError": False}}
 FAILED = {"jsonrpc": "2.0", "id": 1, "result": {"content": [], "isError": True}}
@@ -71,6 +71,24 @@ def test_nothing_that_a_server_repeats_turns_an_error_into_a_result(name: str) -
     failed = {**FAILED, "result": {"content": [{"type": "text", "text": name}], "isError": True}}
     assert not has_result(as_json(failed))
     assert not has_result(as_events(failed))
+
+
+def test_a_long_answer_holds_a_result_if_its_beginning_says_so() -> None:
+    long = "x" * MAX_BYTES
+    content = {"result": {"content": [long]}}
+    for spelled in (as_json, as_events):
+        for head in ({}, {"jsonrpc": "2.0", "id": 1}, {"id": "a", "jsonrpc": "2.0"}):
+            assert long_result(spelled(NEWS, {**head, **content}))
+        for head in ({"id": long}, {"error": {}}, {"id": '{"result":'}, {"id": "{"}):
+            assert not long_result(spelled({**head, "error": content}))
+            assert not long_result(spelled({"id": long, **content}))
+
+
+def long_result(body: bytes) -> bool:
+    answer = ShortAnswer()
+    for start in range(0, len(body), 1000):
+        answer.feed(body[start : start + 1000])
+    return answer.has_result()
 
 
 @given(st.binary(max_size=200))

@@ -42,6 +42,13 @@ async def test_a_tool_is_named_once_a_call_of_it_has_ended_with_a_result(
                 event = b"event: message\r\ndata: " + body + b"\r\n\r\n"
                 await call(house, b"invented-%d" % number, body)
                 await call(house, b"invented-%d" % number, event, b"text/event-stream")
+        long = "x" * 8000  # a client chooses the id and the name, and the server repeats both
+        for number, end in enumerate(({"result": FAILED}, {"error": UNKNOWN})):
+            body = json.dumps({"jsonrpc": "2.0", "id": long, **end, "z": long}).encode()
+            await call(house, b"invented-long-%d" % number, body)
+        repeated = {"content": [{"type": "text", "text": long * 2}], "isError": True}
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": repeated}).encode()
+        await call(house, b"invented" + long.encode(), body)
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": RESULT}).encode()
         await call(house, b"ping", body)
         await call(house, b"poll", b"data: " + body + b"\n\n", b"text/event-stream")
@@ -52,6 +59,6 @@ async def test_a_tool_is_named_once_a_call_of_it_has_ended_with_a_result(
             ):  # a record comes a moment after its answer
                 await trio.sleep(0.01)
     assert "invented" not in page
-    assert 'calls_total{token="default",tool="other"} 20.0' in page
+    assert 'calls_total{token="default",tool="other"} 23.0' in page
     for tool in ("ping", "poll", "list"):
         assert f'calls_total{{token="default",tool="{tool}"}} 1.0' in page
