@@ -23,8 +23,9 @@ Promises. Nothing is buffered, either way. A response that has not started may s
 client can tell a cut response from a whole one. One task at a time calls `receive`. No credential gets
 past this file: not upstream, not into a log.
 
-The gate does not parse bodies (JSON-RPC passes as bytes; only the figures read short answers), retry (a
-POST may have taken effect), or know which MCP server stands behind it. `gatehouse/assembly/` builds it.
+The gate does not parse bodies (JSON-RPC passes as bytes; only the figures read short answers), retry (a POST
+may have taken effect; `gatehouse/upstream/wire.py` has the one exception), or know which MCP server stands
+behind it. `gatehouse/assembly/` builds it.
 """
 
 from __future__ import annotations
