@@ -102,9 +102,12 @@ def without_key(query: bytes) -> tuple[bytes, list[bytes]]:
     """`query` without its `key` parameters, however they are spelled, the rest byte for byte; and their values."""
     if b"k" not in query and b"%" not in query:
         return query, []
-    parts = query.split(b"&")
-    keys = [part for part in parts if unquote_to_bytes(part.partition(b"=")[0]) == b"key"]
-    if not keys:
-        return query, []
-    rest = b"&".join(part for part in parts if part not in keys)
-    return rest, [unquote_to_bytes(key.partition(b"=")[2]) for key in keys]
+    rest: list[bytes] = []
+    keys: list[bytes] = []
+    for part in query.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if name == b"key" or (b"%" in name and unquote_to_bytes(name) == b"key"):
+            keys.append(unquote_to_bytes(value))
+        else:
+            rest.append(part)
+    return b"&".join(rest), keys

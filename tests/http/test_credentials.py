@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import get_args
 from urllib.parse import parse_qsl, quote
 
@@ -151,6 +152,16 @@ def test_every_percent_encoded_spelling_of_key_is_read_and_removed(name: bytes) 
 )
 def test_the_rest_of_the_query_stays_byte_for_byte(query: bytes, rest: bytes) -> None:
     assert without_key(query) == rest
+
+
+def test_taking_keys_out_of_a_query_costs_each_byte_the_same() -> None:
+    query = b"&".join(b"key=%x" % number for number in range(30_000))
+    began = time.process_time()
+    rest, keys = split(query)
+    assert (
+        time.process_time() - began < 1
+    )  # it takes 20 ms; if each parameter were sought among all, 10 s
+    assert (rest, len(keys)) == (b"", 30_000)
 
 
 def test_a_plus_in_the_query_is_a_plus() -> None:
