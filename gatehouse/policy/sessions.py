@@ -55,7 +55,7 @@ class NoFarewells:
     def end(self, session: bytes, name: str) -> None:
         """Do nothing."""
 
-    async def room(self) -> None:
+    async def room(self, name: str) -> None:
         """Do nothing."""
 
 
@@ -166,7 +166,7 @@ class Sessions:
         if session in self._entries:
             self._give_up(session)
         await self.ended(session, name)
-        await self.farewells.room()
+        await self.farewells.room(name)
 
     @contextmanager
     def use(self, session: bytes) -> Iterator[None]:
@@ -228,7 +228,7 @@ class Sessions:
             return True
         if self._shared:
             await self._shared.delete(entry.name, shared_key(lost))
-        await self.farewells.room()
+        await self.farewells.room(entry.name)
         return True
 
     def _make_room(self, name: str) -> bytes | None:

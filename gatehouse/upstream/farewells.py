@@ -7,6 +7,7 @@ ledger would keep its place until the server forgets it, in half an hour or neve
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -25,7 +26,7 @@ MAX_AT_ONCE = 16
 """How many sessions are ended at a time: at a hundred openings a time, the server's turns are shared fairly."""
 
 MAX_WAITING = 256
-"""How many sessions may wait for their end before a token that opens more than it may has to wait, too."""
+"""How many sessions of one name may wait for their end before its requests that bring about one more wait, too."""
 
 END_SECONDS = 5.0
 """How long the server may take to end one."""
@@ -38,15 +39,17 @@ class Farewells:
         self._upstream = upstream
         self._outbound = outbound
         self._given, self._waiting = trio.open_memory_channel[tuple[bytes, str]](math.inf)
+        self._waiting_of: Counter[str] = Counter()
         self._progress = trio.Event()
 
     def end(self, session: bytes, name: str) -> None:
         """End the session of that name some time soon."""
         self._given.send_nowait((session, name))
+        self._waiting_of[name] += 1
 
-    async def room(self) -> None:
-        """Return once less than MAX_WAITING sessions wait for their end."""
-        while self._waiting.statistics().current_buffer_used >= MAX_WAITING:
+    async def room(self, name: str) -> None:
+        """Return once less than MAX_WAITING sessions of that name wait for their end."""
+        while self._waiting_of[name] >= MAX_WAITING:
             await self._progress.wait()
 
     async def run(self) -> None:
@@ -57,6 +60,7 @@ class Farewells:
 
     async def _end_all(self) -> None:
         async for session, name in self._waiting:
+            self._waiting_of -= Counter([name])
             try:
                 with trio.move_on_after(END_SECONDS):
                     await self._end(session, name)

@@ -135,8 +135,8 @@ async def test_a_server_that_is_slow_to_end_them_holds_up_only_the_token_that_op
     house: tuple[House, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, server = house
-    monkeypatch.setattr("gatehouse.upstream.farewells.MAX_WAITING", 1)
-    for _ in range(MAX_SESSIONS + 16):  # which are being ended now
+    monkeypatch.setattr("gatehouse.upstream.farewells.MAX_WAITING", 2)
+    for _ in range(MAX_SESSIONS + 16 + 1):  # 16 of which are being ended now
         await opened(gate, MALLORY)
     answered: list[bytes] = []
 
@@ -147,7 +147,9 @@ async def test_a_server_that_is_slow_to_end_them_holds_up_only_the_token_that_op
         for _ in range(4):
             nursery.start_soon(open_one_more)
         for _ in range(3):
-            assert await opened(gate, ALICE)
+            hers = await opened(gate, ALICE)
+        lost = await ask(gate, ALICE, b"Mcp-Session-Id: " + hers, b"X-Lose: 1")
+        assert lost.status == 404
         await trio.sleep(0.2)
         assert answered == []
         server.ending.set()
