@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 REDIRECTS = frozenset(range(300, 400)) - {304}  # 304 is an answer; the others point elsewhere
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
+@dataclass(kw_only=True, eq=False, repr=False)  # no text of it: its parts hold secrets
 class Gate:
     """The ASGI callable. Its fields are the parts that decide and carry."""
 
