@@ -15,6 +15,7 @@ Servers end connections that rest, at any moment. Three things keep requests fro
 from __future__ import annotations
 
 import fcntl
+import socket
 import struct
 import termios
 from contextlib import suppress
@@ -98,6 +99,8 @@ class Wire(httpcore.AsyncNetworkStream):
             raise httpcore.ReadError(str(error)) from error
         sent, self._sent = self._sent, None
         if not data and sent and unacknowledged(self._stream.socket) == len(sent):
+            # Now the kernel no longer tries to deliver it: an upstream that still reads must not get it twice.
+            self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             await self._reopen()
             await self.write(sent)
             return await self.read(max_bytes)

@@ -11,7 +11,7 @@ import trio.testing
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-SECONDS = 5.0
+SECONDS = 10.0
 """No test waits longer for a single thing."""
 
 
