@@ -40,6 +40,8 @@ class HostedStart:
         """
         if self._started.is_set():
             return None
+        if self._given_up:  # a rate was being asked for meanwhile
+            return refusals.DRAINING
         if len(self._waiting) >= self._max_requests:
             return refusals.STARTING
         with trio.move_on_after(self._seconds) as patience:
