@@ -182,13 +182,13 @@ METHOD_UNKNOWN = bad_request(
 )
 HTTP_VERSION_NOT_SUPPORTED = bad_request(
     505,
-    "The gate speaks HTTP/1.1 and HTTP/1.0.",
+    "The gate speaks HTTP/1.1 and HTTP/1.0. Use one of them.",
     CLOSE_CONNECTION,
     reason="http-version",
 )
 EXPECTATION_FAILED = bad_request(
     417,
-    "The gate knows no expectation but 100-continue.",
+    "The gate knows no expectation but 100-continue. Send the request without Expect.",
     CLOSE_CONNECTION,
     reason="expectation",
 )
@@ -200,10 +200,11 @@ NO_WEBSOCKET = bad_request(
 )
 
 _MALFORMED = {
-    400: "This is no well-formed HTTP/1.1 request, so the gate has read no further.",
-    414: "The URL is longer than the gate accepts.",
-    431: "The header fields are more, or longer, than the gate accepts.",
-    501: "The gate does not know this transfer encoding.",
+    400: "This is no well-formed HTTP/1.1 request, so the gate has read no further. Update the client.",
+    414: "The URL is longer than the gate accepts. Send a shorter one, or ask the operator to raise MAX_TARGET_BYTES.",
+    431: "The header fields are more, or longer, than the gate accepts. Send fewer, or ask the operator to raise "
+    "MAX_HEADER_FIELDS or MAX_HEADER_BYTES.",
+    501: "The gate does not know this transfer encoding. Send the body chunked, or with a Content-Length.",
 }
 
 
@@ -222,12 +223,12 @@ def malformed(status: int) -> Reply:
 UNCLEAR_CALL = bad_request(
     400,
     "Bad request: MCP-Protocol-Version, Mcp-Method and Mcp-Name must each come once, and be readable "
-    "in one way only.",
+    "in one way only. Update the client.",
     reason="unclear-call",
 )
 NO_MCP_METHOD = bad_request(
     400,
-    "Bad request: a request of MCP 2026-07-28 has the field Mcp-Method.",
+    "Bad request: a request of MCP 2026-07-28 has the field Mcp-Method. Update the client.",
     reason="no-mcp-method",
 )
 BELOW_ENDPOINT = forbidden(
@@ -258,7 +259,7 @@ TOO_MANY_QUESTIONS = busy(
 NOT_FROM_GATE = rpc_error(
     403,
     UNAUTHORIZED,
-    "This server answers only to the gate in front of it.",
+    "This server answers only to the gate in front of it. Use the gate's address.",
     reason="not-from-gate",
 )
 
@@ -279,7 +280,7 @@ NOT_FOUND = page_error(
 METHOD_NOT_ALLOWED = page_error(
     405,
     "method_not_allowed",
-    "This page answers GET and HEAD.",
+    "This page answers GET and HEAD. The MCP endpoint is /mcp.",
     (b"Allow", b"GET, HEAD"),
     reason="method-not-allowed",
 )

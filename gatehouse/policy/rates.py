@@ -38,7 +38,7 @@ class Rates(Policy):
                 if seconds is not None:
                     return refusals.too_many_requests(
                         seconds,
-                        f"Too many requests with the token '{principal.name}': it may make {rate}{where}.",
+                        f"Too many requests with the token '{principal.name}': it may make {rate}{where}. Wait as long as Retry-After says.",
                         "rate",
                     )
         except BusyError:

@@ -25,9 +25,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 RESERVED = {
-    SHARED_NAME: "the gate calls MCP_AUTH_TOKEN so",
-    METRICS_NAME: "the gate calls METRICS_TOKEN so",
-    OTHER: "the metrics call all further names so",
+    SHARED_NAME: "the gate uses this name for MCP_AUTH_TOKEN",
+    METRICS_NAME: "the gate uses this name for METRICS_TOKEN",
+    OTHER: "the metrics use this name for all further ones",
 }
 """Names that log and metrics use for somebody else."""
 

@@ -126,7 +126,7 @@ def test_revoking_takes_the_name_away(tool: Tool) -> None:
         (["revoke", "eve"], 1, "eve: there is no such name"),
         (["revoke", "bob", "--value", "00000000"], 1, "has no such value; it has: cccccccc"),
         (["revoke", "bob", "--value", "cccccccc"], 1, "has only this value"),
-        (["add", "default"], 2, "default is reserved: the gate calls MCP_AUTH_TOKEN so"),
+        (["add", "default"], 2, "default is reserved: the gate uses this name for MCP_AUTH_TOKEN"),
         (["add", "metrics"], 2, "metrics is reserved"),
         (["add", "other"], 2, "other is reserved"),
         (["add", "a b"], 2, "a name has 1 to 64 of"),

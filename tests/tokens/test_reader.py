@@ -112,7 +112,7 @@ def test_every_spelling_of_toml_is_understood(text: str) -> None:
         (f"{VALUES}revoked = true\n", 3, "revoked: is not known here; this place may have: digest"),
         (f'tokens.alice = {{values = [\n{{digest = "{D}", x = 1}}]}}', 2, "x: is not known here"),
         # names
-        (f'[[tokens.default.values]]\ndigest = "{D}"', 1, "default is reserved: the gate calls MCP_AUTH_TOKEN so"),
+        (f'[[tokens.default.values]]\ndigest = "{D}"', 1, "default is reserved: the gate uses this name for MCP_AUTH_TOKEN"),
         (f'[[tokens."a b".values]]\ndigest = "{D}"', 1, "a name has 1 to 64 of"),
         ("tokens = 1\n", 1, "tokens: must be tables"),
         ("[[tokens]]\n", 1, "tokens: must be tables"),
