@@ -56,22 +56,21 @@ class Settling:
         self._whole = b""
         self._last: Sight | None = None
         self._last_at = 0.0
+        self._text: Sight | None = None  # the last sight of a file that was not empty
         self._torn_at = -math.inf  # the last piece in a series of texts that continue each other
         self._unusable_at = -math.inf
-        self._counted: deque[tuple[float, Parts]] = deque()
+        self._counted: deque[tuple[float, Sight]] = deque()
 
     def see(self, sight: Sight, now: float) -> bool:
         """Remember the sight; True if the file has stood still long enough to be whole."""
         last = self._last
         if last is None or (sight.data, sight.stamp) != (last.data, last.stamp):
-            if last is not None:
-                self._judge(last, sight, now)
             self._last, self._last_at = sight, now
             self.restless_since = min(self.restless_since, now)
             if sight.parts is None:
                 self._unusable_at = now
-            if sight.parts is None or self._whole.startswith(sight.data):
-                self._torn_at = now
+            if sight.data:  # a file that is about to be written again is empty for a moment
+                self._read(sight, now)
         if now - self._last_at < CALM_SECONDS:
             return False
         self.rest(sight)
@@ -92,17 +91,35 @@ class Settling:
         while self._counted and self._counted[0][0] < now - UNREST_SECONDS:
             self._counted.popleft()
         usable = self._unusable_at < now - UNREST_SECONDS
-        texts = [parts for _, parts in self._counted]
+        texts = [counted.parts for _, counted in self._counted if counted.parts is not None]
         return texts, usable and len(texts) >= MIN_TRUSTED_TEXTS
+
+    def _read(self, sight: Sight, now: float) -> None:
+        """Take the next text into account."""
+        if self._text is not None:
+            self._judge(self._text, sight, now)
+        self._text = sight
+        if sight.parts is None or self._whole.startswith(sight.data):
+            self._torn_at = now
+            self._take_back(sight)
 
     def _judge(self, last: Sight, sight: Sight, now: float) -> None:
         """Let the previous text count, unless it was a piece of the present one."""
         continued = len(sight.data) > len(last.data) and sight.data.startswith(last.data)
         in_pieces = continued and self._torn_at >= now - UNREST_SECONDS
         if last.parts is not None and not in_pieces:
-            self._counted.append((now, last.parts))
+            self._counted.append((now, last))
         if not continued:
             self._torn_at = -math.inf
+
+    def _take_back(self, piece: Sight) -> None:
+        """A text that this piece continues was a piece, too, though it could be used: a comment at the file's head, say."""
+        counted = [
+            (at, text)
+            for at, text in self._counted
+            if text.data == piece.data or not piece.data.startswith(text.data)
+        ]
+        self._counted = deque(counted)
 
 
 def taken_apart(tokens: Iterable[Token]) -> Parts:
