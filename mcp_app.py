@@ -29,6 +29,8 @@ from pantry.store import find_all
 # (supergateway 4.0.0) would be stranded for good. FastMCP's constructor has no such option.
 fastmcp.settings.stateless_http = True
 
+UPSTREAM_RUNTIME = "trio"  # for the gate: nothing here uses asyncio
+
 MAX_ITEMS_IN_RESOURCE = 1000  # items; a kitchen with more is better asked with the tools
 
 

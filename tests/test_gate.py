@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from gate import Gate
 from gatehouse.assembly.house import House as Parts
-from gatehouse.hosting.runtimes import TrioCalls
+from gatehouse.hosting.runtimes import Direct
 from gatehouse.settings.environment import Settings
 from gatehouse.tokens.token import Token
 from gatehouse.tokens.value import TokenValue, digest_of
+from gatehouse.upstream.inprocess import Calls
 from tests.harness.hosts import bind_addresses
 from tests.harness.program import TOKEN
 from tests.harness.request_of import Counting, scope_of
@@ -50,7 +51,7 @@ def test_no_bytes_in_target_or_fields_make_the_gate_fail(
     named: bool,
 ) -> None:
     limits = Settings(_env_file=None, mcp_app="", upstream_port=1, **bind[0])  # type: ignore[arg-type]
-    away = TrioCalls("127.0.0.1:1")
+    away = Calls("127.0.0.1:1")
     gate = Parts(limits, [], shared_token=TOKEN, upstream=away).gate
     sent: list[dict[str, Any]] = []
     asked_once: list[bool] = []
@@ -100,7 +101,7 @@ async def test_the_figures_have_their_own_challenge_and_count_failures_with_the_
     settings = Settings(
         _env_file=None, mcp_app="", metrics_token=FIGURES, failure_rate="4/hour", upstream_port=1
     )
-    gate = Parts(settings, [], shared_token=TOKEN, upstream=TrioCalls("127.0.0.1:1")).gate
+    gate = Parts(settings, [], shared_token=TOKEN, upstream=Calls("127.0.0.1:1")).gate
     host = (b"Host", b"localhost")
     key = scope_of([host], method="GET", target=b"/metrics?key=" + FIGURES.encode())
     wrong = scope_of([host, (b"Authorization", b"Bearer wrong")], method="GET", target=b"/metrics")
@@ -132,7 +133,7 @@ class Looked(dict[str, Any]):
 
 
 async def test_on_its_whole_way_a_requests_fields_are_gone_through_twice_at_most() -> None:
-    calls = TrioCalls("127.0.0.1:7870")
+    calls = Calls("127.0.0.1:7870")
     alice = Token("alice", (TokenValue(digest_of(TOKEN)),))
     settings = Settings(
         _env_file=None,
@@ -173,7 +174,7 @@ async def test_on_its_whole_way_a_requests_fields_are_gone_through_twice_at_most
         sent.append(message)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(calls.serve, app, lambda: None)
+        nursery.start_soon(Direct(calls).serve, app, lambda: None)
         await trio.testing.wait_all_tasks_blocked()
         await cast("Any", gate)(scope, receive, send)
         nursery.cancel_scope.cancel()

@@ -11,13 +11,14 @@ import trio
 from gatehouse.downstream.listeners import bind
 from gatehouse.hosting.loading import IMPORT_THREADS
 from gatehouse.hosting.port import Port
-from gatehouse.hosting.runtimes import AsyncioCalls, TrioCalls
+from gatehouse.hosting.runtimes import Direct
 from gatehouse.hosting.server import HostedServer
 from gatehouse.http.forward import SECRET_HEADER
 from gatehouse.http.reply import CLOSE_CONNECTION
 from gatehouse.process.memory import settle_memory
 from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.farewells import Farewells
+from gatehouse.upstream.inprocess import Calls
 from gatehouse.upstream.network import Transports
 from gatehouse.upstream.outbound import Outbound
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from gatehouse.identity.grants import Grants
     from gatehouse.settings.environment import Settings
     from gatehouse.upstream.base import Upstream
-    from gatehouse.upstream.inprocess import Calls
 
 logger = logger_of("gate")
 
@@ -49,17 +49,20 @@ class UpstreamSide:
         upstream: Upstream | None,
         started: trio.Event | None,
     ) -> None:
-        calls = calls_for(settings)
+        host, port = settings.upstream_host, settings.upstream_port
+        calls = Calls(f"{host}:{port}") if settings.in_process else None
         self.hosted: HostedServer | None = None
         """The server to host, its address bound but not listening yet; None if it runs elsewhere."""
         own_fields: Headers = []
         self.upstream: Upstream = upstream or calls or transports_for(settings)
         """The way there."""
         if settings.hosts_upstream:
-            host, port = settings.upstream_host, settings.upstream_port
-            door = calls or Port(bind("UPSTREAM_PORT", host, port), secret)
             self.hosted = HostedServer(
-                settings.mcp_app, settings.upstream_path, door, grants=grants
+                settings.mcp_app,
+                settings.upstream_path,
+                Direct(calls) if calls else Port(bind("UPSTREAM_PORT", host, port), secret),
+                runtime=settings.runtime,
+                grants=grants,
             )
             started = self.hosted.started
             if calls is None:
@@ -87,14 +90,6 @@ class UpstreamSide:
             # The counters of failures and rates: imported now, they keep nobody waiting later.
             await IMPORT_THREADS.run(importlib.import_module, "throttled")
         settle_memory()
-
-
-def calls_for(settings: Settings) -> Calls | None:
-    """The calls to a server in this process; None if requests go over the network."""
-    if not settings.in_process:
-        return None
-    kind = TrioCalls if settings.on_trio else AsyncioCalls
-    return kind(f"{settings.upstream_host}:{settings.upstream_port}")
 
 
 def transports_for(settings: Settings) -> Transports:

@@ -8,15 +8,17 @@ import sys
 import threading
 from contextlib import contextmanager
 from inspect import isroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gatehouse.errors import text_of
 from gatehouse.hosting.faults import HostedServerError, in_a_line
+from gatehouse.http.mcp import printable
 from gatehouse.records.loggers import logger_of
 from gatehouse.scheduling.own_threads import OwnThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
     from fastmcp import FastMCP
 
@@ -26,6 +28,11 @@ IMPORT_THREADS = OwnThreads("imports")
 
 NOT_HERE = "signal only works in main thread"
 """The beginning of Python's ValueError if another thread installs a signal handler."""
+
+RUNTIME_NAME = "UPSTREAM_RUNTIME"
+"""A server's module may have this name, which says where the server runs unless the setting of that name does."""
+
+RUNTIMES = ("asyncio", "trio")
 
 SLOW_IMPORT_SECONDS = 10
 """An import that takes longer is told: perhaps it never ends."""
@@ -44,14 +51,22 @@ OURS_TOO = (
 `sys.path`."""
 
 
-async def imported(import_string: str) -> FastMCP[Any]:
+class Loaded(NamedTuple):
+    """A server that has been imported."""
+
+    server: FastMCP[Any]
+    runtime: str
+    """The runtime that its module asks for; empty if it does not say."""
+
+
+async def imported(import_string: str) -> Loaded:
     """The server, imported while the gate answers. Raises HostedServerError in words.
 
     Its requests find the context variables that its import has set.
     """
     context = contextvars.copy_context()
     try:
-        server = await IMPORT_THREADS.run(context.run, load_server, import_string)
+        loaded = await IMPORT_THREADS.run(context.run, load_server, import_string)
     except HostedServerError as error:
         if error.__cause__ is None or not text_of(error.__cause__).startswith(NOT_HERE):
             raise
@@ -61,13 +76,13 @@ async def imported(import_string: str) -> FastMCP[Any]:
             "nobody meanwhile",
             import_string,
         )
-        server = context.run(load_server, import_string)
+        loaded = context.run(load_server, import_string)
     for variable, value in context.items():
         variable.set(value)
-    return server
+    return loaded
 
 
-def load_server(import_string: str) -> FastMCP[Any]:
+def load_server(import_string: str) -> Loaded:
     """Import the FastMCP server `module:name`. Raises HostedServerError in words."""
     for ours in OURS_TOO:
         importlib.import_module(ours)
@@ -96,7 +111,18 @@ def load_server(import_string: str) -> FastMCP[Any]:
             f"MCP_APP: {import_string} is no FastMCP server but a {type(server).__name__}{advice}",
             started=False,
         )
-    return server  # type: ignore[no-any-return]
+    return Loaded(server, runtime_of(module))
+
+
+def runtime_of(module: ModuleType) -> str:
+    """The runtime that a server's module asks for. Raises HostedServerError for one that is not known."""
+    runtime = str(getattr(module, RUNTIME_NAME, ""))
+    if runtime in {"", *RUNTIMES}:
+        return runtime
+    raise HostedServerError(
+        f"MCP_APP: {RUNTIME_NAME} in {module.__name__} must be {' or '.join(RUNTIMES)}, not {printable(runtime)}",
+        started=False,
+    )
 
 
 @contextmanager

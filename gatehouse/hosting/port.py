@@ -32,9 +32,6 @@ MAX_STOP_SECONDS = 0.1
 class Door(Protocol):
     """The way by which the requests of a hosted server come in."""
 
-    on_trio: bool
-    """True if the server runs on Trio itself, not on asyncio."""
-
     async def serve(self, app: App, started: Callable[[], None]) -> None:
         """Let requests in to `app` until `stop` is called; call `started` once they can come."""
 
@@ -47,8 +44,6 @@ class Port:
 
     `listeners` are bound already. Requests without `secret` are turned away.
     """
-
-    on_trio = False
 
     def __init__(self, listeners: list[socket.socket], secret: str) -> None:
         self._listeners = listeners

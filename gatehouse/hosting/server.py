@@ -2,8 +2,8 @@
 
 FastMCP's own server is uvicorn on asyncio, and tools may call asyncio as they like. trio-asyncio gives
 them an asyncio loop inside Trio, so that any FastMCP server works here unchanged and still starts,
-fails and stops with the rest of the program. A server that uses nothing of asyncio can run on Trio itself,
-and either kind can be called by the gate directly instead of through a port (`runtimes`).
+fails and stops with the rest of the program. A server that uses nothing of asyncio can run on Trio itself.
+The gate calls either kind directly (`runtimes`), or one on asyncio through a port (`port`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ MIN_STOP_SECONDS = 0.4
 class HostedServer:
     """Runs the FastMCP server that an import string such as `mcp_app:mcp` names.
 
-    Its requests come in by `door`: at a port of its own (`Port`), or as calls from the gate.
+    Its requests come in by `door`: at a port of its own (`Port`), or as calls from the gate (`Direct`). It runs on
+    `runtime`, asyncio or trio; if that is empty, on what its module asks for, or else on asyncio.
     `grants` gives the grants of each name at any time; None if tokens have no names.
     """
 
@@ -47,12 +48,14 @@ class HostedServer:
         path: str,
         door: Door,
         *,
+        runtime: str = "",
         grants: Callable[[], Mapping[str, Grants]] | None = None,
     ) -> None:
         self.import_string = import_string
         self.path = path
         self.started = trio.Event()
         self._door = door
+        self._runtime = runtime
         self._grants = grants
         self._containment = Containment()
         self._over = trio.Event()
@@ -64,7 +67,8 @@ class HostedServer:
         Raises HostedServerError if the server cannot start, or ends by itself.
         """
         pinned.leave_trio_threads_unnamed(warn)
-        server = await imported(self.import_string)
+        server, asked = await imported(self.import_string)
+        self._on_trio = (self._runtime or asked) == "trio"
         pinned.leave_unused_rules_unread(warn)
         try:
             on_import(server.name)
@@ -156,7 +160,7 @@ class HostedServer:
                     self._containment.ending = True
                 group.cancel_scope.cancel()
 
-        await (run_on_trio if self._door.on_trio else run_on_asyncio)(serve)
+        await (run_on_trio if self._on_trio else run_on_asyncio)(serve)
 
     def _failed(self, error: BaseException) -> HostedServerError:
         cause = sole_cause(error)

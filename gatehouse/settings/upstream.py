@@ -13,8 +13,6 @@ from gatehouse.upstream.base import HOSTED_IDLE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FOODWISE = "mcp_app:mcp"
-
 
 def _keep_alive(value: Any) -> Any:
     """The seconds; true and false are what this setting was before."""
@@ -36,18 +34,17 @@ class UpstreamSettings(BaseModel):
     upstream_path: EndpointPath = "/mcp"
     """The path of the server's endpoint; the gate sends both /mcp and /mcp/ there."""
 
-    mcp_app: ImportString = FOODWISE
+    mcp_app: ImportString = "mcp_app:mcp"
     """The FastMCP server to host, as module:name. Empty: host none, because one already runs at the upstream address."""
 
     upstream_mode: Annotated[Literal["network", "inprocess"] | None, BeforeValidator(stripped)] = (
         None
     )
-    """How the gate reaches a hosted server: network (at a port) or inprocess (a direct call).
-    Unset: inprocess for FoodWise, otherwise network."""
+    """How the gate reaches a hosted server: inprocess (a direct call) or network (at a port)."""
 
     upstream_runtime: Annotated[Literal["asyncio", "trio"] | None, BeforeValidator(stripped)] = None
     """The runtime of a server that is called directly: asyncio or trio.
-    Unset: trio for FoodWise, otherwise asyncio."""
+    Unset: what the server's module says by a name UPSTREAM_RUNTIME of its own, otherwise asyncio."""
 
     upstream_keep_alive: Annotated[float, BeforeValidator(_keep_alive), Field(ge=0, le=3600)] = 1
     """How many seconds a connection to a server that runs elsewhere may rest and still be used again. 0: never."""
@@ -71,18 +68,12 @@ class UpstreamSettings(BaseModel):
     @property
     def in_process(self) -> bool:
         """True if the gate calls the hosted server directly, not through a port of its own."""
-        return (self.upstream_mode or ("inprocess" if self._foodwise else "network")) == "inprocess"
+        return (self.upstream_mode or ("inprocess" if self.mcp_app else "network")) == "inprocess"
 
     @property
-    def on_trio(self) -> bool:
-        """True if the hosted server runs on Trio itself, not on asyncio in trio-asyncio."""
-        fast = self._foodwise and self.in_process
-        return (self.upstream_runtime or ("trio" if fast else "asyncio")) == "trio"
-
-    @property
-    def _foodwise(self) -> bool:
-        # Any FastMCP server works at a port and on asyncio; this one is known to need neither.
-        return self.mcp_app == FOODWISE
+    def runtime(self) -> str:
+        """The runtime of the hosted server; empty if its module may say."""
+        return self.upstream_runtime or ("" if self.in_process else "asyncio")
 
     def upstream_disagreements(self) -> Iterator[tuple[set[str], str]]:
         """Settings of the upstream that do not go together: their names, and a sentence."""
@@ -99,7 +90,7 @@ class UpstreamSettings(BaseModel):
                 {"mcp_app", "upstream_mode"},
                 "UPSTREAM_MODE: inprocess needs a server to host; set MCP_APP, or UPSTREAM_MODE=network",
             )
-        if self.on_trio and not self.in_process:
+        if self.runtime == "trio" and not self.in_process:
             yield (
                 {"mcp_app", "upstream_mode", "upstream_runtime"},
                 (

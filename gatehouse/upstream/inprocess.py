@@ -12,8 +12,8 @@ therefore wait in different ways; setting an event of either kind is an ordinary
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import unquote
 
 import httpx
@@ -26,7 +26,7 @@ from gatehouse.upstream.base import BODILESS
 from gatehouse.upstream.handover import Handover
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from gatehouse.upstream.handover import Event
 
@@ -43,12 +43,22 @@ class AnswerCutError(Exception):
     """The app has failed in the middle of its answer, so the connection breaks off without an end of the body."""
 
 
-class Calls(ABC):
-    """Takes the place of `Transports` and of the hosted server's port: it calls the app."""
+class Runtime(Protocol):
+    """Runs the tasks of an app: Trio, or asyncio in the same thread."""
+
+    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start a task of the app's."""
+
+    def event(self) -> Event:
+        """An event for the app's side to wait on."""
+
+
+class Calls:
+    """Takes the place of `Transports` and of the hosted server's port: it calls the app, once there is one."""
 
     keep_alive = True
-    on_trio: bool
-    """True if the app runs on Trio itself, not on asyncio."""
+    runtime: Runtime
+    """Where the app runs. Only an app that has been imported tells."""
 
     def __init__(self, authority: str) -> None:
         self.authority = authority
@@ -56,21 +66,14 @@ class Calls(ABC):
         self.app: App | None = None
         self.was_reached = False
 
-    @abstractmethod
-    async def serve(self, app: App, started: Callable[[], None]) -> None:
-        """Accept calls of `app` until `stop`; call `started` once they are accepted."""
-
-    @abstractmethod
-    def stop(self) -> None:
-        """Let `serve` return, and cancel the app's tasks, those that outlast their call included."""
-
-    @abstractmethod
-    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start a task of the app's."""
-
-    @abstractmethod
-    def event(self) -> Event:
-        """An event for the app's side to wait on."""
+    @contextmanager
+    def reach(self, app: App, runtime: Runtime) -> Iterator[None]:
+        """Until the block ends, call this app."""
+        self.app, self.runtime, self.was_reached = app, runtime, True
+        try:
+            yield
+        finally:
+            self.app = None
 
     async def is_reachable(self) -> bool:
         """True if the app can be called."""
@@ -80,10 +83,10 @@ class Calls(ABC):
         """A transport for one exchange."""
         return Call(self)
 
-    async def sweep(self) -> None:  # noqa: B027
+    async def sweep(self) -> None:
         """Do nothing: no connection is kept."""
 
-    async def aclose(self) -> None:  # noqa: B027
+    async def aclose(self) -> None:
         """Do nothing: no connection is open."""
 
 
@@ -95,8 +98,8 @@ class Call(httpx.AsyncBaseTransport):
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._request = Handover(trio.Event, calls.event)
-        self._response = Handover(calls.event, trio.Event)
+        self._request = Handover(trio.Event, self._event)
+        self._response = Handover(self._event, trio.Event)
         self._started = trio.Event()
         self._head: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self._bodiless = False
@@ -112,7 +115,7 @@ class Call(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("the server is not up")
         scope = scope_of(request)
         self._bodiless = request.method == "HEAD"
-        self._calls.start(lambda: self._run(app, scope))
+        self._calls.runtime.start(lambda: self._run(app, scope))
         async for chunk in cast("httpx.AsyncByteStream", request.stream):
             await self._request.give(chunk)
             if self._request.closed:  # the app is over, and has read enough
@@ -148,6 +151,9 @@ class Call(httpx.AsyncBaseTransport):
 
     # The app's side, in the app's own runtime.
 
+    def _event(self) -> Event:
+        return self._calls.runtime.event()
+
     async def _run(self, app: App, scope: dict[str, Any]) -> None:
         try:
             await app(scope, self._receive, self._send)
@@ -167,7 +173,7 @@ class Call(httpx.AsyncBaseTransport):
             self._request_whole = False  # told once; the next message says that the client has left
             return {"type": "http.request", "body": b"", "more_body": False}
         while not self._left:
-            self._leaving = self._leaving or self._calls.event()
+            self._leaving = self._leaving or self._event()
             await self._leaving.wait()
         return {"type": "http.disconnect"}
 

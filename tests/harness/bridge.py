@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -9,29 +10,34 @@ import h11
 import trio
 
 from gatehouse.hosting.loops import aio_as_trio, open_loop
-from gatehouse.hosting.runtimes import AsyncioCalls, TrioCalls
-from gatehouse.upstream.inprocess import Calls
+from gatehouse.hosting.runtimes import Direct
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream
 
+    from gatehouse.upstream.inprocess import Calls
     from tests.harness.wire import Upstream
 
 
 async def serve(
-    calls: Calls, upstream: Upstream, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    calls: Calls,
+    runtime: str,
+    upstream: Upstream,
+    task_status: trio.TaskStatus[Direct] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Let `calls` reach the upstream, as they would reach a hosted server, until cancelled."""
+    """Let `calls` reach the upstream, as they would reach a hosted server on that runtime, until cancelled; starts with the door."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         async with await anyio.connect_tcp("127.0.0.1", upstream.port) as stream:
             await carry(stream, scope, receive, send)
 
-    if isinstance(calls, AsyncioCalls):
+    door = Direct(calls)
+    started = partial(task_status.started, door)
+    if runtime == "asyncio":
         async with open_loop():
-            await aio_as_trio(calls.serve)(app, task_status.started)
-    elif isinstance(calls, TrioCalls):
-        await calls.serve(app, task_status.started)
+            await aio_as_trio(door.serve)(app, started)
+    else:
+        await door.serve(app, started)
 
 
 async def carry(stream: ByteStream, scope: Any, receive: Any, send: Any) -> None:

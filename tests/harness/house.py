@@ -14,7 +14,6 @@ import trio
 from gatehouse.assembly.house import House as Parts
 from gatehouse.downstream.listeners import bind
 from gatehouse.downstream.serve import serve
-from gatehouse.hosting.runtimes import AsyncioCalls, TrioCalls
 from gatehouse.settings.environment import Settings
 from gatehouse.upstream.inprocess import Calls
 from tests.harness import bridge
@@ -26,14 +25,12 @@ if TYPE_CHECKING:
 
     from gate import Gate
     from gatehouse.downstream.connections import Connections
+    from gatehouse.hosting.runtimes import Direct
     from gatehouse.policy.shared_state import SharedState
     from gatehouse.tokens.keyring import Keyring
     from gatehouse.tokens.token import Token
 
 BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
-
-
-CALLS: dict[str, type[Calls]] = {"trio": TrioCalls, "asyncio": AsyncioCalls}
 
 WAYS: dict[str, dict[str, Any]] = {
     "close": {"keep_alive": False},
@@ -60,6 +57,8 @@ class House:
     connections: Connections
     stop: trio.Event
     keyring: Keyring
+    door: Direct | None
+    """The way to the upstream, if the two are in one process."""
 
     @property
     def url(self) -> str:
@@ -120,9 +119,9 @@ async def open_house(
     async with trio.open_nursery() as nursery:
         upstream = Upstream()
         await nursery.start(upstream.serve)
-        calls = CALLS[runtime]("127.0.0.1:7870") if runtime else None
+        door, calls = None, Calls("127.0.0.1:7870") if runtime else None
         if calls:
-            await nursery.start(bridge.serve, calls, upstream)
+            door = await nursery.start(bridge.serve, calls, runtime, upstream)
         listeners = bind("PORT", "127.0.0.1", 0)
         port = listeners[0].getsockname()[1]
         given = Settings(
@@ -151,6 +150,6 @@ async def open_house(
             await gate_nursery.start(
                 serve, parts.gate, parts.listeners, parts.connections, stop.wait
             )
-            yield House(port, upstream, parts.gate, parts.connections, stop, parts.keyring)
+            yield House(port, upstream, parts.gate, parts.connections, stop, parts.keyring, door)
             stop.set()
         nursery.cancel_scope.cancel()

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
         ("", "no_such_module:mcp", "there is no module no_such_module"),
         ("def mcp(): ...", "broken:mcp", "is no FastMCP server but a function; name the object"),
         ("", "broken:mcp", "broken has no mcp"),
+        (
+            "class mcp:\n    def http_app(): ...\nUPSTREAM_RUNTIME = 'uvloop'",
+            "broken:mcp",
+            "UPSTREAM_RUNTIME in broken must be asyncio or trio, not uvloop",
+        ),
         ("import no_such_library", "broken:mcp", "No module named 'no_such_library'"),
         (
             "import json\njson.loads('')",
@@ -66,3 +71,14 @@ def test_an_import_that_takes_long_is_told(
         while not access_log.messages and time.monotonic() < deadline:
             time.sleep(0.01)
     assert "importing slow:mcp has not ended after 0.01 s" in access_log.text
+
+
+def test_a_servers_module_says_where_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, line in [("says_trio", "UPSTREAM_RUNTIME = 'trio'"), ("says_nothing", "")]:
+        (tmp_path / f"{name}.py").write_text(f"class mcp:\n    def http_app(): ...\n{line}")
+    assert loading.load_server("says_trio:mcp").runtime == "trio"
+    assert loading.load_server("says_nothing:mcp").runtime == ""
+    assert loading.load_server("mcp_app:mcp").runtime == "trio"

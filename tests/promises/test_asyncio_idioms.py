@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODES: dict[str, dict[str, str]] = {
-    "network": {},
-    "asyncio": {"UPSTREAM_MODE": "inprocess"},
-    "trio": {"UPSTREAM_MODE": "inprocess", "UPSTREAM_RUNTIME": "trio"},
+    "network": {"UPSTREAM_MODE": "network"},
+    "asyncio": {},
+    "trio": {"UPSTREAM_RUNTIME": "trio"},
 }
 VERSION = "2026-07-28"
 

@@ -253,7 +253,8 @@ def test_if_the_hosted_server_dies_the_program_says_so_and_ends_with_1(tmp_path:
         "        if isinstance(found, uvicorn.Server): found.should_exit = True\n"
         "mcp = FastMCP('mortal', lifespan=lifespan)\n"
     )
-    with running(tmp_path, MCP_APP="mortal:mcp", PYTHONPATH=f"{ROOT}:{tmp_path}") as program:
+    settings = {"MCP_APP": "mortal:mcp", "UPSTREAM_MODE": "network"}
+    with running(tmp_path, PYTHONPATH=f"{ROOT}:{tmp_path}", **settings) as program:
         assert program.process.wait(20) == 1
         assert program.log.splitlines()[-1] == "MCP_APP: the server mortal:mcp stopped by itself"
 

@@ -35,17 +35,18 @@ from mcp_types import (
 from gatehouse.downstream.listeners import bind
 from gatehouse.hosting.loops import aio_as_trio, open_loop
 from gatehouse.hosting.port import Port
-from gatehouse.hosting.runtimes import AsyncioCalls, TrioCalls
+from gatehouse.hosting.runtimes import Direct
 from gatehouse.hosting.tool_lock import lock
 from gatehouse.hosting.unknown_names import unknown_names
 from gatehouse.http.mcp import KINDS
 from gatehouse.http.reply import FORBIDDEN
 from gatehouse.identity.grants import EVERYTHING, Grants
+from gatehouse.upstream.inprocess import Calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from gatehouse.upstream.inprocess import Call, Calls
+    from gatehouse.upstream.inprocess import Call
 
 SECRET = "s" * 32
 META = {
@@ -295,8 +296,9 @@ async def serving(
         door = Port(listeners, SECRET)
         transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport()
     else:
-        door = (TrioCalls if way == "inprocess-trio" else AsyncioCalls)("127.0.0.1:80")
-        transport = Through(door)
+        calls = Calls("127.0.0.1:80")
+        door = Direct(calls)
+        transport = Through(calls)
 
     async def run() -> None:
         async with app.router.lifespan_context(app):

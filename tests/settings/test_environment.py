@@ -111,7 +111,12 @@ def test_what_makes_sense_is_accepted(
         ({"UPSTREAM_HOST": "0.0.0.0"}, "UPSTREAM_HOST: must be a loopback address"),
         ({"UPSTREAM_PORT": "7860", "MCP_APP": ""}, "UPSTREAM_PORT: is the gate's own PORT"),
         (
-            {"UPSTREAM_PORT": "7860", "HOST": "0.0.0.0", "MCP_AUTH_TOKEN": TOKEN, "MCP_APP": "a:b"},
+            {
+                "UPSTREAM_PORT": "7860",
+                "HOST": "0.0.0.0",
+                "MCP_AUTH_TOKEN": TOKEN,
+                "UPSTREAM_MODE": "network",
+            },
             "UPSTREAM_PORT: is the gate's own PORT",
         ),
         ({"UPSTREAM_MODE": "port"}, "UPSTREAM_MODE: "),
@@ -121,7 +126,7 @@ def test_what_makes_sense_is_accepted(
             "UPSTREAM_MODE: inprocess needs a server to host",
         ),
         (
-            {"UPSTREAM_RUNTIME": "trio", "MCP_APP": "a:b"},
+            {"UPSTREAM_RUNTIME": "trio", "MCP_APP": ""},
             "UPSTREAM_RUNTIME: trio needs UPSTREAM_MODE=inprocess",
         ),
         (
@@ -246,3 +251,23 @@ def test_the_rest_of_a_connection_may_be_said_in_seconds_or_as_it_was_before(
     assert faults(monkeypatch, UPSTREAM_KEEP_ALIVE="maybe") == [
         "UPSTREAM_KEEP_ALIVE: must be a number, 0 or more and at most 3600, such as 1"
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "runtime"),
+    [
+        ({}, ""),
+        ({"MCP_APP": "mcp_app:mcp"}, ""),
+        ({"MCP_APP": "a:b", "UPSTREAM_RUNTIME": "trio"}, "trio"),
+        ({"UPSTREAM_RUNTIME": "asyncio"}, "asyncio"),
+        ({"UPSTREAM_MODE": "network"}, "asyncio"),
+    ],
+)
+def test_the_gate_calls_each_server_directly_and_its_module_may_say_where_it_runs(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], runtime: str
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    read = load_settings(None)
+    assert read.runtime == runtime
+    assert read.in_process is ("UPSTREAM_MODE" not in settings)
