@@ -49,9 +49,11 @@ class PantrySettings(BaseSettings):
     def _empty_means_not_set(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        if not value.strip():
+        # `docker --env-file` leaves quotes around a value.
+        plain = re.sub(r"(?s)^([\"'])(.*)\1$", r"\2", value.strip()).strip()
+        if not plain:
             raise PydanticUseDefault
-        return value.strip()
+        return plain
 
     @field_validator("sqlite_path")
     @classmethod

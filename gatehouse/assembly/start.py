@@ -14,6 +14,8 @@ from gatehouse.downstream.listeners import bind, inherited
 from gatehouse.process import forks, fresh_start
 from gatehouse.records import outputs
 from gatehouse.records.log import configure_logging
+from gatehouse.records.loggers import logger_of
+from gatehouse.settings.notes import read_notes
 from gatehouse.tokens.file import TokensError, read_text
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gatehouse.settings.environment import Settings
+
+logger = logger_of("gate")
 
 
 def open_house(settings: Settings) -> tuple[House, Callable[[], None]]:
@@ -52,6 +56,7 @@ def open_house(settings: Settings) -> tuple[House, Callable[[], None]]:
         hidden=hidden,
     )
     side = house.upstream_side  # opens its socket now, if it has one
+    tell_sources()
     forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
     notice = startup_notice(
         house.endpoint,
@@ -61,6 +66,14 @@ def open_house(settings: Settings) -> tuple[House, Callable[[], None]]:
         upstream=settings.mcp_app if side.hosted else side.upstream.authority,
     )
     return house, lambda: outputs.say(notice)
+
+
+def tell_sources() -> None:
+    """Tell the log where settings come from, and what about it is probably not meant."""
+    sources, remarks = read_notes()
+    logger.info(sources)
+    for remark in remarks:
+        logger.warning(remark)
 
 
 def endpoint_at(settings: Settings, handed: list[socket.socket]) -> str:

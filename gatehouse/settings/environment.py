@@ -5,22 +5,33 @@ Every fault is collected, so that one run tells everything that has to be mended
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from gatehouse.errors import FaultsError
 from gatehouse.http.address import is_loopback
 from gatehouse.settings.access import AccessSettings
+from gatehouse.settings.env_file import EnvFile, read_env_file
 from gatehouse.settings.kinds import MAKE_A_TOKEN, stripped
 from gatehouse.settings.limits import LimitSettings
 from gatehouse.settings.location import LocationSettings
+from gatehouse.settings.misspelt import FOODWISE_SETTINGS, meant
 from gatehouse.settings.upstream import UpstreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+ROOT = Path(__file__).absolute().parents[2]
+"""The folder of run.py."""
 
 BLANK_MEANS_NONE = {"mcp_app", "state_db"}
 """The settings that may be empty; any other empty setting counts as unset."""
@@ -43,6 +54,28 @@ class SettingsError(FaultsError):
     """The settings cannot be used. Each fault names its setting."""
 
 
+class Environment(EnvSettingsSource):
+    """The environment. An empty variable leaves a value of `.env` in force, except where empty means none."""
+
+    def __call__(self) -> dict[str, Any]:
+        """The variables that count. Quotes around a value are taken off: `docker --env-file` leaves them there."""
+        values = {name: unquoted(value) for name, value in super().__call__().items()}
+        return {name: value for name, value in values.items() if _counts(name, value)}
+
+
+def unquoted(value: Any) -> Any:
+    """A text without the pair of quotes around it; any other value as it is."""
+    if isinstance(value, str) and (
+        quoted := re.fullmatch(r"\s*([\"'])(.*)\1\s*", value, re.DOTALL)
+    ):
+        return quoted[2]
+    return value
+
+
+def _counts(name: str, value: Any) -> bool:
+    return stripped(value) != "" or name in BLANK_MEANS_NONE
+
+
 class Settings(LimitSettings, UpstreamSettings, LocationSettings, AccessSettings, BaseSettings):
     """All settings of the gate. The string under each field is its meaning; docs/settings.md has more."""
 
@@ -60,11 +93,19 @@ class Settings(LimitSettings, UpstreamSettings, LocationSettings, AccessSettings
     @model_validator(mode="before")
     @classmethod
     def _blank_is_unset(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: value
-            for name, value in given.items()
-            if stripped(value) != "" or name in BLANK_MEANS_NONE
-        }
+        return {name: value for name, value in given.items() if _counts(name, value)}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where values come from, the strongest first."""
+        return init_settings, Environment(settings_cls), dotenv_settings
 
     @property
     def loops(self) -> bool:
@@ -103,28 +144,54 @@ class Settings(LimitSettings, UpstreamSettings, LocationSettings, AccessSettings
             )
 
 
-def load_settings(env_file: Path | str | None = ".env") -> Settings:
+KNOWN = {name.upper() for name in Settings.model_fields} | {*FOODWISE_SETTINGS}
+"""All names that are settings; any other name is somebody else's, or a slip."""
+
+
+def load_settings(env_file: str = ".env") -> Settings:
     """Read the environment and `env_file` (the environment wins).
 
     Raises SettingsError with every fault in words; no value of a secret is in them.
     """
+    file = read_env_file(Path(env_file))
+    if file.faults:
+        raise SettingsError(*file.faults)
     faults: list[str] = []
     mended: dict[str, Any] = {}
     try:
-        try:
-            settings = Settings(_env_file=env_file)
-        except ValidationError as error:
-            faults = [_in_words(fault) for fault in error.errors()]
-            names = {str(fault["loc"][0]) for fault in error.errors()}
-            mended = {name: Settings.model_fields[name].default for name in names}
-            # Check the rest, too: read again as if the faulty settings were not set.
-            settings = Settings(_env_file=env_file, **mended)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{env_file}: cannot be read ({type(error).__name__})") from None
+        settings = Settings(_env_file=env_file)
+    except ValidationError as error:
+        faults = [_in_words(fault) for fault in error.errors()]
+        names = {str(fault["loc"][0]) for fault in error.errors()}
+        mended = {name: Settings.model_fields[name].default for name in names}
+        # Check the rest, too: read again as if the faulty settings were not set.
+        settings = Settings(_env_file=env_file, **mended)
     faults += [fault for names, fault in settings.disagreements() if not names & mended.keys()]
+    faults += _misspelt(file)
     if faults:
-        raise SettingsError(*faults)
+        raise SettingsError(*faults, *unread_env_file(file))
     return settings
+
+
+def _misspelt(file: EnvFile) -> Iterator[str]:
+    for name, lines in file.names.items():
+        if setting := meant(name, KNOWN):
+            yield (
+                f"{file.path}, line {lines[-1]}: {shown_name(name)} is no setting; did you mean {setting}? If your "
+                "server reads it, put it into the environment instead"
+            )
+
+
+def shown_name(name: str) -> str:
+    """An unknown name as it is told: only if it is too short and plain to be a secret."""
+    return name if re.fullmatch(r"[A-Z_-]{1,32}", name) else "a name"
+
+
+def unread_env_file(file: EnvFile) -> Iterator[str]:
+    """A sentence about the `.env` beside run.py, if there is one and the program was started elsewhere."""
+    beside = ROOT / ".env"
+    if not file.exists and beside.is_file():
+        yield f"{beside}: is not read; .env is read from the folder that you start in, {file.path.parent}"
 
 
 def _in_words(fault: Any) -> str:

@@ -1,0 +1,75 @@
+"""The file `.env` as it stands: the place of each name, and the lines that nobody can read.
+
+pydantic-settings takes the values from it, and passes over lines that are no `NAME=value` without a word, as over
+a folder in the file's place; both are found here. A fault tells the number of a line and never its text, which may
+be a secret.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dotenv.parser import parse_stream
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOW_TO_WRITE = (
+    "cannot be read; write NAME=value, or # before a comment. A value that begins with a quote ends with "
+    "the same one"
+)
+
+
+@dataclass
+class EnvFile:
+    """The file at `path`, if there is one. `names` are in upper case, each with its lines; `empty` are those whose
+    last value is empty."""
+
+    path: Path
+    exists: bool = True
+    names: dict[str, list[int]] = field(default_factory=dict)
+    empty: set[str] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+
+
+def read_env_file(path: Path) -> EnvFile:
+    """Look at the file; whatever is wrong with it stands in `faults`."""
+    found = EnvFile(path.absolute())
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            found.faults.append(
+                f"{found.path}: is a folder; remove it, and make a file of that name, or none "
+                "(Docker makes a folder where a file to mount is missing)"
+            )
+        elif not stat.S_ISFIFO(mode):  # a pipe gives its text only once
+            _read(found, path.read_bytes())
+    except FileNotFoundError:
+        found.exists = False
+    except OSError as error:
+        found.faults.append(
+            f"{found.path}: cannot be read ({error.strerror}); let the user who starts the gate read it"
+        )
+    return found
+
+
+def _read(found: EnvFile, data: bytes) -> None:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        found.faults.append(f"{found.path}, line {line}: is not UTF-8; save the file as UTF-8")
+        return
+    for binding in parse_stream(io.StringIO(text, newline="")):
+        # A statement begins with the blank lines above it.
+        blank = len(binding.original.string) - len(binding.original.string.lstrip())
+        line = binding.original.line + binding.original.string[:blank].count("\n")
+        if binding.error or (binding.key is not None and binding.value is None):
+            found.faults.append(f"{found.path}, line {line}: {HOW_TO_WRITE}")
+        elif binding.key is not None:
+            name = binding.key.upper()
+            found.names.setdefault(name, []).append(line)
+            (found.empty.discard if binding.value else found.empty.add)(name)

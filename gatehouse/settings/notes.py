@@ -1,0 +1,56 @@
+"""Remarks on where settings come from: nothing is wrong with their values, and yet somebody may have meant more.
+
+The start writes them into the log; none holds a value.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gatehouse.settings.env_file import EnvFile, read_env_file
+from gatehouse.settings.environment import BLANK_MEANS_NONE, KNOWN, unread_env_file
+from gatehouse.settings.misspelt import MIN_LENGTH, meant, perhaps_meant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def sources(file: EnvFile) -> str:
+    """A sentence about the places that settings come from."""
+    if file.exists:
+        return f"settings come from the environment and {file.path}"
+    return f"settings come from the environment; there is no {file.path}"
+
+
+def notes(file: EnvFile) -> Iterator[str]:
+    """A sentence for each thing about the environment and `.env` that is probably not what was meant."""
+    yield from unread_env_file(file)
+    for name, lines in file.names.items():
+        if name in KNOWN and len(lines) > 1:
+            told = ", ".join(map(str, lines[:-1]))
+            yield f"{name}: is more than once in {file.path} (line {told}, and {lines[-1]}); the last counts"
+    given = {name.upper(): value for name, value in os.environ.items()}
+    for name in sorted(BLANK_MEANS_NONE):
+        wanted = file.names.keys() - file.empty
+        if name.upper() in wanted and not given.get(name.upper(), "is not set").strip():
+            yield (
+                f"{name.upper()}: is empty in the environment, which means none; the value in {file.path} does "
+                "not count. Unset the variable, and it will"
+            )
+    unset = KNOWN - given.keys() - (file.names.keys() - file.empty)
+    for name in sorted(given):
+        if len(name) >= MIN_LENGTH and (
+            setting := meant(name, KNOWN) or perhaps_meant(name, unset)
+        ):
+            yield f"{name}: is in the environment, but is no setting; did you mean {setting}?"
+    for name, lines in file.names.items():
+        if not meant(name, KNOWN) and (setting := perhaps_meant(name, unset)):
+            yield f"{file.path}, line {lines[-1]}: {name} is no setting of the gate; did you mean {setting}?"
+
+
+def read_notes(env_file: str = ".env") -> tuple[str, list[str]]:
+    """Where settings come from, and the notes about it."""
+    file = read_env_file(Path(env_file))
+    return sources(file), list(notes(file))
