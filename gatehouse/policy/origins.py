@@ -40,23 +40,31 @@ CORS = b"access-control-"
 """The beginning of all field names of the CORS protocol."""
 
 
+# The labels in the place of `*.`, which stands for one or more.
+_BELOW = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+
+
 class Origins:
     """The hosts and origins that are let in, in lower case; hosts are without port and brackets.
 
-    Without hosts, any may come, or with `loopback`, any name of this machine.
+    `*.example.com` stands for all names below example.com. Without hosts, any may come, or with `loopback`, any
+    name of this machine.
     """
 
     def __init__(self, hosts: Iterable[str], origins: Iterable[str], *, loopback: bool) -> None:
         self._loopback = loopback
-        self._hosts = frozenset(hosts)
-        self._origins = frozenset(origins)
+        self._hosts, self._below = _parted(hosts)
+        self._origins, self._origins_below = _parted(origins)
+        self._named = bool(self._hosts or self._below)
 
     def refusal(self, request: Request) -> Reply | None:
         """The reply that refuses a wrong host name or a foreign page, or None."""
         host = request.value(b"host") or b""
         name = hostname(b"//" + host)
-        if self._hosts:
-            if name not in self._hosts:
+        if self._named:
+            if name not in self._hosts and not _is_among(
+                name.removesuffix("."), self._hosts, self._below
+            ):
                 return refusals.MISDIRECTED
         elif self._loopback and not is_loopback(name):
             return refusals.MISDIRECTED
@@ -70,13 +78,36 @@ class Origins:
         if text in self._origins:
             return True
         scheme, _, authority = text.partition("://")
+        name, colon, port = authority.partition(":")
+        plain = f"{scheme}://{name.removesuffix('.')}{colon}{port}"
+        if _is_among(plain, self._origins, self._origins_below):
+            return True
         if scheme not in {"http", "https"} or not _AUTHORITY.fullmatch(authority):
             return False
         if self._loopback and is_loopback(hostname(b"//" + authority.encode("latin-1"))):
             return True
-        port = {"http": ":80", "https": ":443"}[scheme]
+        usual = {"http": ":80", "https": ":443"}[scheme]
         here = host.decode("latin-1").lower()
-        return authority.removesuffix(port) == here.removesuffix(port)
+        return authority.removesuffix(usual) == here.removesuffix(usual)
+
+
+def _parted(names: Iterable[str]) -> tuple[frozenset[str], list[tuple[str, str]]]:
+    """The names without `*.`, and the beginning and the end of the others."""
+    names = list(names)
+    exact = frozenset(name for name in names if "*." not in name)
+    return exact, [
+        (first, f".{last}") for first, sign, last in (n.partition("*.") for n in names) if sign
+    ]
+
+
+def _is_among(name: str, exact: frozenset[str], below: list[tuple[str, str]]) -> bool:
+    """True if the name is allowed as it is, or by its beginning and end."""
+    return name in exact or any(
+        name.startswith(first)
+        and name.endswith(last)
+        and _BELOW.fullmatch(name[len(first) : -len(last)])
+        for first, last in below
+    )
 
 
 def hostname(url: bytes) -> str:

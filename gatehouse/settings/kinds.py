@@ -27,10 +27,6 @@ MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'  #
 # RFC 3986 section 3.3, without percent-encoding, empty segments and parameters: enough for an
 # endpoint path, and nothing that two programs could read in two ways.
 _ENDPOINT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
-_HOST_NAME = re.compile(
-    r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_.])?|\[[0-9a-f:.]+\]|[0-9a-f]*:[0-9a-f:.]*:[0-9a-f:.]*"
-)
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 _IMPORT_STRING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -105,32 +101,6 @@ def _shared_state_url(value: Any) -> Any:
     return url
 
 
-def _listed(value: Any) -> Any:
-    """The items of a comma-separated list, in lower case."""
-    if not isinstance(value, str):
-        return value
-    return tuple(item for part in value.lower().split(",") if (item := part.strip()))
-
-
-def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
-    for origin in origins:
-        if not _ORIGIN.fullmatch(origin):
-            raise ValueError(
-                f"{origin} is no origin; write scheme://host or scheme://host:port, with commas between"
-            )
-    return origins
-
-
-def _hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
-    for host in hosts:
-        if not _HOST_NAME.fullmatch(host):
-            raise ValueError(
-                f"{host} is no host name; write names such as gate.example.com, without scheme, port "
-                "or *, with commas between"
-            )
-    return tuple(host.removeprefix("[").removesuffix("]") for host in hosts)
-
-
 Host = Annotated[str, BeforeValidator(_host)]
 Port = Annotated[int, BeforeValidator(stripped), Field(ge=1, le=65535)]
 EndpointPath = Annotated[str, BeforeValidator(_endpoint_path)]
@@ -143,13 +113,6 @@ MaybeRate = Annotated[Rate | None, NoDecode, BeforeValidator(_rate_or_none)]
 
 RateOrOff = Annotated[Rate | Literal["off"] | None, NoDecode, BeforeValidator(_rate)]
 """A rate, or OFF, for a setting that has another meaning if it is unset."""
-
-Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-Hosts = Annotated[Listed, AfterValidator(_hosts)]
-"""Host names and IP addresses in lower case, without brackets."""
-
-Origins = Annotated[Listed, AfterValidator(_origins)]
-"""Origins in lower case."""
 
 File = Annotated[
     Path | None,

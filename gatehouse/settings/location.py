@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from gatehouse.http.address import is_loopback
-from gatehouse.settings.kinds import Host, Hosts, Listed, Origins, Port
+from gatehouse.settings.hosts import Hosts, Listed, Origins
+from gatehouse.settings.kinds import Host, Port
 
 
 class LocationSettings(BaseModel):

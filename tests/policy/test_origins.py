@@ -72,7 +72,7 @@ def test_a_loopback_bind_answers_to_no_other_name(host: bytes) -> None:
         (SPACE, b"U-S.HF.Space:443", 0),
         (SPACE, b"mcp.example", 0),
         (SPACE, b"evil.hf.space", 421),
-        (SPACE, b"u-s.hf.space.", 421),
+        (SPACE, b"u-s.hf.space.", 0),
         (SPACE, b"u-s.hf.space.evil.example", 421),
         (SPACE, b"127.0.0.1", 421),
         (SPACE, b"localhost", 421),
@@ -87,7 +87,8 @@ def test_a_loopback_bind_answers_to_no_other_name(host: bytes) -> None:
         (NAMED, b"GATE.example:8443", 0),
         (NAMED, b"other.example", 0),
         (NAMED, b"[::2]:8443", 0),
-        (NAMED, b"gate.example.", 421),
+        (NAMED, b"gate.example.", 0),
+        (NAMED, b"gate.example..", 421),
         (NAMED, b"a.gate.example", 421),
         (NAMED, b"gate.example.evil", 421),
         (NAMED, b"127.0.0.1", 421),
@@ -99,6 +100,55 @@ def test_in_a_space_its_names_pass_elsewhere_any_unless_allowed_hosts_says_which
     bind: dict[str, str], host: bytes, status: int
 ) -> None:
     assert judged(bind, host) == status
+
+
+BELOW = {**LOOPBACK, "allowed_hosts": "*.gate.example, one.example:443, two.example., [0:0::2]:80"}
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *[(b"a.gate.example", 0), (b"A.b.Gate.example.:8443", 0), (b"one.example", 0)],
+        *[(b"two.example", 0), (b"two.example.:1", 0), (b"[::2]:5", 0), (b"gate.example", 421)],
+        *[(b"agate.example", 421), (b".gate.example", 421), (b"a..gate.example", 421)],
+        *[
+            (b"a.gate.example.evil", 421),
+            (b"evil:1/.gate.example", 421),
+            (b"\xe4.gate.example", 421),
+        ],
+        *[(b"evil\\.gate.example", 421), (b"evil%2f.gate.example", 421), (b"*.gate.example", 421)],
+    ],
+)
+def test_names_below_one_a_final_dot_and_the_default_port_in_allowed_hosts(
+    host: bytes, status: int
+) -> None:
+    assert judged(BELOW, host) == status
+
+
+APPS = {
+    **PUBLIC,
+    "allowed_origins": "https://*.app.example, http://*.dev.example:3000, HTTPS://One.example.:443, http://[0:0::2]:080",
+}
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        *[(b"https://a.app.example", 0), (b"HTTPS://a.b.App.example.", 0), (b"http://[::2]", 0)],
+        *[(b"http://x.dev.example:3000", 0), (b"http://x.dev.example.:3000", 0)],
+        *[(b"https://one.example", 0), (b"https://one.example.", 0), (b"https://app.example", 403)],
+        *[(b"http://a.app.example", 403), (b"https://a.app.example:444", 403)],
+        *[(b"http://x.dev.example", 403), (b"https://evil.test/.app.example", 403)],
+        *[(b"https://evil.test#.app.example", 403), (b"https://evil.test:1.app.example", 403)],
+        *[(b"https://evil@a.app.example", 403), (b"https://.app.example", 403), (b"null", 403)],
+        *[(b"https://a.app.example.evil.test", 403), (b"https://https://a.app.example", 403)],
+        *[(b"https://evil.test\\.app.example", 403), (b"https://a.app.example..", 403)],
+    ],
+)
+def test_names_below_one_a_final_dot_and_the_default_port_in_allowed_origins(
+    origin: bytes, status: int
+) -> None:
+    assert judged(APPS, b"gate.test", origin) == status
 
 
 @pytest.mark.parametrize(

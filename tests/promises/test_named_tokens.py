@@ -286,7 +286,7 @@ def test_the_list_tells_the_last_use(kitchen: Kitchen) -> None:
 def test_the_servers_own_port_and_its_sessions_are_closed_to_others(tmp_path: Path) -> None:
     alice, bob = made(tmp_path, "add", "alice"), made(tmp_path, "add", "bob", "--tools", "count")
     settings = {"MCP_APP": "probe_server:mcp", "TOKENS_FILE": "tokens.toml", "MCP_AUTH_TOKEN": ""}
-    with running(tmp_path, **settings) as program:
+    with running(tmp_path, UPSTREAM_MODE="network", **settings) as program:
         program.wait_for()
         own_port = f"http://127.0.0.1:{program.upstream_port}/mcp"
         hello = {

@@ -37,7 +37,8 @@ def asked(host: bytes, *fields: bytes, method: bytes = b"POST", token: bool = Tr
 
 @pytest.mark.parametrize("token", [True, False])
 @pytest.mark.parametrize(
-    "host", [b"evil.example", b"gate.example.", b"127.0.0.1.evil.example", b"[::2]", b"localhost:1"]
+    "host",
+    [b"evil.example", b"gate.example..", b"127.0.0.1.evil.example", b"[::2]", b"localhost:1"],
 )
 async def test_a_wrong_host_is_421_with_and_without_a_token(
     access_log: Log, host: bytes, token: bool

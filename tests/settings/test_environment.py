@@ -62,7 +62,11 @@ def test_without_a_token_it_never_runs_where_others_reach_it(
         {"MCP_APP": "my_server.main:app_1"},
         {"UPSTREAM_PATH": "/api/v1/mcp/"},
         {"PORT": " 8080 "},
-        {"ALLOWED_HOSTS": " Gate.example.com, localhost,192.0.2.1,[::1],my_host., ::1"},
+        {"ALLOWED_HOSTS": " Gate.example.com, localhost,192.0.2.1,[::1],my_host., ::1, a.lan:443"},
+        {"ALLOWED_HOSTS": "*.example.com,*.localhost."},
+        {
+            "ALLOWED_ORIGINS": "https://*.example.com:8443,chrome-extension://abc,vscode-webview://1a-2b"
+        },
         {"MAX_HEADER_BYTES": "1024"},
     ],
 )
@@ -93,7 +97,68 @@ def test_what_makes_sense_is_accepted(
         ({"TRUSTED_HOPS": "x"}, "TRUSTED_HOPS: must be a whole number, 0 or more and at most 16"),
         ({"ALLOWED_HOSTS": "gate.lan, http://x"}, "ALLOWED_HOSTS: http://x is no host name"),
         ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS: * is no host name"),
-        ({"ALLOWED_HOSTS": "gate.lan:80"}, "ALLOWED_HOSTS: gate.lan:80 is no host name"),
+        (
+            {"ALLOWED_HOSTS": "gate.lan:8080"},
+            "ALLOWED_HOSTS: gate.lan:8080 is no host name; write gate.lan,",
+        ),
+        (
+            {"ALLOWED_HOSTS": "gate.lan:*"},
+            "ALLOWED_HOSTS: gate.lan:* is no host name; write gate.lan,",
+        ),
+        (
+            {"ALLOWED_HOSTS": "https://Gate.lan:8/mcp"},
+            "ALLOWED_HOSTS: https://gate.lan:8/mcp is no host name; write gate.lan,",
+        ),
+        (
+            {"ALLOWED_HOSTS": '["a.lan"]'},
+            'ALLOWED_HOSTS: ["a.lan"] is no host name; write names such as',
+        ),
+        (
+            {"ALLOWED_HOSTS": "a.lan b.lan"},
+            "ALLOWED_HOSTS: a.lan b.lan is no host name; write names such as",
+        ),
+        ({"ALLOWED_HOSTS": "*.10.0.0.1"}, "ALLOWED_HOSTS: *.10.0.0.1 is no host name"),
+        ({"ALLOWED_HOSTS": "a.*.lan"}, "ALLOWED_HOSTS: a.*.lan is no host name"),
+        (
+            {"ALLOWED_HOSTS": "münchen.example"},
+            "ALLOWED_HOSTS: münchen.example is no host name; write xn--mnchen-3ya.example",
+        ),
+        ({"ALLOWED_HOSTS": "me:hunter2@lan"}, "ALLOWED_HOSTS: an entry with @ is no host name"),
+        ({"ALLOWED_ORIGINS": "null"}, "ALLOWED_ORIGINS: null is no origin"),
+        ({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS: * is no origin; write scheme://host"),
+        (
+            {"ALLOWED_ORIGINS": "app.lan"},
+            "ALLOWED_ORIGINS: app.lan is no origin; write scheme://host or scheme://host:port, such as https://app.lan",
+        ),
+        (
+            {"ALLOWED_ORIGINS": "https://app.lan/"},
+            "ALLOWED_ORIGINS: https://app.lan/ is no origin; write https://app.lan, without anything behind it",
+        ),
+        (
+            {"ALLOWED_ORIGINS": "https://app.lan:443/x?y"},
+            "ALLOWED_ORIGINS: https://app.lan:443/x?y is no origin; write https://app.lan,",
+        ),
+        (
+            {"ALLOWED_ORIGINS": "http://localhost:*"},
+            "ALLOWED_ORIGINS: http://localhost:* is no origin; write each port as a number",
+        ),
+        (
+            {"ALLOWED_ORIGINS": "http://localhost:99999"},
+            "ALLOWED_ORIGINS: http://localhost:99999 is no origin; write each port",
+        ),
+        ({"ALLOWED_ORIGINS": "https://a.*.lan"}, "ALLOWED_ORIGINS: https://a.*.lan is no origin"),
+        (
+            {"ALLOWED_ORIGINS": "https://münchen.example"},
+            "ALLOWED_ORIGINS: https://münchen.example is no origin; write scheme://host or scheme://host:port, such as https://xn--mnchen-3ya.example",
+        ),
+        (
+            {"ALLOWED_ORIGINS": '["https://app.lan"]'},
+            'ALLOWED_ORIGINS: ["https://app.lan"] is no origin',
+        ),
+        (
+            {"ALLOWED_ORIGINS": "https://me:hunter2@app.lan"},
+            "ALLOWED_ORIGINS: an entry with @ is no origin",
+        ),
         ({"UPSTREAM_PORT": "-1"}, "UPSTREAM_PORT: "),
         ({"HOST": "http://x"}, "HOST: must be a host name"),
         ({"HOST": "127.0.0.1:80", "UPSTREAM_HOST": "a b"}, "UPSTREAM_HOST: "),
