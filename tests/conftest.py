@@ -76,7 +76,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     plugin = session.config.pluginmanager.get_plugin("logging-plugin")
     assert plugin is not None
     loggers.root.handlers = [plugin.caplog_handler, plugin.report_handler]
-    # Nothing here speaks TLS, and each of some thousand clients would compute for 25 ms to be ready for it.
+    # No client here speaks TLS, and each of some thousand clients would compute for 25 ms to be ready for it.
     ready = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     pytest.MonkeyPatch().setattr("httpx._transports.default.create_ssl_context", lambda **_: ready)
 

@@ -63,7 +63,7 @@ def open_house(settings: Settings) -> tuple[House, Callable[[], None]]:
         one_off_token=one_off,
         names=[token.name for token in tokens],
         url_keys=house.keyring.takes_url_keys,
-        upstream=settings.mcp_app if side.hosted else side.upstream.authority,
+        upstream=settings.mcp_app if side.hosted else str(settings.upstream_at),
     )
     return house, lambda: outputs.say(notice)
 
@@ -91,4 +91,10 @@ def secrets_of(settings: Settings) -> list[str]:
     url = settings.shared_state_url
     password = urlsplit(url.get_secret_value()).password if url else None
     tokens = (settings.mcp_auth_token, settings.metrics_token)
-    return [token.get_secret_value() for token in tokens if token] + [unquote(password or "")]
+    given = settings.upstream_authorization
+    value = given.get_secret_value() if given else ""
+    credentials = (
+        value.partition(" ")[2] or value
+    )  # the scheme is no secret, and stands in many a line
+    known = [token.get_secret_value() for token in tokens if token]
+    return [*known, unquote(password or ""), credentials]

@@ -21,6 +21,7 @@ from gatehouse.upstream.farewells import Farewells
 from gatehouse.upstream.inprocess import Calls
 from gatehouse.upstream.network import Transports
 from gatehouse.upstream.outbound import Outbound
+from gatehouse.upstream.tls import Tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,9 +70,11 @@ class UpstreamSide:
                 own_fields.append((SECRET_HEADER, secret.encode("ascii")))
         if not self.upstream.keep_alive:
             own_fields.append(CLOSE_CONNECTION)
+        if given := settings.upstream_authorization:
+            own_fields.append((b"Authorization", given.get_secret_value().encode("ascii")))
         self.outbound = Outbound(
             self.upstream.authority,
-            settings.upstream_path.encode("ascii"),
+            settings.upstream_at.path.encode("ascii"),
             own_fields,
             names_principals=settings.hosts_upstream or settings.tokens_file is not None,
         )
@@ -94,9 +97,14 @@ class UpstreamSide:
 
 def transports_for(settings: Settings) -> Transports:
     """The way over the network."""
-    host, port = settings.upstream_host, settings.upstream_port
-    hosted = settings.hosts_upstream
-    return Transports(host, port, idle_seconds=settings.idle_seconds, tells_ids=hosted)
+    scheme, host, port, _ = settings.upstream_at
+    return Transports(
+        host,
+        port,
+        idle_seconds=settings.idle_seconds,
+        tells_ids=settings.hosts_upstream,
+        tls=Tls(host, settings.upstream_ca) if scheme == "https" else None,
+    )
 
 
 def already() -> trio.Event:

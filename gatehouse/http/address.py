@@ -69,3 +69,18 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+NEAR_NAMES = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
+"""The ends of names that mean no host on the internet: RFC 6761, 6762 and 8375, ICANN's `.internal`, and a habit."""
+
+
+def is_nearby(host: str) -> bool:
+    """True if `host` is this machine, or one of a private network: by its address, or by a name that only such have."""
+    if is_loopback(host):
+        return True
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        name = host.lower().removesuffix(".")
+        return "." not in name or name.endswith(NEAR_NAMES)

@@ -14,7 +14,7 @@ import resource
 import signal
 import sys
 
-SECRETS = ("MCP_AUTH_TOKEN", "METRICS_TOKEN", "SHARED_STATE_URL")
+SECRETS = ("MCP_AUTH_TOKEN", "METRICS_TOKEN", "SHARED_STATE_URL", "UPSTREAM_AUTHORIZATION")
 """Settings that the MCP server and its tools need not know."""
 
 HANDED_ON = "GATE_SECRETS_FD"

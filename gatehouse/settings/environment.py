@@ -110,11 +110,12 @@ class Settings(LimitSettings, UpstreamSettings, LocationSettings, AccessSettings
     @property
     def loops(self) -> bool:
         """True if the gate would forward to itself."""
-        everywhere = self.host in {"0.0.0.0", "::"} and is_loopback(self.upstream_host)  # noqa: S104
+        there = self.upstream_at
+        everywhere = self.host in {"0.0.0.0", "::"} and is_loopback(there.host)  # noqa: S104
         return (
             not self.in_process
-            and self.port == self.upstream_port
-            and (everywhere or self.host == self.upstream_host)
+            and self.port == there.port
+            and (everywhere or self.host == there.host)
         )
 
     def disagreements(self) -> Iterator[tuple[set[str], str]]:
@@ -136,9 +137,9 @@ class Settings(LimitSettings, UpstreamSettings, LocationSettings, AccessSettings
         yield from self.upstream_disagreements()
         if self.loops:
             yield (
-                {"port", "upstream_port", "host", "upstream_host"},
+                {"port", "upstream_port", "host", "upstream_host", "upstream_url"},
                 (
-                    "UPSTREAM_PORT: is the gate's own PORT, so the gate would forward to itself; give one "
+                    f"{'UPSTREAM_URL' if self.upstream_url else 'UPSTREAM_PORT'}: is the gate's own PORT, so the gate would forward to itself; give one "
                     "of the two another number"
                 ),
             )

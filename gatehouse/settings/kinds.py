@@ -59,7 +59,8 @@ def _token(value: Any) -> Any:
     return token
 
 
-def _endpoint_path(value: Any) -> Any:
+def endpoint_path(value: Any) -> Any:
+    """The path of an MCP endpoint."""
     path = stripped(value)
     if isinstance(path, str) and not _ENDPOINT_PATH.fullmatch(path):
         raise ValueError(
@@ -103,7 +104,7 @@ def _shared_state_url(value: Any) -> Any:
 
 Host = Annotated[str, BeforeValidator(_host)]
 Port = Annotated[int, BeforeValidator(stripped), Field(ge=1, le=65535)]
-EndpointPath = Annotated[str, BeforeValidator(_endpoint_path)]
+EndpointPath = Annotated[str, BeforeValidator(endpoint_path)]
 ImportString = Annotated[str, BeforeValidator(_import_string)]
 Token = Annotated[SecretStr | None, BeforeValidator(_token)]
 SharedStateUrl = Annotated[SecretStr | None, BeforeValidator(_shared_state_url)]

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from gatehouse.http.address import is_loopback
-from gatehouse.settings.kinds import EndpointPath, Host, ImportString, Port, stripped
+from gatehouse.http.address import is_loopback, is_nearby
+from gatehouse.settings.kinds import EndpointPath, File, Host, ImportString, Port, stripped
+from gatehouse.settings.upstream_url import Authorization, MaybeUpstreamUrl, UpstreamUrl
 from gatehouse.upstream.base import HOSTED_IDLE_SECONDS
+from gatehouse.upstream.tls import trust_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +36,15 @@ class UpstreamSettings(BaseModel):
     upstream_path: EndpointPath = "/mcp"
     """The path of the server's endpoint; the gate sends both /mcp and /mcp/ there."""
 
+    upstream_url: MaybeUpstreamUrl = None
+    """The whole of that as one, for a server that runs elsewhere: https://host/mcp, or http://. MCP_APP then counts as empty."""
+
+    upstream_ca: File = None
+    """The file (PEM) of the certificate authorities for UPSTREAM_URL=https://... Unset: those of this machine."""
+
+    upstream_authorization: Authorization = None
+    """The value of Authorization for the server that runs elsewhere, such as Bearer hf_...; nobody else gets it."""
+
     mcp_app: ImportString = "mcp_app:mcp"
     """The FastMCP server to host, as module:name. Empty: host none, because one already runs at the upstream address."""
 
@@ -58,7 +69,13 @@ class UpstreamSettings(BaseModel):
     @property
     def hosts_upstream(self) -> bool:
         """True if this program runs the MCP server itself, False if the server runs elsewhere."""
-        return bool(self.mcp_app)
+        return bool(self.mcp_app) and self.upstream_url is None
+
+    @property
+    def upstream_at(self) -> UpstreamUrl:
+        """Where the server is."""
+        parts = (self.upstream_host, self.upstream_port, self.upstream_path)
+        return self.upstream_url or UpstreamUrl("http", *parts)
 
     @property
     def idle_seconds(self) -> float:
@@ -68,15 +85,48 @@ class UpstreamSettings(BaseModel):
     @property
     def in_process(self) -> bool:
         """True if the gate calls the hosted server directly, not through a port of its own."""
-        return (self.upstream_mode or ("inprocess" if self.mcp_app else "network")) == "inprocess"
+        return (
+            self.upstream_mode or ("inprocess" if self.hosts_upstream else "network")
+        ) == "inprocess"
 
     @property
     def runtime(self) -> str:
         """The runtime of the hosted server; empty if its module may say."""
         return self.upstream_runtime or ("" if self.in_process else "asyncio")
 
+    def url_disagreements(self) -> Iterator[tuple[set[str], str]]:
+        """Settings that do not go with UPSTREAM_URL, with UPSTREAM_AUTHORIZATION or without: names, and a sentence."""
+        for name in ("mcp_app", "upstream_host", "upstream_port", "upstream_path"):
+            default = type(self).model_fields[name].default
+            if self.upstream_url is not None and getattr(self, name) not in (default, ""):
+                yield (
+                    {"upstream_url", name},
+                    f"{name.upper()}: does not go with UPSTREAM_URL, which says where the server is; take one of the two away",
+                )
+        at = self.upstream_at
+        if at.scheme == "https" and (fault := trust_fault(self.upstream_ca)):
+            yield {"upstream_url", "upstream_ca"}, f"UPSTREAM_CA: {fault}"
+        if self.upstream_ca is not None and at.scheme != "https":
+            yield (
+                {"upstream_url", "upstream_ca"},
+                "UPSTREAM_CA: is for a server that is reached over TLS; set UPSTREAM_URL=https://..., too",
+            )
+        if self.upstream_authorization is None:
+            return
+        if self.hosts_upstream:
+            yield (
+                {"mcp_app", "upstream_url", "upstream_authorization"},
+                "UPSTREAM_AUTHORIZATION: is for a server that runs elsewhere; set UPSTREAM_URL, too",
+            )
+        elif at.scheme != "https" and not is_nearby(at.host):
+            yield (
+                {"upstream_url", "upstream_host", "upstream_authorization"},
+                "UPSTREAM_AUTHORIZATION: would cross the network for everybody to read; set UPSTREAM_URL=https://...",
+            )
+
     def upstream_disagreements(self) -> Iterator[tuple[set[str], str]]:
         """Settings of the upstream that do not go together: their names, and a sentence."""
+        yield from self.url_disagreements()
         if self.hosts_upstream and not is_loopback(self.upstream_host):
             yield (
                 {"mcp_app", "upstream_host"},

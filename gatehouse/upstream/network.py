@@ -12,6 +12,7 @@ thrown away after anything but a clean end.
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 import httpcore
 import trio
@@ -21,8 +22,13 @@ from gatehouse.scheduling.turns import Turns
 from gatehouse.upstream.addresses import Addresses, connect
 from gatehouse.upstream.answers import Connection
 from gatehouse.upstream.shared_look import SharedLook
+from gatehouse.upstream.tls import tls_trouble
 from gatehouse.upstream.transport import NetworkTransport
 from gatehouse.upstream.wire import Wire
+
+if TYPE_CHECKING:
+    from gatehouse.upstream.tls import Tls
+    from gatehouse.upstream.wire import Stream
 
 MAX_KEPT_CONNECTIONS = 256
 """How many connections may rest at a time. Only as many calls at once would need more."""
@@ -37,21 +43,29 @@ LOOK_SECONDS = 1.0
 class Transports:
     """The free list of transports to the upstream at `host:port`.
 
-    After a clean exchange a connection is used again if it has rested for at most `idle_seconds`, and the
+    With `tls`, connections are secret. After a clean exchange a connection is used again if it has rested for at most `idle_seconds`, and the
     upstream has not ended it. With 0, each exchange has a connection of its own. With `tells_ids`, the upstream gets
     the id of each request.
     """
 
     def __init__(
-        self, host: str, port: int, *, idle_seconds: float, tells_ids: bool = False
+        self,
+        host: str,
+        port: int,
+        *,
+        idle_seconds: float,
+        tells_ids: bool = False,
+        tls: Tls | None = None,
     ) -> None:
         self._tells_ids = tells_ids
         self.idle_seconds = idle_seconds
         self.keep_alive = idle_seconds > 0
-        self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.authority = authority_of(host, port, default_port=443 if tls else 80)
         """`host:port` as it stands in a Host field (RFC 9110 section 7.2)."""
-        self._origin = httpcore.Origin(b"http", host.encode("ascii"), port)
-        self._url = httpcore.URL(scheme=b"http", host=host.encode("ascii"), port=port, target=b"/")
+        self._tls = tls
+        scheme, name = b"https" if tls else b"http", host.encode("ascii")
+        self._origin = httpcore.Origin(scheme, name, port)
+        self._url = httpcore.URL(scheme=scheme, host=name, port=port, target=b"/")
         self.was_reached = False
         self._addresses = Addresses(host, port)
         self._free: deque[NetworkTransport] = deque()
@@ -66,7 +80,7 @@ class Transports:
         return len(self._free)
 
     async def is_reachable(self) -> bool:
-        """True if a connection to the upstream can be opened: now, or a moment ago."""
+        """True if a connection to the upstream can be opened, TLS included: now, or a moment ago."""
         return await self._accepting.fresh(LOOK_SECONDS)
 
     async def _accepts(self) -> bool:
@@ -74,16 +88,16 @@ class Transports:
         await trio.aclose_forcefully(stream)
         return True
 
-    async def open_stream(self) -> trio.SocketStream:
-        """Open a TCP connection. Raises httpcore's ConnectError or ConnectTimeout."""
+    async def open_stream(self) -> Stream:
+        """Open a connection, up to the end of TLS's handshake. Raises httpcore's ConnectError or ConnectTimeout."""
         try:
-            stream = await connect(self._addresses)
+            tcp = await connect(self._addresses)
+            stream = await self._tls.over(tcp) if self._tls else tcp
         except trio.TooSlowError as error:
             raise httpcore.ConnectTimeout(connection_trouble(TimeoutError())) from error
         except OSError as error:
-            raise httpcore.ConnectError(
-                connection_trouble(error) or "no connection can be had"
-            ) from error
+            words = tls_trouble(error) or connection_trouble(error) or "no connection can be had"
+            raise httpcore.ConnectError(words) from error
         self.was_reached = True
         return stream
 
@@ -129,3 +143,9 @@ class Transports:
         """Close all kept connections."""
         while self._free:
             await self._free.pop().aclose()
+
+
+def authority_of(host: str, port: int, *, default_port: int) -> str:
+    """`host:port` for a Host field, and only the host at the port that its scheme has anyway."""
+    name = f"[{host}]" if ":" in host else host
+    return name if port == default_port else f"{name}:{port}"

@@ -12,7 +12,7 @@ import trio
 from gatehouse.http.forward import REQUEST_ID_HEADER
 from gatehouse.upstream import answers
 from gatehouse.upstream.base import BODILESS, FloodError
-from gatehouse.upstream.wire import FIRST_READ_BYTES
+from gatehouse.upstream.wire import FIRST_READ_BYTES, TlsBrokeError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -198,7 +198,7 @@ SAYS = {
     httpcore.ReadError: "the connection broke",
     httpcore.WriteError: "the connection broke",
     httpcore.RemoteProtocolError: "what came is no HTTP, or ended too early",
-    answers.SpeaksTLSError: "it speaks TLS, and the gate asks it without: give it a port without TLS",
+    answers.SpeaksTLSError: "it speaks TLS, and the gate asks it without: set UPSTREAM_URL=https://...",
 }
 """The words for errors whose own texts may hold something that the upstream has chosen."""
 
@@ -206,9 +206,11 @@ SAYS = {
 def in_httpx_terms(error: Exception) -> httpx.TransportError:
     """httpcore's exception as httpx's, so that other modules need not know both. The text is ours."""
     if isinstance(error, httpcore.ConnectTimeout):
-        return httpx.ConnectTimeout(str(error))  # the texts of these two are ours, see `network`
+        return httpx.ConnectTimeout(str(error))  # the texts of these three are ours, see `network`
     if isinstance(error, httpcore.ConnectError):
         return httpx.ConnectError(str(error))
+    if isinstance(error, TlsBrokeError):
+        return httpx.TransportError(str(error))
     if isinstance(error, answers.FloodError):
         return FloodError()
     return httpx.TransportError(SAYS.get(type(error), "asking it failed"))

@@ -17,6 +17,7 @@ from gatehouse.downstream.serve import serve
 from gatehouse.settings.environment import Settings
 from gatehouse.upstream.inprocess import Calls
 from tests.harness import bridge
+from tests.harness.certificates import authority
 from tests.harness.program import TOKEN
 from tests.harness.wire import Head, Peer, Upstream
 
@@ -35,12 +36,13 @@ BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
 WAYS: dict[str, dict[str, Any]] = {
     "close": {"keep_alive": False},
     "keep-alive": {"keep_alive": True},
+    "tls": {"keep_alive": True, "tls": True},
     "inprocess-trio": {"runtime": "trio"},
     "inprocess-asyncio": {"runtime": "asyncio"},
 }
 
 
-network_only = pytest.mark.parametrize("way", ["close", "keep-alive"], indirect=True)
+network_only = pytest.mark.parametrize("way", ["close", "keep-alive", "tls"], indirect=True)
 """For tests that make no sense in one process: those of connections, and of their failing."""
 
 one_way = pytest.mark.parametrize("way", ["close"], indirect=True)
@@ -107,23 +109,31 @@ async def open_house(
     *,
     keep_alive: float = True,
     runtime: str = "",
+    tls: bool = False,
     started: trio.Event | None = None,
     tokens: Sequence[Token] | None = None,
     shared: SharedState | None = None,
     **settings: Any,
 ) -> AsyncIterator[House]:
     """A gate and its upstream, until the block ends. With `runtime`, the two are in one process; with
+    `tls`, they speak it; with
     `tokens`, these are in force beside TOKEN, as if they stood in a tokens file. `shared` is what it has in
     common with other gates.
     """
     async with trio.open_nursery() as nursery:
-        upstream = Upstream()
+        upstream = Upstream(tls=authority().server() if tls else None)
         await nursery.start(upstream.serve)
         door, calls = None, Calls("127.0.0.1:7870") if runtime else None
         if calls:
             door = await nursery.start(bridge.serve, calls, runtime, upstream)
         listeners = bind("PORT", "127.0.0.1", 0)
         port = listeners[0].getsockname()[1]
+        there: dict[str, Any] = {"upstream_port": upstream.port}
+        if tls:
+            there = {
+                "upstream_url": f"https://127.0.0.1:{upstream.port}/mcp",
+                "upstream_ca": authority().file,
+            }
         given = Settings(
             _env_file=None,
             port=port,
@@ -132,7 +142,7 @@ async def open_house(
             tokens_file=None if tokens is None else Path("tokens.toml"),
             **{
                 "allowed_hosts": "gate.example,127.0.0.1",
-                "upstream_port": upstream.port,
+                **there,
                 **settings,
             },
         )

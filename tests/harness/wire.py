@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,10 @@ import trio
 import trio.testing
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable
+
+    Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 SECONDS = 10.0
 """No test waits longer for a single thing."""
@@ -48,7 +52,7 @@ class Head:
 class Peer:
     """One end of a connection that speaks HTTP/1.1 by hand."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self._buffer = b""
 
@@ -120,8 +124,14 @@ class Peer:
 class Upstream:
     """A scripted upstream on loopback: records every request head, then does what the test says."""
 
-    def __init__(self, script: Callable[[Peer, Head], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        script: Callable[[Peer, Head], Awaitable[None]] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """With `tls`, it speaks that."""
         self.script = script or answer()
+        self.tls = tls
         self.heads: list[Head] = []
         self.connections = 0
         """How many have come."""
@@ -152,11 +162,19 @@ class Upstream:
         self._scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
 
-    async def _connection(self, stream: trio.SocketStream) -> None:
+    async def _connection(self, tcp: trio.SocketStream) -> None:
         self.connections += 1
         self.open += 1
+        stream: Stream = tcp
+        if self.tls is not None:
+            stream = trio.SSLStream(tcp, self.tls, server_side=True)
         peer = Peer(stream)
-        async with stream:
+        with suppress(trio.ClosedResourceError):  # the script has closed what is under TLS
+            await self._conversation(peer)
+        self.open -= 1
+
+    async def _conversation(self, peer: Peer) -> None:
+        async with peer.stream:
             try:
                 while True:
                     with trio.fail_after(60):  # a kept connection may rest
@@ -170,8 +188,6 @@ class Upstream:
                 trio.TooSlowError,
             ):
                 self.gone.set()
-            finally:
-                self.open -= 1
 
 
 def answer(

@@ -67,6 +67,14 @@ def test_without_a_token_it_never_runs_where_others_reach_it(
         {
             "ALLOWED_ORIGINS": "https://*.example.com:8443,chrome-extension://abc,vscode-webview://1a-2b"
         },
+        {"UPSTREAM_URL": "http://mcp.lan/"},
+        {
+            "UPSTREAM_URL": "http://[::1]:8000/mcp",
+            "MCP_APP": "mcp_app:mcp",
+            "UPSTREAM_PATH": "/mcp",
+        },
+        {"UPSTREAM_URL": "http://server:8000/mcp", "UPSTREAM_AUTHORIZATION": "Bearer x"},
+        {"MCP_APP": "", "UPSTREAM_HOST": "10.0.0.3", "UPSTREAM_AUTHORIZATION": "Bearer x"},
         {"MAX_HEADER_BYTES": "1024"},
     ],
 )
@@ -183,6 +191,55 @@ def test_what_makes_sense_is_accepted(
                 "UPSTREAM_MODE": "network",
             },
             "UPSTREAM_PORT: is the gate's own PORT",
+        ),
+        ({"UPSTREAM_URL": "mcp.example/mcp"}, "UPSTREAM_URL: must begin with https://"),
+        ({"UPSTREAM_URL": "ws://mcp.example/mcp"}, "UPSTREAM_URL: must begin with https://"),
+        ({"UPSTREAM_URL": "https://mcp.example"}, "UPSTREAM_URL: lacks the path"),
+        ({"UPSTREAM_URL": "https://mcp.example:x/mcp"}, "UPSTREAM_URL: has a host or a port"),
+        ({"UPSTREAM_URL": "https:///mcp"}, "UPSTREAM_URL: has a host or a port"),
+        ({"UPSTREAM_URL": "https://mcp.example:0/mcp"}, "UPSTREAM_URL: has a host or a port"),
+        ({"UPSTREAM_URL": "https://mcp.example/a/../b"}, "UPSTREAM_URL: must be a plain path"),
+        ({"UPSTREAM_URL": "https://x.example/mcp?key=y"}, "UPSTREAM_URL: may have no query"),
+        ({"UPSTREAM_URL": "https://me:pw@x.example/mcp"}, "UPSTREAM_URL: may hold no user name"),
+        (
+            {"UPSTREAM_URL": "http://mcp.lan/mcp", "MCP_APP": "my_server:mcp"},
+            "MCP_APP: does not go with UPSTREAM_URL",
+        ),
+        (
+            {"UPSTREAM_URL": "http://mcp.lan/mcp", "UPSTREAM_PORT": "80"},
+            "UPSTREAM_PORT: does not go with UPSTREAM_URL",
+        ),
+        (
+            {"UPSTREAM_URL": "http://mcp.lan/mcp", "UPSTREAM_MODE": "inprocess"},
+            "UPSTREAM_MODE: inprocess needs a server to host",
+        ),
+        (
+            {"UPSTREAM_URL": "http://127.0.0.1:7860/mcp"},
+            "UPSTREAM_URL: is the gate's own PORT",
+        ),
+        (
+            {"UPSTREAM_URL": "https://mcp.lan/mcp", "UPSTREAM_CA": "none.pem"},
+            "UPSTREAM_CA: there is no file",
+        ),
+        (
+            {"UPSTREAM_URL": "http://mcp.lan/mcp", "UPSTREAM_CA": "none.pem"},
+            "UPSTREAM_CA: is for a server that is reached over TLS",
+        ),
+        (
+            {"UPSTREAM_AUTHORIZATION": "Bearer x"},
+            "UPSTREAM_AUTHORIZATION: is for a server that runs elsewhere",
+        ),
+        (
+            {"UPSTREAM_URL": "http://mcp.example/mcp", "UPSTREAM_AUTHORIZATION": "Bearer x"},
+            "UPSTREAM_AUTHORIZATION: would cross the network",
+        ),
+        (
+            {"UPSTREAM_URL": "http://mcp.lan/mcp", "UPSTREAM_AUTHORIZATION": "authorization: x"},
+            "UPSTREAM_AUTHORIZATION: must be the value alone",
+        ),
+        (
+            {"UPSTREAM_URL": "http://mcp.lan/mcp", "UPSTREAM_AUTHORIZATION": "Bearer  ü"},
+            "UPSTREAM_AUTHORIZATION: may hold visible ASCII",
         ),
         ({"UPSTREAM_MODE": "port"}, "UPSTREAM_MODE: "),
         ({"UPSTREAM_RUNTIME": "uvloop"}, "UPSTREAM_RUNTIME: "),
