@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from gate import Gate
+from gatehouse.assembly.location import origins_of
 from gatehouse.assembly.tokens import tokens_tasks
 from gatehouse.assembly.upstream import UpstreamSide
 from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, Bodies
@@ -30,7 +31,6 @@ from gatehouse.pages.landing import Landing
 from gatehouse.pages.table import Pages
 from gatehouse.policy.budgets import Budgets
 from gatehouse.policy.failures import Failures
-from gatehouse.policy.origins import Origins
 from gatehouse.policy.own_sessions import OwnSessions
 from gatehouse.policy.rates import Rates
 from gatehouse.policy.seals import Seals
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from gatehouse.pages.table import Page
     from gatehouse.policy.base import Policy
+    from gatehouse.policy.origins import Origins
     from gatehouse.records.metrics import Metrics
     from gatehouse.records.record import Observer
     from gatehouse.settings.environment import Settings
@@ -102,9 +103,7 @@ class House:
             limits=settings.limits,
             hops=settings.hops,
             pages=self.pages,
-            origins=Origins(
-                settings.hosts_allowed, settings.allowed_origins, loopback=settings.on_loopback
-            ),
+            origins=self.origins,
             verifiers=self.verifiers,
             bodies=Bodies(MAX_LARGEST_BODIES * settings.max_body_bytes, by_name=self.has_names),
             policies=self.policies,
@@ -120,6 +119,11 @@ class House:
             in_flight=self.in_flight,
             beside=[self.upstream_side.farewells.run],
         )
+
+    @cached_property
+    def origins(self) -> Origins:
+        """The hosts by which clients may call the gate, and the pages that may."""
+        return origins_of(self.settings)
 
     # Identity: who is this.
 
@@ -194,7 +198,7 @@ class House:
     @cached_property
     def landing(self) -> Landing:
         """The landing page."""
-        return Landing(self.endpoint, self.readiness, self.verifiers)
+        return Landing(self.endpoint, self.readiness, self.verifiers, self.origins)
 
     @cached_property
     def readiness(self) -> Readiness:

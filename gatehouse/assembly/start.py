@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from gatehouse.assembly.house import House
+from gatehouse.assembly.location import endpoint_at
 from gatehouse.assembly.tokens import parser_of
 from gatehouse.commands.notice import startup_notice
 from gatehouse.downstream.listeners import bind, inherited
@@ -19,7 +20,6 @@ from gatehouse.settings.notes import read_notes
 from gatehouse.tokens.file import TokensError, read_text
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from gatehouse.settings.environment import Settings
@@ -74,14 +74,6 @@ def tell_sources() -> None:
     logger.info(sources)
     for remark in remarks:
         logger.warning(remark)
-
-
-def endpoint_at(settings: Settings, handed: list[socket.socket]) -> str:
-    """The endpoint that clients are told of: where the listeners are that were handed down, if there are any."""
-    if handed:
-        host, port = handed[0].getsockname()[:2]
-        settings = settings.model_copy(update={"host": host, "port": port})
-    return settings.public_endpoint
 
 
 def secrets_of(settings: Settings) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gatehouse.assembly.location import shown_by
 from gatehouse.downstream.listeners import bind
 from gatehouse.hosting.loading import IMPORT_THREADS
 from gatehouse.hosting.port import Port
@@ -77,6 +78,7 @@ class UpstreamSide:
             settings.upstream_at.path.encode("ascii"),
             own_fields,
             names_principals=settings.hosts_upstream or settings.tokens_file is not None,
+            shown=shown_by(settings),
         )
         """Makes the requests."""
         self.farewells = Farewells(self.upstream, self.outbound)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gatehouse.http import refusals
 from gatehouse.http.forward import REQUEST_ID_HEADER, SECRET_HEADER
-from gatehouse.upstream.inprocess import REQUEST_ID
+from gatehouse.upstream.inprocess import REQUEST_ID, server_at
 
 if TYPE_CHECKING:
     import socket
@@ -68,6 +68,8 @@ class Port:
                 lifespan="off",  # run by our caller, so that its errors reach us as they are
                 log_config=None,
                 access_log=False,  # it would log the query; the gate has logged the request already
+                # It reads the scheme that the gate tells, wherever the gate calls from: nobody else gets in.
+                forwarded_allow_ips="*",
                 timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=MAX_STOP_SECONDS,  # type: ignore[arg-type]  # for asyncio.wait_for
             )
@@ -88,7 +90,8 @@ class FromGateOnly:
 
     The port is open to everybody on this machine, tools included: one that can be talked into fetching
     a URL would otherwise reach its own server without a token. The secret is made anew at each start,
-    and taken off here, so that the server never sees it; so is the request's id.
+    and taken off here, so that the server never sees it; so is the request's id. `server` becomes the address
+    that the gate calls it by, as it is without a port.
     """
 
     def __init__(self, app: App, secret: str) -> None:
@@ -101,8 +104,13 @@ class FromGateOnly:
         secret = told.get(SECRET, b"")
         once = len(headers) + len(told) == len(scope["headers"])
         if once and hmac.compare_digest(secret, self._secret):
-            request_id = told.get(ID, b"").decode("ascii")
-            await self._app({**scope, "headers": headers, REQUEST_ID: request_id}, receive, send)
+            host = next(value for name, value in headers if name == b"host")
+            seen = {
+                "headers": headers,
+                "server": server_at(host, scope["scheme"]),
+                REQUEST_ID: told.get(ID, b"").decode("ascii"),
+            }
+            await self._app({**scope, **seen}, receive, send)
         else:
             await turn_away(scope, send)
 

@@ -1,4 +1,4 @@
-"""The client's address: the socket's peer, or the address that the fronts in between report.
+"""The client's address and scheme: the connection's, or those that the fronts in between report.
 
 Each front appends the address of its own peer to X-Forwarded-For. The last entry therefore comes from
 the last front, the one before it from the front before, and so on; a client may have made up all
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FORWARDED_FOR = b"x-forwarded-for"
+FORWARDED_PROTO = b"x-forwarded-proto"
 
 # Some fronts add the port: `192.0.2.1:50000`, `[2001:db8::1]:50000`.
 _ENTRY = re.compile(
@@ -38,6 +39,18 @@ def client_address(peer: str, forwarded_for: Sequence[bytes], trusted_hops: int)
     entry = _ENTRY.fullmatch(entries[-trusted_hops].decode("latin-1").strip(" \t"))
     address = _parsed(entry["six"] or entry["four"] or entry["bare"]) if entry else None
     return peer if address is None else str(address)
+
+
+def client_scheme(scheme: bytes, forwarded_proto: Sequence[bytes], trusted_hops: int) -> bytes:
+    """The scheme that the client spoke, where `trusted_hops` fronts stand before a connection of `scheme`.
+
+    Takes the values of all X-Forwarded-Proto fields. Some fronts append theirs, most replace what is there; the
+    first of the last `trusted_hops` entries is that of the front that is nearest to the client.
+    """
+    if trusted_hops < 1 or not forwarded_proto:
+        return scheme
+    told = b",".join(forwarded_proto).lower().split(b",")[-trusted_hops:][0].strip(b" \t")
+    return told if told in (b"http", b"https") else scheme
 
 
 def address_group(address: str) -> str:

@@ -53,8 +53,9 @@ NOT_FORWARDED = HOP_BY_HOP | CREDENTIAL_FIELDS | _REQUEST_ONLY
 """The fields of a client's request that never reach the upstream, in lower case."""
 
 
-def request_headers(request: Request, *, host: bytes) -> Headers:
-    """The fields to send to the upstream whose authority is `host`.
+def request_headers(request: Request, *, host: bytes, public: tuple[bytes, bytes]) -> Headers:
+    """The fields to send to the upstream that is called `host`; clients call the gate by the scheme and authority
+    of `public`.
 
     The body keeps its framing: a length stays a length, chunked stays chunked, and never both (RFC 9112
     section 6.3).
@@ -70,10 +71,11 @@ def request_headers(request: Request, *, host: bytes) -> Headers:
             forwarded.append(pair)
     if chunked:
         forwarded.append((b"Transfer-Encoding", b"chunked"))
+    scheme, authority = public
     forwarded += [
         (b"X-Forwarded-For", request.client.encode("ascii")),
-        (b"X-Forwarded-Host", request.value(b"host") or b""),
-        (b"X-Forwarded-Proto", request.scheme),
+        (b"X-Forwarded-Host", authority),
+        (b"X-Forwarded-Proto", scheme),
         VIA,
     ]
     return forwarded

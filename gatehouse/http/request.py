@@ -15,7 +15,12 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from gatehouse.http import refusals
-from gatehouse.http.address import FORWARDED_FOR, client_address
+from gatehouse.http.address import (
+    FORWARDED_FOR,
+    FORWARDED_PROTO,
+    client_address,
+    client_scheme,
+)
 from gatehouse.http.credentials import AmbiguousCredentialsError, credentials_in, without_key
 from gatehouse.http.fields import CONTROL, connection_options
 from gatehouse.http.mcp import SESSION, UnclearCallError, read_call
@@ -59,7 +64,7 @@ class Request(NamedTuple):
     connection_options: frozenset[bytes]
     """The fields that Connection names, in lower case: they are hop-by-hop (RFC 9110 section 7.6.1)."""
     scheme: bytes
-    """The scheme that the client spoke to the gate."""
+    """The scheme that the client spoke: to the gate, or to the first of the trusted fronts."""
     client: str
     """The client's address: the other end of the connection, or the one that the trusted fronts name."""
     id: str
@@ -141,7 +146,9 @@ def read_request(scope: HTTPScope, limits: Limits, hops: int = 0) -> Request:
         fields=fields,
         values=values,
         connection_options=options,
-        scheme=scope["scheme"].encode("ascii"),
+        scheme=client_scheme(
+            scope["scheme"].encode("ascii"), values.get(FORWARDED_PROTO, ()), hops
+        ),
         client=client_address(peer, values.get(FORWARDED_FOR, ()), hops),
         id=_id_in(values.get(b"x-request-id", ())),
         length=int(length) if length.isdigit() else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
 from pathlib import Path
 from string import Template
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 from gatehouse.http.reply import Reply
 from gatehouse.pages import snippets
-from gatehouse.pages.snippets import PLACEHOLDER
+from gatehouse.pages.snippets import PLACEHOLDER, slug
+from gatehouse.policy.origins import AUTHORITY
 
 if TYPE_CHECKING:
     from gatehouse.downstream.exchange import Exchange
+    from gatehouse.http.request import Request
     from gatehouse.identity.verifiers import Verifiers
     from gatehouse.pages.health import Readiness, Status
+    from gatehouse.policy.origins import Origins
 
 # A Space shows its app in a frame on huggingface.co; nobody else may frame it. The page loads nothing.
 _POLICY = (
@@ -32,28 +35,49 @@ _HEADERS = (
 )
 
 
-class Landing:
-    """The page for the MCP endpoint at the URL `endpoint`. `name` is the server's, and may be set later."""
+MAX_PAGES = 32
+"""How many pages are kept: clients choose by which name they call the gate, so there may be any number."""
 
-    def __init__(self, endpoint: str, readiness: Readiness, verifiers: Verifiers) -> None:
+MAX_HOST = 260
+"""How long that name may be, with its port: a DNS name has at most 253 characters."""
+
+
+class Landing:
+    """The page for the MCP endpoint. `name` is the server's, and may be set later.
+
+    Clients reach the endpoint at the host of their request if `origins` know that and no public origin is set; else
+    at the URL `endpoint`.
+    """
+
+    def __init__(
+        self, endpoint: str, readiness: Readiness, verifiers: Verifiers, origins: Origins
+    ) -> None:
         self.name = "MCP server"
         self._endpoint = endpoint
         self._readiness = readiness
         self._verifiers = verifiers
+        self._origins = origins
+
+    def endpoint_for(self, request: Request) -> str:
+        """The URL of the endpoint for the client that sends this request."""
+        host = (request.value(b"host") or b"").lower()
+        # It stands in commands to paste, so it holds nothing that a shell would read.
+        plain = len(host) <= MAX_HOST and AUTHORITY.fullmatch(host.decode("latin-1"))
+        if self._origins.public or not plain or not self._origins.knows(host):
+            return self._endpoint
+        return f"{request.scheme.decode()}://{plain[0]}/mcp"
 
     async def __call__(self, exchange: Exchange) -> Reply:
         status = await self._readiness.status()
-        return landing_page(
-            self._endpoint, self.name, status, url_keys=self._verifiers.takes_url_keys
-        )
+        endpoint = self.endpoint_for(exchange.request)
+        return landing_page(endpoint, self.name, status, url_keys=self._verifiers.takes_url_keys)
 
 
-@cache
+@lru_cache(maxsize=MAX_PAGES)
 def landing_page(endpoint: str, name: str, status: Status, *, url_keys: bool = True) -> Reply:
     """The page, without any secret, with placeholders only. With `url_keys`, some token may come in a URL."""
-    template = Template(Path(__file__).with_name("landing.html").read_text(encoding="utf-8"))
     key = slug(name)
-    page = template.substitute(
+    page = _template().substitute(
         endpoint=escape(endpoint),
         name=escape(name),
         status=status,
@@ -68,9 +92,9 @@ def landing_page(endpoint: str, name: str, status: Status, *, url_keys: bool = T
     return Reply(200, page.encode(), _HEADERS)
 
 
-def slug(name: str) -> str:
-    """`name` as a key for a client's configuration: lower-case letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "mcp"
+@cache
+def _template() -> Template:
+    return Template(Path(__file__).with_name("landing.html").read_text(encoding="utf-8"))
 
 
 def _shown(snippet: str) -> str:

@@ -7,12 +7,18 @@ name for this one.
 from __future__ import annotations
 
 import json
+import re
 
 PLACEHOLDER = "YOUR_TOKEN"
 
 SUPERGATEWAY = "supergateway@4.0.0"
 MCP_REMOTE = "mcp-remote@0.15.1"
 INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
+
+
+def slug(name: str) -> str:
+    """A server's `name` as a key for a client's configuration: lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "mcp"
 
 
 def supergateway(endpoint: str, token: str, name: str) -> str:

@@ -34,7 +34,8 @@ _PREFLIGHT_SECONDS = b"600"
 
 # An origin is a scheme, a host and perhaps a port (RFC 6454 section 6.2); the other parts of a URL,
 # which parsers read in different ways, would only help a host to pose as another.
-_AUTHORITY = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+AUTHORITY = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+"""A host in lower case, perhaps with a port, and nothing that two programs could read in two ways."""
 
 CORS = b"access-control-"
 """The beginning of all field names of the CORS protocol."""
@@ -48,25 +49,34 @@ class Origins:
     """The hosts and origins that are let in, in lower case; hosts are without port and brackets.
 
     `*.example.com` stands for all names below example.com. Without hosts, any may come, or with `loopback`, any
-    name of this machine.
+    name of this machine. The origin `public`, if there is one, and its host may come, too.
     """
 
-    def __init__(self, hosts: Iterable[str], origins: Iterable[str], *, loopback: bool) -> None:
+    def __init__(
+        self, hosts: Iterable[str], origins: Iterable[str], *, loopback: bool, public: str = ""
+    ) -> None:
         self._loopback = loopback
+        self.public = public
+        self._public_host = hostname(public.encode("ascii"))
         self._hosts, self._below = _parted(hosts)
-        self._origins, self._origins_below = _parted(origins)
+        self._origins, self._origins_below = _parted([*origins, *([public] if public else [])])
         self._named = bool(self._hosts or self._below)
+
+    def knows(self, host: bytes) -> bool:
+        """True if clients may call the gate by this value of a Host field."""
+        name = hostname(b"//" + host)
+        if name and name == self._public_host:
+            return True
+        if self._named:
+            return name in self._hosts or _is_among(
+                name.removesuffix("."), self._hosts, self._below
+            )
+        return not self._loopback or is_loopback(name)
 
     def refusal(self, request: Request) -> Reply | None:
         """The reply that refuses a wrong host name or a foreign page, or None."""
         host = request.value(b"host") or b""
-        name = hostname(b"//" + host)
-        if self._named:
-            if name not in self._hosts and not _is_among(
-                name.removesuffix("."), self._hosts, self._below
-            ):
-                return refusals.MISDIRECTED
-        elif self._loopback and not is_loopback(name):
+        if not self.knows(host):
             return refusals.MISDIRECTED
         origin = request.value(b"origin")
         if origin is None or self._allows(host, origin):
@@ -82,7 +92,7 @@ class Origins:
         plain = f"{scheme}://{name.removesuffix('.')}{colon}{port}"
         if _is_among(plain, self._origins, self._origins_below):
             return True
-        if scheme not in {"http", "https"} or not _AUTHORITY.fullmatch(authority):
+        if scheme not in {"http", "https"} or not AUTHORITY.fullmatch(authority):
             return False
         if self._loopback and is_loopback(hostname(b"//" + authority.encode("latin-1"))):
             return True

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from gatehouse.http.address import is_loopback
 from gatehouse.settings.hosts import Hosts, Listed, Origins
 from gatehouse.settings.kinds import Host, Port
+from gatehouse.settings.public_url import PublicUrl
 
 
 class LocationSettings(BaseModel):
@@ -19,6 +20,9 @@ class LocationSettings(BaseModel):
 
     port: Port = 7860
     """The port the gate listens at."""
+
+    public_url: PublicUrl = None
+    """The URL by which clients call the gate, such as https://gate.example.com. Unset: in a Space that of its first host name."""
 
     allowed_hosts: Hosts = ()
     """The host names by which clients may call the gate, separated by commas; others get 421."""
@@ -65,8 +69,14 @@ class LocationSettings(BaseModel):
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/mcp"
 
     @property
-    def public_endpoint(self) -> str:
-        """The MCP endpoint's URL as others see it: on the Space's first host name, if it has one."""
-        # With a custom domain there are several; the first one is canonical.
+    def public_origin(self) -> str:
+        """The scheme and host by which clients call the gate; empty if that is not known."""
+        # A Space with a custom domain has several names; the first one is canonical.
         space_hosts = self.space_host if self.in_space else ()
-        return f"https://{space_hosts[0]}/mcp" if space_hosts else self.local_endpoint
+        callable_hosts = [host for host in space_hosts if host in self.hosts_allowed]
+        return self.public_url or (f"https://{callable_hosts[0]}" if callable_hosts else "")
+
+    @property
+    def public_endpoint(self) -> str:
+        """The MCP endpoint's URL for a client, as far as the settings tell it."""
+        return f"{self.public_origin}/mcp" if self.public_origin else self.local_endpoint

@@ -13,6 +13,7 @@ therefore wait in different ways; setting an event of either kind is an ordinary
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import unquote
 
@@ -212,24 +213,36 @@ class AnswerBody(httpx.AsyncByteStream):
         return chunk
 
 
+@lru_cache(maxsize=16)
+def server_at(host: bytes, scheme: str) -> tuple[str, int]:
+    """The address that a hosted server is called by, as it stands in an ASGI scope: FastMCP's own check of Host, if
+    it is switched on, lets that host in.
+    """
+    name, colon, port = host.decode("ascii").rpartition(":")
+    if not colon or not port.isdecimal():  # `[::1]` holds colons, too
+        name, port = host.decode("ascii"), "443" if scheme == "https" else "80"
+    return name.removeprefix("[").removesuffix("]"), int(port)
+
+
 def scope_of(request: httpx.Request) -> dict[str, Any]:
     """The ASGI scope for a request that the gate has made: ASGI specification, «HTTP connection scope»."""
     path, _, query = request.extensions["target"].partition(b"?")
     headers = [(name.lower(), value) for name, value in request.headers.raw]
     fields = dict(headers)
+    scheme = fields[b"x-forwarded-proto"].decode("ascii")
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": request.method,
-        "scheme": fields[b"x-forwarded-proto"].decode("ascii"),
+        "scheme": scheme,
         "path": unquote(path.decode("ascii")),
         "raw_path": path,
         "query_string": query,
         "root_path": "",
         "headers": headers,
         "client": (fields[b"x-forwarded-for"].decode("ascii"), 0),
-        "server": (request.url.host, request.url.port),
+        "server": server_at(fields[b"host"], scheme),
         "state": {},
         REQUEST_ID: request.extensions.get("id", ""),
         "extensions": {},

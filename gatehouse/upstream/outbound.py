@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
@@ -18,28 +18,46 @@ FROM_HERE: Headers = [(b"X-Forwarded-For", b"127.0.0.1"), (b"X-Forwarded-Proto",
 """The gate itself asks; its requests have the fields of all others, since servers may count on them."""
 
 
+class Shown(NamedTuple):
+    """The address by which clients call the gate, for the upstream to see."""
+
+    public: tuple[bytes, bytes] | None = None
+    """Its scheme and authority; None if each request tells them."""
+    as_host: bool = False
+    """True if the upstream is called by it (Host), so that it makes its links with it, False if it is only told."""
+
+
 class Outbound:
     """Makes requests for the upstream at `authority`, whose MCP endpoint has the path `endpoint`.
 
     `own_fields` are the gate's own header fields for each request. With `names_principals`, the upstream is told
-    whose request it gets.
+    whose request it gets. `shown` is the address that it sees as the gate's.
     """
 
     def __init__(
-        self, authority: str, endpoint: bytes, own_fields: Headers, *, names_principals: bool
+        self,
+        authority: str,
+        endpoint: bytes,
+        own_fields: Headers,
+        *,
+        names_principals: bool,
+        shown: Shown,
     ) -> None:
         self._authority = authority.encode("ascii")
         self._endpoint = endpoint
         self._own_fields = own_fields
         self._names_principals = names_principals
+        self._shown = shown
         self._url = httpx.URL(f"http://{authority}")
 
     def forwarded(self, request: Request, name: str, body: httpx.AsyncByteStream) -> httpx.Request:
         """A client's request, of the principal of that name; `stream=` makes httpx add no header field of its own."""
+        public = self._shown.public or (request.scheme, request.value(b"host") or b"")
+        host = public[1] if self._shown.as_host and public[1] else self._authority
         return httpx.Request(
             request.method,
             self._url,
-            headers=request_headers(request, host=self._authority) + self._added(name),
+            headers=request_headers(request, host=host, public=public) + self._added(name),
             stream=body,
             extensions={
                 "target": upstream_target(request.path, request.query, self._endpoint),

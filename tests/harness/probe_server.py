@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from fastmcp import Context, FastMCP
-from fastmcp.server.dependencies import get_http_headers
+from fastmcp.server.dependencies import get_http_headers, get_http_request
 
 mcp: FastMCP[None] = FastMCP("Probe")
 
@@ -54,3 +55,14 @@ def _raise() -> None:
 def what_arrived() -> dict[str, str]:
     """The header fields that the server sees."""
     return get_http_headers(include_all=True)
+
+
+@mcp.tool
+def links() -> dict[str, Any]:
+    """The links that the server makes of its own address."""
+    request = get_http_request()
+    return {
+        "base_url": str(request.base_url),
+        "mcp": str(request.url),
+        "server": list(request.scope["server"]),
+    }

@@ -17,6 +17,8 @@ from gatehouse.http.fields import (
 from gatehouse.http.forward import HOP_BY_HOP, request_headers, response_headers
 from tests.harness.request_of import request_of
 
+PUBLIC = (b"http", b"gate.example")
+
 OURS = [
     (b"X-Forwarded-For", b"192.0.2.7"),
     (b"X-Forwarded-Host", b"gate.example"),
@@ -28,7 +30,7 @@ OURS = [
 def forwarded(*fields: tuple[bytes, bytes]) -> Headers:
     """The part of `fields` that arrives upstream, without the fields that the gate adds."""
     request = request_of([(b"Host", b"gate.example"), *fields])
-    sent = request_headers(request, host=b"127.0.0.1:7870")
+    sent = request_headers(request, host=b"127.0.0.1:7870", public=PUBLIC)
     assert sent[0] == (b"Host", b"127.0.0.1:7870")
     assert sent[-len(OURS) :] == OURS
     return sent[1 : -len(OURS)]
@@ -185,7 +187,7 @@ any_fields = st.lists(st.tuples(any_names, any_values), max_size=10)
 def test_any_fields_of_a_request_are_filtered_to_one_host_one_framing_and_our_own_words(
     fields: list[tuple[bytes, bytes]],
 ) -> None:
-    passed = request_headers(request_of(fields), host=b"up:1")
+    passed = request_headers(request_of(fields), host=b"up:1", public=PUBLIC)
     spelled = [name.lower() for name, _ in passed]
     assert passed[0] == (b"Host", b"up:1")
     assert spelled.count(b"host") == 1

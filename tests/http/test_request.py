@@ -68,7 +68,7 @@ def test_the_fields_are_gone_through_twice_at_most_once_to_read_and_once_to_forw
     scope["headers"] = fields
     request = read_request(cast("Any", scope), LIMITS, 1)
     assert fields.passes == 1
-    request_headers(request, host=b"upstream")
+    request_headers(request, host=b"upstream", public=(b"https", b"gate.example"))
     assert fields.passes == 2
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.policy.origins import Origins, cors_fields, hostname, preflight
+from gatehouse.assembly import location
+from gatehouse.policy.origins import cors_fields, hostname, preflight
 from gatehouse.settings.environment import Settings
 from tests.harness.hosts import (
     CONFIGURATIONS,
@@ -24,14 +25,14 @@ from tests.harness.request_of import request_of
 
 if TYPE_CHECKING:
     from gatehouse.http.reply import Reply
+    from gatehouse.policy.origins import Origins
 
 LOOPBACK_V6 = {"host": "::1"}
 
 
 @cache
 def origins_of(*given_settings: tuple[str, str]) -> Origins:
-    given = Settings(_env_file=None, **dict(given_settings))  # type: ignore[arg-type]
-    return Origins(given.hosts_allowed, given.allowed_origins, loopback=given.on_loopback)
+    return location.origins_of(Settings(_env_file=None, **dict(given_settings)))  # type: ignore[arg-type]
 
 
 def judged(given_settings: dict[str, str], host: bytes, origin: bytes | None = None) -> int:

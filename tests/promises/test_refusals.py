@@ -195,7 +195,7 @@ async def test_the_landing_page_shows_how_to_connect_and_no_secret(
     assert (head.get(b"Content-Type") or b"").startswith(b"text/html")
     for client in ("supergateway", "mcp-remote", "inspector", "claude mcp add"):
         assert client in page
-    assert f"http://127.0.0.1:{house.port}/mcp" in page
+    assert "http://gate.example/mcp" in page
     assert "YOUR_TOKEN" in page
     assert TOKEN not in page
     assert 'class="status ready"' in page

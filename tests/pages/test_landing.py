@@ -1,0 +1,57 @@
+"""The landing page, without a connection."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from gatehouse.assembly.location import origins_of
+from gatehouse.pages.landing import MAX_PAGES, Landing, landing_page
+from gatehouse.settings.environment import Settings
+from tests.harness.hosts import LOOPBACK, NAMED, PUBLIC, SPACE
+from tests.harness.request_of import request_of
+
+FORWARDED_TLS = (b"X-Forwarded-Proto", b"https")
+
+
+def endpoint_for(given: dict[str, Any], host: bytes | None, *fields: tuple[bytes, bytes]) -> str:
+    """The endpoint that the page shows to a client that calls the gate by this name."""
+    settings = Settings(_env_file=None, **given)
+    landing = Landing("the default", cast("Any", None), cast("Any", None), origins_of(settings))
+    named = [(b"Host", host)] if host is not None else []
+    return landing.endpoint_for(request_of([*named, *fields], hops=settings.hops))
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "endpoint"),
+    [
+        (LOOPBACK, b"localhost:7860", "http://localhost:7860/mcp"),
+        (LOOPBACK, b"[::1]:7860", "http://[::1]:7860/mcp"),
+        (NAMED, b"Gate.Example", "http://gate.example/mcp"),
+        (PUBLIC, b"192.0.2.7:7860", "http://192.0.2.7:7860/mcp"),
+        ({**NAMED, "trusted_hops": 1}, b"gate.example", "https://gate.example/mcp"),
+        # Names by which nobody may call, or that a shell would read.
+        (LOOPBACK, b"evil.example", "the default"),
+        (NAMED, b"evil.example", "the default"),
+        (PUBLIC, b"a$(id).example", "the default"),
+        (PUBLIC, b"a&b", "the default"),
+        (PUBLIC, b"x" * 300, "the default"),
+        (PUBLIC, b"", "the default"),
+        (PUBLIC, None, "the default"),
+        # Where the public address is known, it alone counts.
+        ({**PUBLIC, "public_url": "https://a.example"}, b"gate.example", "the default"),
+        (SPACE, b"mcp.example", "the default"),
+    ],
+)
+def test_it_goes_by_the_host_of_the_request_unless_the_public_address_is_set(
+    given: dict[str, Any], host: bytes | None, endpoint: str
+) -> None:
+    assert endpoint_for(given, host, FORWARDED_TLS) == endpoint
+
+
+def test_clients_cannot_fill_the_memory_with_pages() -> None:
+    for number in range(3 * MAX_PAGES):
+        landing_page(f"http://h{number}/mcp", "<MCP>", "ready")
+    assert landing_page.cache_info().currsize == MAX_PAGES
+    assert b"&lt;MCP&gt;" in landing_page("http://h/mcp", "<MCP>", "ready").body
