@@ -78,6 +78,22 @@ def leave_trio_threads_unnamed(warn: Warn) -> None:
         _set(THREADS_OF_TRIO.names[0], None)
 
 
+RUN_OF_TRIO = Part(
+    "trio",
+    "0.35.0",
+    ("trio._core._run:GLOBAL_RUN_CONTEXT",),
+    "a hosted server that runs Trio, or AnyIO on it, while it is imported, fails",
+)
+
+
+def run_of_trio(warn: Warn) -> dict[str, Any]:
+    """All that Trio keeps of its run in this thread: while it is empty, another run can take place.
+
+    Not for speed, but as little rests on it. Empty in another release.
+    """
+    return vars(pkgutil.resolve_name(RUN_OF_TRIO.names[0])) if RUN_OF_TRIO.is_as_read(warn) else {}
+
+
 THREADS_OF_ANYIO = Part(
     "anyio",
     "4.16.0",

@@ -1,16 +1,22 @@
-"""Imports the server that an import string such as `mcp_app:mcp` names."""
+"""Imports the server that an import string such as `mcp_app:mcp` names.
+
+The import finds all as it is in a program of its own: the main thread, no event loop that runs, asyncio as the
+server's requests will find it, and the context that these will have. The gate answers nobody meanwhile. The slow
+part, the import of FastMCP itself, is therefore done in a thread first.
+"""
 
 from __future__ import annotations
 
-import contextvars
 import importlib
-import sys
-import threading
 from contextlib import contextmanager
+from functools import partial
 from inspect import isroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gatehouse.errors import text_of
+from sniffio import thread_local as current_library
+
+from gatehouse import pinned
+from gatehouse.hosting import modules
 from gatehouse.hosting.faults import HostedServerError, in_a_line
 from gatehouse.http.mcp import printable
 from gatehouse.records.loggers import logger_of
@@ -26,22 +32,19 @@ logger = logger_of("gate.upstream")
 
 IMPORT_THREADS = OwnThreads("imports")
 
-NOT_HERE = "signal only works in main thread"
-"""The beginning of Python's ValueError if another thread installs a signal handler."""
-
 RUNTIME_NAME = "UPSTREAM_RUNTIME"
 """A server's module may have this name, which says where the server runs unless the setting of that name does."""
 
 RUNTIMES = ("asyncio", "trio")
 
-SLOW_IMPORT_SECONDS = 10
-"""An import that takes longer is told: perhaps it never ends."""
-
 OURS_TOO = (
     "encodings.idna",
     "fastmcp.server.http",
-    "gatehouse.hosting.tool_lock",
+    "gatehouse.hosting.asyncio_loop",
     "gatehouse.hosting.loops",
+    "gatehouse.hosting.own_runs",
+    "gatehouse.hosting.tool_lock",
+    "gatehouse.hosting.unknown_names",
     "throttled",
     "uvicorn.lifespan.off",
     "uvicorn.protocols.http.auto",
@@ -60,58 +63,55 @@ class Loaded(NamedTuple):
 
 
 async def imported(import_string: str) -> Loaded:
-    """The server, imported while the gate answers. Raises HostedServerError in words.
-
-    Its requests find the context variables that its import has set.
-    """
-    context = contextvars.copy_context()
-    try:
-        loaded = await IMPORT_THREADS.run(context.run, load_server, import_string)
-    except HostedServerError as error:
-        if error.__cause__ is None or not text_of(error.__cause__).startswith(NOT_HERE):
-            raise
-        # It installs a signal handler, which works in this thread only; the gate has to wait.
-        logger.info(
-            "%s wants signals, so it is imported a second time, in the main thread, and the gate answers "
-            "nobody meanwhile",
-            import_string,
-        )
-        loaded = context.run(load_server, import_string)
-    for variable, value in context.items():
-        variable.set(value)
-    return loaded
-
-
-def load_server(import_string: str) -> Loaded:
-    """Import the FastMCP server `module:name`. Raises HostedServerError in words."""
+    """The server. The gate answers until its own module is imported. Raises HostedServerError in words."""
     for ours in OURS_TOO:
-        importlib.import_module(ours)
+        await IMPORT_THREADS.run(importlib.import_module, ours)
     from gatehouse.hosting import loops
 
     loops.prepare()
+    return load_server(import_string)
+
+
+def load_server(import_string: str) -> Loaded:
+    """Import the FastMCP server `module:name`, in this thread. Raises HostedServerError in words.
+
+    The watchdog knows the import by this function's name and its parameter's.
+    """
+    from gatehouse.hosting.own_runs import refuse_own_runs, refusing_own_runs
+
     module_name, _, name = import_string.partition(":")
+    modules.let_servers_be_found()
+    modules.refuse_hidden(module_name)
+    with refusing_own_runs(import_string):
+        try:
+            with as_in_a_program_of_its_own():
+                module = importlib.import_module(module_name)
+                server = getattr(module, name, None)  # the module may make it only now
+                refuse_own_runs(server)
+        except ModuleNotFoundError as error:
+            if error.name != module_name.partition(".")[0] and error.name != module_name:
+                raise cannot_import(import_string, error) from error
+            raise HostedServerError(modules.not_there(module_name, name), started=False) from None
+        except BaseException as error:
+            raise cannot_import(import_string, error) from error
+    modules.tell_hidden(logger)
+    if isinstance(server, type) or not callable(getattr(server, "http_app", None)):
+        raise HostedServerError(no_server(import_string, module, server), started=False)
+    return Loaded(server, runtime_of(module))  # type: ignore[arg-type]
+
+
+@contextmanager
+def as_in_a_program_of_its_own() -> Iterator[None]:
+    """Let code find no event loop that runs in this thread: it may run one of its own."""
+    run_of_trio = pinned.run_of_trio(partial(logger.warning, "%s"))
+    library, current_library.name = current_library.name, None
+    hidden = dict(run_of_trio)
+    run_of_trio.clear()
     try:
-        with a_loop_as_in_the_main_thread(), logged_if_slow(import_string):
-            module = importlib.import_module(module_name)
-            server = getattr(module, name, None)  # the module may make it only now
-    except ModuleNotFoundError as error:
-        if error.name != module_name.partition(".")[0] and error.name != module_name:
-            raise _cannot_import(import_string, error) from error
-        raise HostedServerError(
-            f"MCP_APP: there is no module {module_name} to import {import_string} from",
-            started=False,
-        ) from None
-    except BaseException as error:
-        raise _cannot_import(import_string, error) from error
-    if server is None:
-        raise HostedServerError(f"MCP_APP: {module_name} has no {name}", started=False)
-    if not callable(getattr(server, "http_app", None)):
-        advice = "; name the object it returns" if isroutine(server) else ""
-        raise HostedServerError(
-            f"MCP_APP: {import_string} is no FastMCP server but a {type(server).__name__}{advice}",
-            started=False,
-        )
-    return Loaded(server, runtime_of(module))
+        yield
+    finally:
+        run_of_trio.update(hidden)
+        current_library.name = library
 
 
 def runtime_of(module: ModuleType) -> str:
@@ -125,38 +125,30 @@ def runtime_of(module: ModuleType) -> str:
     )
 
 
-@contextmanager
-def logged_if_slow(import_string: str) -> Iterator[None]:
-    """Log a line if the import takes long, from a thread of its own: the import may keep this one for ever."""
-    sentence = "importing %s has not ended after %g s (does it call mcp.run() at import?)"
-    timer = threading.Timer(
-        SLOW_IMPORT_SECONDS, logger.warning, (sentence, import_string, SLOW_IMPORT_SECONDS)
-    )
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+def no_server(import_string: str, module: ModuleType, found: object) -> str:
+    """The sentence for a module whose `name` is no FastMCP server, with the servers that it has."""
+    from fastmcp import FastMCP
+
+    module_name, _, name = import_string.partition(":")
+    has = [key for key, value in list(vars(module).items()) if isinstance(value, FastMCP)]
+    if found is None:
+        told = f"{module_name} has no {name}"
+    elif hasattr(found, "streamable_http_app"):
+        told = f"{import_string} is a server of the MCP SDK's own; make it with: from fastmcp import FastMCP"
+    else:
+        told = f"{import_string} is no FastMCP server but a {type(found).__name__}"
+    if has:
+        told += f"; did you mean {' or '.join(f'MCP_APP={module_name}:{key}' for key in has)}?"
+    elif isroutine(found):
+        told += f", which the gate does not call: put mcp = {name}() into {module_name}, and set MCP_APP={module_name}:mcp"
+    elif found is None:
+        told += ", and no FastMCP object at all: give it mcp = FastMCP(...)"
+    return f"MCP_APP: {told}"
 
 
-@contextmanager
-def a_loop_as_in_the_main_thread() -> Iterator[None]:
-    """Let `asyncio.get_event_loop()` return a loop that does not run yet, as in a program's first thread."""
-    import asyncio
-
-    loop = asyncio.new_event_loop()
-    holders = sys.getrefcount(loop)
-    asyncio.set_event_loop(loop)
-    try:
-        yield
-    finally:
-        asyncio.set_event_loop(None)
-        if sys.getrefcount(loop) == holders:  # nobody has asked for it and kept it
-            loop.close()
-
-
-def _cannot_import(import_string: str, error: BaseException) -> HostedServerError:
-    return HostedServerError(
-        f"MCP_APP: importing {import_string} failed: {in_a_line(error)}", started=False
-    )
+def cannot_import(import_string: str, error: BaseException) -> HostedServerError:
+    """The fault for an import that has failed."""
+    told = f"MCP_APP: importing {import_string} failed: {in_a_line(error)}"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        told += modules.advice_for(error.name)
+    return HostedServerError(f"{told}{modules.hidden_too()}", started=False)

@@ -7,6 +7,7 @@ works for.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -31,6 +32,9 @@ MAX_FRAMES = 8
 """How many lines of the stack are logged, the innermost ones."""
 
 MAX_NAME_CHARACTERS = 128
+
+IMPORTING = "importing"
+"""The start of the name of an import, which may take long: only calls should not."""
 
 
 class Watchdog:
@@ -98,7 +102,9 @@ class Watchdog:
             who, stack = request_in(frame), stack_of(frame)
         except Exception as error:  # noqa: BLE001 - the stack of a thread that runs may change meanwhile
             who, stack = "", type(error).__name__
-        logger.error(
+        level = logging.WARNING if who.startswith(IMPORTING) else logging.ERROR
+        logger.log(
+            level,
             "the event loop has stood still for %.1f s: %s blocks everybody%s",
             seconds,
             who or "something that no request called",
@@ -109,7 +115,8 @@ class Watchdog:
 def request_in(frame: FrameType | None) -> str:
     """The request that a stack works for, such as `tools/call slow`; empty if there is none.
 
-    `on_message_in` is a middleware of the MCP SDK's, `call_tool` is FastMCP's.
+    `on_message_in` is a middleware of the MCP SDK's, `call_tool` is FastMCP's; `load_server` is the gate's, and
+    imports the server.
     """
     found = ""
     while frame is not None:
@@ -117,6 +124,8 @@ def request_in(frame: FrameType | None) -> str:
             found = f"{ctx.method} {(ctx.params or {}).get('name', '')}"
         elif frame.f_code.co_name == "call_tool" and "name" in frame.f_locals and not found:
             found = f"tools/call {frame.f_locals['name']}"
+        elif frame.f_code.co_name == "load_server" and "import_string" in frame.f_locals:
+            found = f"{IMPORTING} {frame.f_locals['import_string']}"
         frame = frame.f_back
     return found[:MAX_NAME_CHARACTERS].strip()
 

@@ -25,6 +25,15 @@ import tempfile
 import threading
 import time
 import warnings
+from asyncio import (
+    create_task,
+    current_task,
+    get_event_loop,
+    get_running_loop,
+    sleep,
+    to_thread,
+    wait_for,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +80,12 @@ def loop_at_import() -> str:
 
 loop_of_import = outcome(loop_at_import)
 run_at_import = outcome(lambda: asyncio.run(asyncio.sleep(0, "ran")))
+other_loops_at_import = [
+    outcome(asyncio.get_running_loop),
+    outcome(lambda: anyio.run(anyio.sleep, 0)),
+    outcome(lambda: anyio.run(anyio.sleep, 0, backend="trio")),
+    outcome(lambda: asyncio.run(anyio.to_thread.run_sync(abs, -3))),
+]
 asyncio.set_event_loop_policy(Policy())
 
 signal_at_import = outcome(lambda: signal.signal(signal.SIGWINCH, lambda *_: None))
@@ -128,6 +143,23 @@ async def database_of_import() -> Any:
 @as_idiom
 async def loop_of_the_import() -> Any:
     return loop_of_import, run_at_import
+
+
+@as_idiom
+async def other_loops_of_the_import() -> Any:
+    return other_loops_at_import
+
+
+@as_idiom
+async def functions_kept_by_import() -> Any:
+    loop = asyncio.get_running_loop()
+    return (
+        get_running_loop() is loop,
+        get_event_loop() is loop,
+        current_task() is asyncio.current_task(),
+        await wait_for(to_thread(abs, -3), SECONDS),
+        create_task(sleep(0)) in asyncio.all_tasks(),
+    )
 
 
 @as_idiom

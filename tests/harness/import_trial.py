@@ -14,8 +14,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 LIBRARIES = """
-    anyio asyncio fastmcp fastmcp.server.http h11 httpcore httpx hypercorn hypercorn.trio logging.config
-    mcp multiprocessing prometheus_client pydantic_settings redis signal socket starlette throttled
+    anyio asyncio fastmcp fastmcp.server.http fastmcp.server.server h11 httpcore httpx hypercorn hypercorn.trio logging.config
+    mcp mcp.server.mcpserver multiprocessing prometheus_client pydantic_settings redis signal socket starlette throttled
     tomlkit trio trio.testing trio_asyncio uvicorn
 """.split()
 
@@ -29,7 +29,10 @@ def names() -> dict[tuple[str, ...], Any]:
         for key, thing in [*getattr(module, "__dict__", {}).items()]:
             if not key.startswith("__"):
                 found[name, key] = thing
-            if isinstance(thing, type) and thing.__module__.split(".")[0] == name.split(".")[0]:
+            if (
+                isinstance(thing, type)
+                and str(thing.__module__).split(".")[0] == name.split(".")[0]
+            ):
                 functions = {each: its for each, its in vars(thing).items() if callable(its)}
                 found.update({(name, key, each): its for each, its in functions.items()})
     return found

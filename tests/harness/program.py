@@ -41,9 +41,14 @@ class Program:
     """A running `run.py`: where it listens, and what it has printed so far."""
 
     def __init__(
-        self, folder: Path, settings: dict[str, str], *, output: int | None = None
+        self,
+        folder: Path,
+        settings: dict[str, str],
+        *,
+        output: int | None = None,
+        root: Path = ROOT,
     ) -> None:
-        """With `output`, both streams go to that descriptor instead of files."""
+        """With `output`, both streams go to that descriptor instead of files. `root` is a copy of the gate."""
         self.settings = settings
         self.folder = folder
         self.port = free_port()
@@ -61,7 +66,7 @@ class Program:
         }
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "run.py")],
+                [sys.executable, str(root / "run.py")],
                 cwd=folder,
                 env=environment,
                 stdout=stdout if output is None else output,

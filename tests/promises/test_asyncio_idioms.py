@@ -83,15 +83,12 @@ def own_server() -> Iterator[str]:
         process.wait()
 
 
-BY_IMPORT_IN_A_THREAD = {
-    "thread_local_of_import": "AttributeError",
-    "database_of_import": "ProgrammingError",
-    "signal_of_the_import": "signal only works in main thread",
-}
-"""The exceptions in docs/hosting.md: the gate imports a server in a thread, and answers meanwhile."""
-
 FOR_TRIO_TOO = [
     "context_variable_of_import",
+    "thread_local_of_import",
+    "database_of_import",
+    "signal_of_the_import",
+    "other_loops_of_the_import",
     "loop_of_the_import",
     "policy_of_import",
     "no_loop_in_a_thread",
@@ -135,10 +132,7 @@ def test_each_idiom_gives_the_same_in_a_hosted_server(
     answers: dict[str, dict[str, str]], mode: str
 ) -> None:
     for name, text in answers["elsewhere"].items():
-        if name in BY_IMPORT_IN_A_THREAD:
-            assert BY_IMPORT_IN_A_THREAD[name] in answers[mode][name]
-        else:
-            assert (name, answers[mode][name]) == (name, text)
+        assert (name, answers[mode][name]) == (name, text)
 
 
 def test_on_trio_what_needs_the_loop_says_so_and_threads_have_loops_of_their_own(
@@ -147,5 +141,5 @@ def test_on_trio_what_needs_the_loop_says_so_and_threads_have_loops_of_their_own
     for name, text in answers["trio"].items():
         if name in FOR_TRIO_TOO:
             assert (name, text) == (name, answers["elsewhere"][name])
-        elif name not in BY_IMPORT_IN_A_THREAD:
+        else:
             assert any(told in text for told in NO_LOOP), name

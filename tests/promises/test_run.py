@@ -181,7 +181,11 @@ def test_a_signal_at_any_moment_of_the_start_ends_it_cleanly(tmp_path: Path, del
 
 
 def test_the_gate_answers_before_the_upstream_is_up(tmp_path: Path) -> None:
-    (tmp_path / "sleepy.py").write_text("import time; time.sleep(60)")
+    (tmp_path / "sleepy.py").write_text(
+        "from contextlib import asynccontextmanager\nimport anyio\nfrom fastmcp import FastMCP\n"
+        "@asynccontextmanager\nasync def lifespan(server):\n    await anyio.sleep(60)\n    yield\n"
+        "mcp = FastMCP('sleepy', lifespan=lifespan)\n"
+    )
     with running(
         tmp_path, MCP_APP="sleepy:mcp", PYTHONPATH=f"{ROOT}:{tmp_path}", START_SECONDS="0.5"
     ) as program:
