@@ -15,6 +15,7 @@ from pydantic_settings import NoDecode
 
 from gatehouse.identity.rate import Rate, parse_rate
 from gatehouse.policy.redis_url import shared_address
+from gatehouse.settings.import_string import check_import_string
 
 OFF = "off"
 """The text of a rate that is no limit."""
@@ -27,7 +28,6 @@ MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'  #
 # RFC 3986 section 3.3, without percent-encoding, empty segments and parameters: enough for an
 # endpoint path, and nothing that two programs could read in two ways.
 _ENDPOINT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
-_IMPORT_STRING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def stripped(value: Any) -> Any:
@@ -71,12 +71,7 @@ def endpoint_path(value: Any) -> Any:
 
 def _import_string(value: Any) -> Any:
     name = stripped(value)
-    if isinstance(name, str) and name and not _IMPORT_STRING.fullmatch(name):
-        raise ValueError(
-            "must look like module:name (for example mcp_app:mcp), or be empty if an MCP server "
-            "already runs at the upstream address"
-        )
-    return name
+    return check_import_string(name) if isinstance(name, str) else name
 
 
 def _rate(value: Any) -> Any:
