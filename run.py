@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import sys
 
-if not (3, 11) <= sys.version_info < (3, 14):
-    # trio-asyncio does not import on 3.14 (python-trio/trio-asyncio#160).
-    print("This needs Python 3.11 to 3.13; python3.13 run.py, for example.", file=sys.stderr)  # noqa: T201
+from gatehouse import advice
+
+if advice.unfit():
+    print(advice.unfit(), file=sys.stderr)  # noqa: T201
     sys.exit(2)
 
 from gatehouse.process import fresh_start, signals

@@ -16,6 +16,8 @@
 2  http/           messages: fields, credentials, addresses, paths, MCP's own fields, refusals
 2  records/        log, redaction, metrics, one record a request
 1  scheduling/     turns on the loop, threads with limits of their own
+1  advice.py       the commands that messages suggest, and why the program cannot run here
+1  version.py      the release
 1  errors.py       errors as text for the log
 1  pinned.py       what other libraries keep private and the gate replaces for speed, checked against the release
 1  keepalive.py    how the kernel notices a peer that has vanished

@@ -84,6 +84,8 @@ FLOORS = {
     "http": 2,
     "records": 2,
     "scheduling": 1,
+    "advice": 1,
+    "version": 1,
     "errors": 1,
     "pinned": 1,
     "keepalive": 1,

@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from gatehouse import advice
 from gatehouse.assembly.house import House
 from gatehouse.assembly.location import endpoint_at
 from gatehouse.assembly.tokens import parser_of
@@ -40,7 +41,7 @@ def open_house(settings: Settings) -> tuple[House, Callable[[], None]]:
     file = settings.tokens_file
     tokens = parser_of(settings, file)(read_text(file)) if file else ()
     if not shared and not tokens:
-        raise TokensError(f"{file}: has no tokens; make one with: python run.py tokens add NAME")
+        raise TokensError(f"{file}: has no tokens; make one with: {advice.add_token()}")
     secret = secrets.token_urlsafe(32)
     hidden = [*secrets_of(settings), one_off or "", secret]
     configure_logging(hidden, json=settings.log_format == "json")

@@ -13,11 +13,13 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
+from gatehouse import advice
 from gatehouse.commands.durations import parse_duration
 from gatehouse.identity.rate import Rate, parse_rate
 from gatehouse.records.redact import MASK
 from gatehouse.tokens.token import check_name, check_text
 from gatehouse.tokens.value import VALUE_PATTERN
+from gatehouse.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +34,14 @@ README.md is the first page, docs/settings.md has a table of all settings, .env.
 """
 EXAMPLES = """\
 examples:
-  python run.py                                   serve
-  HOST=0.0.0.0 PORT=8080 python run.py            the same, with settings from the environment
-  python run.py tokens add alice                  make a token for Alice, and show its value once
-  python run.py tokens --help                     show the commands for tokens
+  {run}
+      serve
+  PORT=8080 {run}
+      the same, with a setting from the environment
+  {run} tokens add alice
+      make a token for Alice, and show its value once
+  {run} tokens --help
+      show the commands for tokens
 """
 ABOUT_TOKENS = """\
 Named tokens, one for each person or program: each has its own rights, and can be revoked alone. The setting
@@ -44,11 +50,12 @@ file within a second, whether a command or an editor made it.
 """
 TOKENS_EXAMPLES = """\
 examples:
-  python run.py tokens add alice --note "Alice's laptop" --expires 90d
-  python run.py tokens add ci --tools "list_*,get_item" --rate "60/min, burst 20"
-  python run.py tokens list
-  python run.py tokens rotate alice --overlap 2d  make a new value; the old one stays good for two days
-  python run.py tokens revoke alice
+  {run} tokens add alice --note "Alice's laptop" --expires 90d
+  {run} tokens add ci --tools "list_*,get_item" --rate "60/min, burst 20"
+  {run} tokens list
+  {run} tokens rotate alice --overlap 2d
+      make a new value; the old one stays good for two days
+  {run} tokens revoke alice
 """
 WHEN = "a span from now, such as 12h, 30d or 2w, or a date and time such as 2026-11-24T12:00:00Z"
 
@@ -71,13 +78,17 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     """The parser for the whole command line. `command` is None (serve) or "tokens"."""
     layout = argparse.RawDescriptionHelpFormatter
-    whole = Parser(prog="python run.py", description=ABOUT, epilog=EXAMPLES, formatter_class=layout)
+    run = advice.run_py()
+    whole = Parser(
+        prog=run, description=ABOUT, epilog=EXAMPLES.format(run=run), formatter_class=layout
+    )
+    whole.add_argument("--version", action="version", version=f"mcp-gate {VERSION}")
     commands = whole.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     tokens = commands.add_parser(
         "tokens",
         help="make, list, rotate and revoke named tokens",
         description=ABOUT_TOKENS,
-        epilog=TOKENS_EXAMPLES,
+        epilog=TOKENS_EXAMPLES.format(run=run),
         formatter_class=layout,
     )
     actions = tokens.add_subparsers(

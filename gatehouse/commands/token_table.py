@@ -9,6 +9,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from gatehouse import advice
 from gatehouse.commands.durations import in_words
 from gatehouse.tokens.token import KINDS
 
@@ -53,9 +54,9 @@ def as_table(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> str:
 def hints(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> Iterator[str]:
     """A sentence for each value that can go, with the command for it."""
     for token in tokens:
-        revoke = f"python run.py tokens revoke {token.name}"
+        revoke = advice.revoke_token(token.name)
         if all(value.expired_at(now) for value in token.values):
-            rotate = f"python run.py tokens rotate {token.name}"
+            rotate = advice.rotate_token(token.name)
             yield f"{token.name}: has expired; renew it: {rotate} or drop it: {revoke}"
             continue
         for value in token.values:
@@ -67,7 +68,7 @@ def hints(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> Iterator
                 words = f"old value {value.id} {unused}"
             else:
                 continue
-            yield f"{token.name}: {words}, safe to drop: {revoke} --value {value.id}"
+            yield f"{token.name}: {words}, safe to drop: {advice.revoke_value(token.name, value.id)}"
 
 
 def _is_left_behind(value: TokenValue, token: Token, last_use: LastUse, now: datetime) -> bool:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from gatehouse import advice
 from gatehouse.commands.parser import give_up_stdout
 from gatehouse.commands.token_table import as_json, as_table, hints, rights, validity
 from gatehouse.http.credentials import LANES
@@ -135,7 +136,7 @@ def _show(issued: Issued, about: Iterable[str]) -> None:
         name = issued.token.name
         raise NotShownError(
             f"{name}: the value could not be shown, and is lost; this makes another one: "
-            f"python run.py tokens rotate {name}"
+            f"{advice.rotate_token(name)}"
         ) from None
 
 
@@ -159,7 +160,7 @@ def _list(options: argparse.Namespace, path: Path, state_db: Path | None, now: d
         lines = [as_table(tokens, last_use, now), "", *hints(tokens, last_use, now)]
         print("\n".join(lines).rstrip(), flush=True)  # noqa: T201
     else:
-        _say(f"{path}: has no tokens; this makes one: python run.py tokens add NAME")
+        _say(f"{path}: has no tokens; this makes one: {advice.add_token()}")
 
 
 def _say(*lines: str) -> None:

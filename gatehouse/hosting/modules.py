@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gatehouse import advice
 from gatehouse.hosting.faults import HostedServerError
 
 if TYPE_CHECKING:
@@ -107,4 +108,4 @@ def advice_for(module_name: str) -> str:
     requirements = FOLDER / "requirements.txt"
     if not requirements.is_file():
         return f"; install the package that has {module_name} beside the gate's own, and list it in {requirements}"
-    return f"; install what the server needs: {sys.executable} -m pip install -r {requirements}"
+    return f"; install what the server needs: {advice.install_from(requirements)}"

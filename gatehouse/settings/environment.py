@@ -17,11 +17,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from gatehouse import advice
 from gatehouse.errors import FaultsError
 from gatehouse.http.address import is_loopback
 from gatehouse.settings.access import AccessSettings
 from gatehouse.settings.env_file import EnvFile, read_env_file
-from gatehouse.settings.kinds import MAKE_A_TOKEN, stripped
+from gatehouse.settings.kinds import stripped
 from gatehouse.settings.limits import LimitSettings
 from gatehouse.settings.location import LocationSettings
 from gatehouse.settings.misspelt import FOODWISE_SETTINGS, meant
@@ -29,9 +30,6 @@ from gatehouse.settings.upstream import UpstreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ROOT = Path(__file__).absolute().parents[2]
-"""The folder of run.py."""
 
 BLANK_MEANS_NONE = {"mcp_app", "state_db"}
 """The settings that may be empty; any other empty setting counts as unset."""
@@ -126,7 +124,7 @@ class Settings(LimitSettings, UpstreamSettings, LocationSettings, AccessSettings
                 (
                     "MCP_AUTH_TOKEN: is missing, and the gate never runs open. On a HOST that others can "
                     "reach, or in a Space, set it to 32 random characters or more (or set TOKENS_FILE). "
-                    f"Make one with: {MAKE_A_TOKEN}"
+                    f"Make one with: {advice.make_secret()}"
                 ),
             )
         if self.metrics_token is not None and self.metrics_token == self.mcp_auth_token:
@@ -190,7 +188,7 @@ def shown_name(name: str) -> str:
 
 def unread_env_file(file: EnvFile) -> Iterator[str]:
     """A sentence about the `.env` beside run.py, if there is one and the program was started elsewhere."""
-    beside = ROOT / ".env"
+    beside = advice.ROOT / ".env"
     if not file.exists and beside.is_file():
         yield f"{beside}: is not read; .env is read from the folder that you start in, {file.path.parent}"
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from gatehouse import advice
 from gatehouse.identity.rate import Rate, parse_rate
 from gatehouse.policy.redis_url import shared_address
 from gatehouse.settings.import_string import check_import_string
@@ -22,8 +23,6 @@ OFF = "off"
 
 MIN_TOKEN_LENGTH = 32
 """A token of 32 random characters cannot be guessed."""
-
-MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'  # noqa: S105
 
 # RFC 3986 section 3.3, without percent-encoding, empty segments and parameters: enough for an
 # endpoint path, and nothing that two programs could read in two ways.
@@ -54,7 +53,7 @@ def _token(value: Any) -> Any:
     if len(token) < MIN_TOKEN_LENGTH:
         raise ValueError(
             f"is too short: it needs {MIN_TOKEN_LENGTH} random characters or more. "
-            f"Make one with: {MAKE_A_TOKEN}"
+            f"Make one with: {advice.make_secret()}"
         )
     return token
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomlkit
 
+from gatehouse import advice
 from gatehouse.tokens.file import MAX_BYTES, TokensError, locked, read_text, write
 from gatehouse.tokens.reader import parse_tokens
 from gatehouse.tokens.token import HEADER_ONLY, KINDS
@@ -64,7 +65,7 @@ class Change:
             if token.name == name:
                 return token
         raise NotChangedError(
-            f"{name}: there is no such name; this shows those that are: python run.py tokens list"
+            f"{name}: there is no such name; this shows those that are: {advice.list_tokens()}"
         )
 
     def expect(self, old: Token, *new: Token) -> None:

@@ -13,6 +13,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from gatehouse import advice
 from gatehouse.errors import FaultsError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def read_data(path: Path) -> tuple[bytes, tuple[int, ...]]:
             data, stamp = _read_steadily(path, file)
     except FileNotFoundError:
         raise TokensError(
-            f"{path}: there is no such file; this makes it: python run.py tokens add NAME"
+            f"{path}: there is no such file; this makes it: {advice.add_token()}"
         ) from None
     except OSError as error:
         raise TokensError(f"{path}: cannot be read ({error.strerror})") from None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from gatehouse import advice
 from gatehouse.tokens.editor import NotChangedError, changing
 from gatehouse.tokens.value import TokenValue, digest_of, make_value
 
@@ -92,8 +93,7 @@ def revoke(path: Path, name: str, value_id: str = "") -> None:
         number = _number_of(token, value_id)
         if len(token.values) == 1:
             raise NotChangedError(
-                f"{name}: has only this value; this revokes the name: "
-                f"python run.py tokens revoke {name}"
+                f"{name}: has only this value; this revokes the name: {advice.revoke_token(name)}"
             )
         change.remove(("tokens", name, "values", number))
         left = (*token.values[:number], *token.values[number + 1 :])
@@ -105,8 +105,7 @@ def add(path: Path, token: Token) -> Token:
     with changing(path, may_be_new=True) as change:
         if any(token.name == other.name for other in change.tokens):
             raise NotChangedError(
-                f"{token.name}: exists already; this gives it a new value: "
-                f"python run.py tokens rotate {token.name}"
+                f"{token.name}: exists already; this gives it a new value: {advice.rotate_token(token.name)}"
             )
         change.append(token)
     return token

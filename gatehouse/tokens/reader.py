@@ -12,6 +12,7 @@ import tomllib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gatehouse import advice
 from gatehouse.http.credentials import LANES, Lane
 from gatehouse.identity.grants import Grants
 from gatehouse.identity.rate import Rate, parse_rate
@@ -34,8 +35,8 @@ VALUE_KEYS = ("digest", "created", "not_before", "expires")
 DIGEST = re.compile(r"sha256:([0-9A-Fa-f]{64})")
 
 CLEAR = (
-    "holds the value of a token in clear, but only digests belong here. Take it out, and make a new "
-    "token instead: python run.py tokens add NAME"
+    "holds the value of a token in clear, but only digests belong here. Take it out, and make a new token "
+    f"instead: {advice.add_token()}"
 )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gatehouse import advice
 from gatehouse.errors import connection_trouble
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def trust_fault(ca: Path | None) -> str:
         return ""
     return (
         "https needs certificate authorities, and this machine has none; install the package ca-certificates, or set "
-        "UPSTREAM_CA to a file of them (python -m certifi prints the path of one)"
+        f"UPSTREAM_CA to a file of them, such as that whose path this prints: {advice.show_authorities()}"
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gatehouse import advice
 from gatehouse.hosting import loading, modules
 from gatehouse.hosting.faults import HostedServerError
 
@@ -175,7 +176,7 @@ def test_a_server_that_is_not_there_is_looked_for(folder: Path) -> None:
     assert fault("othr:mcp").endswith("did you mean MCP_APP=other:mcp?")
     (folder / "requirements.txt").touch()
     (folder / "needs.py").write_text("import no_such_library")
-    assert f"{sys.executable} -m pip install -r {folder}/requirements.txt" in fault("needs:mcp")
+    assert advice.install_from(folder / "requirements.txt") in fault("needs:mcp")
 
 
 def test_a_servers_module_says_where_it_runs(

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from gatehouse import advice
+from gatehouse.settings.kinds import MIN_TOKEN_LENGTH
 from gatehouse.tokens.issue import revoke
 from gatehouse.tokens.reader import load_tokens
 from gatehouse.tokens.value import digest_of
 from tests.harness.program import ROOT
 from tests.harness.token_files import BOTH
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Ended = subprocess.CompletedProcess[str]
 
@@ -129,3 +129,81 @@ def test_nobody_reading_on_is_no_traceback(tmp_path: Path, arguments: list[str])
     ended = program(tmp_path, *arguments, stdout=writing)
     os.close(writing)
     assert ended.stderr == ""
+
+
+# Suggested commands, pasted as they stand.
+
+
+def pasted(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The result of the command in the shell of the start."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=advice.HERE,
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_command_that_a_message_suggests_works_when_it_is_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "my tokens.toml"
+    monkeypatch.setenv("TOKENS_FILE", str(file))
+    outputs = {}
+    needed = tmp_path / "requirements.txt"
+    needed.touch()
+    for command in (
+        advice.install_from(needed),
+        advice.make_secret(),
+        advice.show_authorities(),
+        advice.add_token(),
+        advice.add_token("alice"),
+        advice.rotate_token("alice"),
+        advice.list_tokens(),
+    ):
+        done = pasted(command)
+        assert done.returncode == 0, command + done.stderr
+        outputs[command] = done.stdout
+    assert len(outputs[advice.make_secret()].strip()) >= MIN_TOKEN_LENGTH
+    assert Path(outputs[advice.show_authorities()].strip()).is_file()
+    *_, old, _ = next(token for token in load_tokens(file) if token.name == "alice").values
+    for command in (advice.revoke_value("alice", old.id), advice.revoke_token("alice")):
+        assert pasted(command).returncode == 0, command
+    assert [token.name for token in load_tokens(file)] == ["NAME"]
+
+
+def test_the_examples_of_the_help_work_when_they_are_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOKENS_FILE", raising=False)
+    whole = pasted(f"{advice.run_py()} --help").stdout
+    tokens = pasted(f"{advice.run_py()} tokens --help").stdout
+    told = re.findall(r"^  (\S.*run\.py .*)$", f"{whole}\n{tokens}", re.MULTILINE)
+    examples = [line for line in told if "usage" not in line]
+    assert len(examples) == 7
+    kinds = {*[line.partition(" tokens ")[2].split()[0] for line in examples]}
+    assert kinds == {"add", "list", "rotate", "revoke", "--help"}
+    environment = {"TOKENS_FILE": str(tmp_path / "tokens.toml")}
+    for example in dict.fromkeys(examples):
+        done = pasted(example, **environment)
+        known = "alice: exists already" in done.stderr and "tokens add alice" in example
+        assert done.returncode == 0 or known, example + done.stderr
+
+
+def test_without_packages_the_program_says_what_to_do(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-S", str(ROOT / "run.py"), "tokens", "list"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert re.fullmatch(r"This Python \(.*\) has no dotenv, fastmcp, httpx\. .* run\.py", line) or (
+        line.endswith(advice.INSTALL)
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gatehouse.settings import environment
+from gatehouse import advice
 from gatehouse.settings.environment import KNOWN, Settings, SettingsError, load_settings
 from gatehouse.settings.misspelt import FOODWISE_SETTINGS, meant, perhaps_meant
 from gatehouse.settings.notes import read_notes
@@ -185,7 +185,7 @@ def test_a_file_beside_run_py_that_is_not_read_is_told_of(
     program = tmp_path / "program"
     program.mkdir()
     (program / ".env").write_text(f"MCP_AUTH_TOKEN={TOKEN}\n")
-    monkeypatch.setattr(environment, "ROOT", program)
+    monkeypatch.setattr(advice, "ROOT", program)
     told = (
         f"{program}/.env: is not read; .env is read from the folder that you start in, {tmp_path}"
     )
