@@ -33,7 +33,8 @@ def all_files() -> list[str]:
         capture_output=True,
         text=True,
     )
-    return [name for name in listed.stdout.split() if (ROOT / name).exists()]
+    found = [name for name in listed.stdout.split() if (ROOT / name).exists()]
+    return [name for name in found if not name.startswith("server/")]  # somebody's own
 
 
 def python_files() -> list[str]:

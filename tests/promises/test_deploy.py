@@ -129,7 +129,7 @@ class Build:
         self.image.port = int(arguments)
 
     def do_healthcheck(self, arguments: str) -> None:
-        self.image.health = json.loads(arguments.removeprefix("CMD "))
+        self.image.health = json.loads(arguments.partition("CMD ")[2])
 
     def do_cmd(self, arguments: str) -> None:
         self.image.command = json.loads(arguments)
@@ -186,7 +186,16 @@ def test_the_image_is_pinned_and_as_a_space_wants_it(build: Build) -> None:
 
 def test_the_image_holds_the_program_and_nothing_secret_or_superfluous(build: Build) -> None:
     names = {path.name for path in build.image.folder.iterdir()}
-    assert names == {".venv", "gate.py", "mcp_app.py", "run.py", "gatehouse", "pantry"}
+    assert names == {
+        ".venv",
+        "gate.py",
+        "mcp_app.py",
+        "run.py",
+        "gatehouse",
+        "pantry",
+        "server",
+        "__pycache__",
+    }
 
 
 def test_without_a_token_the_container_refuses_to_start(build: Build) -> None:
@@ -209,8 +218,10 @@ def test_the_container_serves_keeps_its_data_and_stops_on_sigterm(build: Build) 
         )
         try:
             wait_until_ready(process, url)
-            health = [part.replace("7860", str(port)) for part in build.image.health]
-            subprocess.run(health, env=build.image.environment, check=True, timeout=30)
+            health = {**build.image.environment, "PORT": str(port)}
+            subprocess.run(
+                build.image.health, cwd=build.image.folder, env=health, check=True, timeout=30
+            )
             page = httpx.get(url, trust_env=False).text
             assert "https://me-space.hf.space/mcp" in page
             assert expected in call(url, "list_inventory", {})
