@@ -10,13 +10,14 @@ import os
 import re
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from gatehouse import advice
 from gatehouse.commands.durations import parse_duration
-from gatehouse.identity.rate import Rate, parse_rate
+from gatehouse.identity.rate import RateOrOff, parse_rate_or_off
 from gatehouse.records.redact import MASK
+from gatehouse.tokens.moments import beginning_of, end_of
 from gatehouse.tokens.token import check_name, check_text
 from gatehouse.tokens.value import VALUE_PATTERN
 from gatehouse.version import VERSION
@@ -57,7 +58,10 @@ examples:
       make a new value; the old one stays good for two days
   {run} tokens revoke alice
 """
-WHEN = "a span from now, such as 12h, 30d or 2w, or a date and time such as 2026-11-24T12:00:00Z"
+WHEN = (
+    "a span from now, such as 12h, 30d or 2w, a date such as 2026-12-24 (in UTC), or a date and time such as "
+    "2026-12-24T12:00:00Z"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,15 +118,24 @@ def _define_add(adds: argparse.ArgumentParser) -> None:
     }
     for kind, words in wanted.items():
         adds.add_argument(f"--{kind}", metavar="GLOBS", type=_globs, action="extend", help=words)
-    adds.add_argument("--expires", metavar="WHEN", type=_when, help=f"the end: {WHEN}")
-    adds.add_argument("--not-before", metavar="WHEN", type=_when, help="the beginning")
+    adds.add_argument(
+        "--expires", metavar="WHEN", type=_end, help=f"the end, that of the day for a date: {WHEN}"
+    )
+    adds.add_argument(
+        "--not-before",
+        metavar="WHEN",
+        type=_beginning,
+        help="the beginning, that of the day for a date",
+    )
     adds.add_argument(
         "--query",
         action="store_true",
         help="allow it in the URL, too, for clients that cannot send headers",
     )
     adds.add_argument(
-        "--rate", type=_rate, help='the most requests it may make, such as "60/min, burst 20"'
+        "--rate",
+        type=_rate,
+        help='the most requests it may make, such as "60/min, burst 20"; off for no limit',
     )
     adds.add_argument("--note", metavar="TEXT", type=_text, help="a note for you to remember")
 
@@ -137,7 +150,7 @@ def _define_rotate(rotates: argparse.ArgumentParser) -> None:
         help="how long the old values stay good, such as 12h; 7d by default, 0s for not at all",
     )
     rotates.add_argument(
-        "--expires", metavar="WHEN", type=_when, help=f"the end of the new value: {WHEN}"
+        "--expires", metavar="WHEN", type=_end, help=f"the end of the new value: {WHEN}"
     )
 
 
@@ -178,18 +191,29 @@ def _globs(text: str) -> list[str]:
     return [glob for part in _text(text).split(",") if (glob := part.strip())]
 
 
-def _rate(text: str) -> Rate:
-    return _worded(parse_rate, text)
+def _rate(text: str) -> RateOrOff:
+    return _worded(parse_rate_or_off, text)
 
 
 def _span(text: str) -> timedelta:
     return _worded(parse_duration, text)
 
 
-def _when(text: str) -> timedelta | datetime:
+def _end(text: str) -> timedelta | datetime:
+    return _when(text, end_of)
+
+
+def _beginning(text: str) -> timedelta | datetime:
+    return _when(text, beginning_of)
+
+
+def _when(text: str, of_day: Callable[[date], datetime]) -> timedelta | datetime:
+    text = text.strip()
     with suppress(ValueError):
         return parse_duration(text)
     with suppress(ValueError, OverflowError):
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return of_day(date.fromisoformat(text))
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
             return moment.astimezone(UTC).replace(microsecond=0)

@@ -52,8 +52,8 @@ CHALLENGE = rpc_error(
     401,
     UNAUTHORIZED,
     "Unauthorized: this MCP server needs its access token, and got none, or one that is wrong, has expired "
-    "or was revoked. Send it as 'Authorization: Bearer TOKEN', or as 'X-API-Key: TOKEN'; only a token that "
-    "was made for it may come as ?key=TOKEN in the URL.",
+    "or was revoked. Send it as 'Authorization: Bearer TOKEN', or as 'X-API-Key: TOKEN'. Its operator "
+    "knows whether it may also come as ?key=TOKEN in the URL.",
     (b"WWW-Authenticate", b'Bearer realm="mcp"'),
     reason="token",
 )
@@ -102,7 +102,8 @@ UPSTREAM_DOWN = upstream_failed(
 )
 UPSTREAM_BROKE = upstream_failed(
     502,
-    "The MCP server behind the gate broke off before it had answered. Try again.",
+    "The MCP server behind the gate broke off before it had answered. The request may have taken effect all the "
+    "same: look before you send it again.",
     reason="upstream-broke",
 )
 UPSTREAM_REDIRECTED = upstream_failed(
@@ -113,7 +114,8 @@ UPSTREAM_REDIRECTED = upstream_failed(
 )
 UPSTREAM_TIMED_OUT = upstream_failed(
     504,
-    "The MCP server behind the gate took too long to accept the request. Try again.",
+    "The MCP server behind the gate took too long to answer. The request may have taken effect all the same, or "
+    "still do so: look before you send it again.",
     reason="upstream-timeout",
 )
 

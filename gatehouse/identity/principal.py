@@ -10,7 +10,7 @@ from gatehouse.identity.grants import EVERYTHING
 if TYPE_CHECKING:
     from gatehouse.http.credentials import Lane
     from gatehouse.identity.grants import Grants
-    from gatehouse.identity.rate import Rate
+    from gatehouse.identity.rate import RateOrOff
 
 SHARED_NAME = "default"
 """The name of MCP_AUTH_TOKEN, in the log, in metrics and upstream."""
@@ -33,7 +33,8 @@ class Principal:
     proof: bytes = field(default=b"", repr=False)
     """The verifier's own mark of the credential: by it, `in_force` finds out whether it is still good."""
     grants: Grants = EVERYTHING
-    rate: Rate | None = None
+    rate: RateOrOff | None = None
+    """None is the rate of all."""
 
 
 class Unknown(NamedTuple):

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
+
+OFF: Literal["off"] = "off"
+"""The text of a rate that is no limit."""
 
 MAX_NUMBER = 1_000_000
 """The largest number in a rate. A larger one is a slip, or no limit at all."""
@@ -63,6 +67,19 @@ def parse_rate(text: str) -> Rate:
     count = _number(match["count"])
     burst = count if match["burst"] is None else _number(match["burst"])
     return Rate(count, _SECONDS[unit], burst)
+
+
+RateOrOff = Rate | Literal["off"]
+
+
+def parse_rate_or_off(text: str) -> RateOrOff:
+    """The same, or OFF."""
+    if text.strip().lower() == OFF:
+        return OFF
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; off for no limit") from None
 
 
 def _number(digits: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gatehouse.http import refusals
+from gatehouse.identity.rate import OFF
 from gatehouse.policy.base import Policy
 from gatehouse.scheduling.fair_threads import BusyError
 
@@ -47,7 +48,8 @@ class Rates(Policy):
 
     def _rates(self, principal: Principal) -> Iterator[tuple[str, Rate, str]]:
         """The keys that the request counts for, each with its rate, and the words for it."""
-        if rate := principal.rate or self._rate:
+        rate = principal.rate or self._rate
+        if rate and rate != OFF:
             yield principal.id, rate, ""
         if principal.lane == "query" and (rate := self._by_query(principal.id)):
             yield f"{principal.id} by query", rate, " in a URL"

@@ -14,12 +14,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from gatehouse import advice
-from gatehouse.identity.rate import Rate, parse_rate
+from gatehouse.identity.rate import OFF, Rate, parse_rate_or_off
 from gatehouse.policy.redis_url import shared_address
 from gatehouse.settings.import_string import check_import_string
-
-OFF = "off"
-"""The text of a rate that is no limit."""
 
 MIN_TOKEN_LENGTH = 32
 """A token of 32 random characters cannot be guessed."""
@@ -75,13 +72,7 @@ def _import_string(value: Any) -> Any:
 
 def _rate(value: Any) -> Any:
     """The rate that a text says; OFF remains."""
-    text = stripped(value)
-    if not isinstance(text, str) or text == OFF:
-        return text
-    try:
-        return parse_rate(text)
-    except ValueError as error:
-        raise ValueError(f"{error}; off for no limit") from None
+    return parse_rate_or_off(value) if isinstance(value, str) else value
 
 
 def _rate_or_none(value: Any) -> Any:

@@ -51,7 +51,7 @@ class LimitSettings(BaseModel):
     """How long the upstream may be silent in an event stream before the gate cuts it. 0: for ever."""
 
     comment_seconds: Annotated[float, Field(ge=0, le=3600)] = 15
-    """After this much silence the gate writes a comment into an event stream, so that no front cuts it. 0: never."""
+    """After this much silence the gate writes a comment into an event stream, so that no front cuts it. The first one comes 0.25 s after the head of a silent stream. 0: never."""
 
     grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10
     """How long requests in flight have to finish after SIGTERM."""

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gatehouse import advice
 from gatehouse.http.credentials import LANES, Lane
 from gatehouse.identity.grants import Grants
-from gatehouse.identity.rate import Rate, parse_rate
+from gatehouse.identity.rate import RateOrOff, parse_rate_or_off
 from gatehouse.tokens.file import TokensError, read_text
+from gatehouse.tokens.moments import beginning_of, end_of
 from gatehouse.tokens.token import HEADER_ONLY, KINDS, Token, check_name
 from gatehouse.tokens.toml_places import Places
 from gatehouse.tokens.value import VALUE_PATTERN, TokenValue
@@ -131,7 +132,7 @@ class Reader:
             digest=self._get(path, {"digest": "", **table}, "digest", _digest, b""),
             created=self._get(path, table, "created", _time, None),
             not_before=self._get(path, table, "not_before", _time, None),
-            expires=self._get(path, table, "expires", _time, None),
+            expires=self._get(path, table, "expires", _end, None),
         )
         if value.not_before and value.expires and value.not_before >= value.expires:
             self._fault((*path, "expires"), "expires: must be later than not_before")
@@ -197,10 +198,10 @@ def _globs(given: Any) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _rate(given: Any) -> Rate | None:
+def _rate(given: Any) -> RateOrOff | None:
     if not isinstance(given, str):
-        raise ValueError('must be a text in quotes, such as "60/min, burst 20"')
-    return parse_rate(given)
+        raise ValueError('must be a text in quotes, such as "60/min, burst 20", or "off"')
+    return parse_rate_or_off(given)
 
 
 def _lanes(given: Any) -> frozenset[Lane]:
@@ -217,15 +218,20 @@ def _digest(given: Any) -> bytes:
     return bytes.fromhex(written[1])
 
 
-def _time(given: Any) -> datetime:
-    if not isinstance(given, datetime) or given.tzinfo is None:
+def _time(given: Any, of_day: Callable[[date], datetime] = beginning_of) -> datetime:
+    if not isinstance(given, date) or (isinstance(given, datetime) and given.tzinfo is None):
         raise ValueError(
-            "must be a date and time with an offset, without quotes, such as 2026-11-24T12:00:00Z"
+            "must be a date and time with an offset, or a date, without quotes, such as 2026-12-24T12:00:00Z or "
+            "2026-12-24"
         )
     try:
-        return given.astimezone(UTC)
+        return given.astimezone(UTC) if isinstance(given, datetime) else of_day(given)
     except OverflowError:
         raise ValueError("is too far away") from None
+
+
+def _end(given: Any) -> datetime:
+    return _time(given, end_of)
 
 
 def shown(key: str) -> str:

@@ -15,7 +15,7 @@ from gatehouse.tokens.value import VALUE_PATTERN
 if TYPE_CHECKING:
     from gatehouse.http.credentials import Lane
     from gatehouse.identity.grants import Grants
-    from gatehouse.identity.rate import Rate
+    from gatehouse.identity.rate import RateOrOff
     from gatehouse.tokens.value import TokenValue
 
 HEADER_ONLY: frozenset[Lane] = frozenset({"header"})
@@ -39,7 +39,7 @@ class Token:
     name: str
     values: tuple[TokenValue, ...]
     grants: Grants = EVERYTHING
-    rate: Rate | None = None
+    rate: RateOrOff | None = None
     lanes: frozenset[Lane] = HEADER_ONLY
     note: str = ""
 

@@ -15,6 +15,7 @@ from gatehouse.commands.parser import parser
 from gatehouse.commands.tokens import tokens_command
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import Grants
+from gatehouse.identity.rate import OFF
 from gatehouse.tokens.last_use import write_last_use
 from gatehouse.tokens.reader import load_tokens
 from gatehouse.tokens.value import VALUE_PATTERN, TokenValue, digest_of
@@ -77,6 +78,24 @@ def test_a_value_is_shown_once_alone_on_stdout_and_stored_nowhere(tool: Tool) ->
         assert made not in "".join(tool("list")) + "".join(tool("list", "--json"))
 
 
+def test_a_date_is_the_end_of_that_day_or_its_beginning_and_a_rate_may_be_off(tool: Tool) -> None:
+    times = ["--not-before", "2126-12-24", "--expires", "2126-12-24"]
+    tool("add", "eve", *times, "--rate", "off")
+    tool("rotate", "eve", "--expires", " 2127-01-31 ")
+    token = load_tokens(tool.path)[0]
+    day, end = datetime(2126, 12, 24, tzinfo=UTC), datetime(2126, 12, 25, tzinfo=UTC)
+    assert [(value.not_before, value.expires) for value in token.values] == [
+        (None, datetime(2127, 2, 1, tzinfo=UTC))
+    ]
+    assert token.rate == OFF
+    assert 'rate = "off"' in tool.path.read_text()
+    assert json.loads(tool("list", "--json")[0])["tokens"][0]["rate"] == "off"
+    assert "  off" in tool("list")[0]
+    tool("add", "max", *times)
+    (value,) = load_tokens(tool.path)[1].values
+    assert (value.not_before, value.expires) == (day, end)
+
+
 def test_what_a_token_may_do_is_said_when_it_is_made(tool: Tool) -> None:
     options = ["--tools", "list_*, get", "--tools", "put", "--rate", "60/min", "--query"]
     times = ["--not-before", "12h", "--expires", "2126-11-24T12:00:00+02:00"]
@@ -131,7 +150,9 @@ def test_revoking_takes_the_name_away(tool: Tool) -> None:
         (["add", "other"], 2, "other is reserved"),
         (["add", "a b"], 2, "a name has 1 to 64 of"),
         (["add", "eve", "--expires", "soon"], 2, "must be a span from now, such as 12h, 30d"),
-        (["add", "eve", "--expires", "2126-11-24"], 2, "a date and time such as"),
+        (["add", "eve", "--expires", "2126-11-31"], 2, "a date and time such as"),
+        (["add", "eve", "--expires", "9999-12-31"], 2, "a date and time such as"),
+        (["add", "eve", "--expires", "2025-11-24"], 2, "lies in the past"),
         (["add", "eve", "--expires", "2126-11-24T12:00:00"], 2, "a date and time such as"),
         (["add", "eve", "--expires", "2025-11-24T12:00:00Z"], 2, "lies in the past"),
         (["add", "eve", "--expires", "1d", "--not-before", "2d"], 2, "before the beginning"),

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import trio
 from gatehouse.http import refusals
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import Grants
-from gatehouse.identity.rate import parse_rate
+from gatehouse.identity.rate import OFF, parse_rate
 from gatehouse.tokens.token import Token
 from gatehouse.tokens.value import TokenValue, digest_of, make_value
 from tests.harness.house import one_way, open_house
@@ -276,6 +277,10 @@ async def test_off_is_no_rate(way: dict[str, Any]) -> None:
     async with open_house(tokens=TOKENS, query_rate="off", token_rate="off", **way) as house:
         url = b"/mcp?key=" + TABLET.encode()
         assert {(await ask(house, "", target=url))[0].status for _ in range(25)} == {200}
+    free = replace(TOKENS[-1], rate=OFF)
+    async with open_house(tokens=(*TOKENS[:-1], free), token_rate="1/min, burst 1", **way) as house:
+        assert {(await ask(house, SLOW))[0].status for _ in range(5)} == {200}
+        assert [(await ask(house, ALICE))[0].status for _ in range(2)] == [200, 429]
 
 
 @one_way

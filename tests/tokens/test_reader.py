@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import EVERYTHING, Grants
-from gatehouse.identity.rate import parse_rate
+from gatehouse.identity.rate import OFF, parse_rate
 from gatehouse.tokens.file import MAX_BYTES, TokensError
 from gatehouse.tokens.reader import CLEAR, load_tokens, parse_tokens
 from gatehouse.tokens.token import HEADER_ONLY, Token, check_name
@@ -142,7 +142,9 @@ def test_every_spelling_of_toml_is_understood(text: str) -> None:
         ),
         # times
         (f"{VALUES}expires = 2027-11-24T12:00:00\n", 3, "expires: must be a date and time with an"),
-        (f"{VALUES}created = 2027-11-24\n", 3, "created: must be a date and time with an offset"),
+        (f"{VALUES}created = 2027-11-24T12:00:00\n", 3, "created: must be a date and time with an"),
+        (f"{VALUES}expires = 9999-12-31\n", 3, "expires: is too far away"),
+        (f"{VALUES}not_before = 2027-11-25\nexpires = 2027-11-24\n", 4, "expires: must be later than"),
         (f"{VALUES}not_before = 12:00:00\n", 3, "not_before: must be a date and time with an"),
         (f'{VALUES}expires = "2027-11-24T12:00:00Z"\n', 3, "expires: must be a date and time"),
         (f"{VALUES}expires = 2027-02-31T12:00:00Z\n", 3, "is not valid TOML (Invalid date"),
@@ -192,7 +194,7 @@ rate = "fast"
 
 [[tokens.alice.values]]
 digest = "{D}"
-expires = 2027-11-24
+expires = "2027-11-24"
 
 [tokens.bob]
 lanes = ["url"]
@@ -318,6 +320,15 @@ def test_a_value_is_good_from_not_before_on_and_until_it_expires() -> None:
     ]
     assert TokenValue(DIGEST).valid_at(0.0)
     assert TokenValue(DIGEST).valid_at(1e12)
+
+
+def test_a_date_without_a_time_is_that_day_in_utc_and_a_rate_may_be_off() -> None:
+    days = "".join(f"{key} = 2026-12-24\n" for key in ("created", "not_before", "expires"))
+    (token,) = parse_tokens(f'[tokens.alice]\nrate = "off"\n{VALUES}{days}')
+    (only,) = token.values
+    day = datetime(2026, 12, 24, tzinfo=UTC)
+    assert (only.created, only.not_before, only.expires) == (day, day, day + timedelta(days=1))
+    assert token.rate == OFF
 
 
 def test_a_value_is_called_by_the_first_digits_of_its_digest_and_shows_no_more() -> None:
