@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from gatehouse.pages.table import Pages
     from gatehouse.policy.base import Policy
     from gatehouse.policy.origins import Origins
+    from gatehouse.policy.strangers import Strangers
     from gatehouse.records.record import Observer
     from gatehouse.upstream.base import Transport, Upstream
     from gatehouse.upstream.outbound import Outbound
@@ -81,6 +82,8 @@ class Gate:
     bodies: Bodies
     """Bounds the bytes of request bodies under way."""
     policies: Sequence[Policy]
+    strangers: Strangers
+    """Bounds the requests that need no token."""
     hosted_start: HostedStart
     """Lets requests wait until the hosted server is up."""
     upstream: Upstream
@@ -155,10 +158,11 @@ class Gate:
 
     async def not_permitted(self, exchange: Exchange) -> Reply | None:
         """May they?"""
-        if exchange.principal is not None:
-            for policy in self.policies:
-                if reply := await policy.refusal(exchange.request, exchange.principal):
-                    return reply
+        if exchange.principal is None:
+            return self.strangers.turned_away(exchange.request)
+        for policy in self.policies:
+            if reply := await policy.refusal(exchange.request, exchange.principal):
+                return reply
         return None
 
     async def forward(self, exchange: Exchange) -> Reply | None:
@@ -172,7 +176,7 @@ class Gate:
         reply = None
         try:
             with exchange.leaving, ExitStack() as during:
-                for policy in self.policies:
+                for policy in self.policies if exchange.principal else (self.strangers,):
                     during.enter_context(policy.during(exchange.request))
                     exchange.must_see_head |= policy.must_see_head(exchange.request)
                 response = await self.round_trip(exchange, transport)

@@ -19,7 +19,6 @@ from gatehouse.assembly.upstream import UpstreamSide
 from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, Bodies
 from gatehouse.downstream.connections import Connections
 from gatehouse.downstream.descriptors import connections_within
-from gatehouse.downstream.hosted_start import HostedStart
 from gatehouse.downstream.in_flight import InFlight
 from gatehouse.downstream.places import Places
 from gatehouse.http import refusals
@@ -105,13 +104,13 @@ class House:
             pages=self.pages,
             origins=self.origins,
             verifiers=self.verifiers,
-            bodies=Bodies(MAX_LARGEST_BODIES * settings.max_body_bytes, by_name=self.has_names),
-            policies=self.policies,
-            hosted_start=HostedStart(
-                self.upstream_side.started,
-                seconds=settings.start_seconds,
-                max_requests=settings.start_requests,
+            bodies=Bodies(
+                MAX_LARGEST_BODIES * settings.max_body_bytes,
+                by_name=self.has_names or bool(self.upstream_side.exposed.open),
             ),
+            strangers=self.upstream_side.strangers,
+            policies=self.policies,
+            hosted_start=self.upstream_side.hosted_start,
             upstream=self.upstream_side.upstream,
             outbound=self.upstream_side.outbound,
             observers=self.observers,
@@ -215,7 +214,7 @@ class House:
         }
         if self.metrics is not None:
             table[b"/metrics"] = Figures(self.metrics, self.metrics_verifiers)
-        return Pages(table)
+        return Pages(table, self.upstream_side.exposed)
 
     @cached_property
     def observers(self) -> list[Observer]:

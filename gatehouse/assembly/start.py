@@ -57,6 +57,9 @@ def open_house(settings: Settings) -> tuple[House, Callable[[], None]]:
         hidden=hidden,
     )
     side = house.upstream_side  # opens its socket now, if it has one
+    if side.exposed.open:
+        paths = ", ".join(map(str, side.exposed.open))
+        logger.warning("EXPOSE_PATHS: open to everybody, without a token: %s", paths)
     tell_sources()
     forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
     notice = startup_notice(

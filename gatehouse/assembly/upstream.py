@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import trio
 
 from gatehouse.assembly.location import shown_by
+from gatehouse.downstream.hosted_start import HostedStart
 from gatehouse.downstream.listeners import bind
 from gatehouse.hosting.loading import IMPORT_THREADS
 from gatehouse.hosting.port import Port
 from gatehouse.hosting.runtimes import Direct
 from gatehouse.hosting.server import HostedServer
 from gatehouse.http.forward import SECRET_HEADER
+from gatehouse.http.paths import ExposedPaths
 from gatehouse.http.reply import CLOSE_CONNECTION
+from gatehouse.policy.strangers import Strangers
 from gatehouse.process.memory import settle_memory
 from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.farewells import Farewells
@@ -53,9 +57,12 @@ class UpstreamSide:
     ) -> None:
         host, port = settings.upstream_host, settings.upstream_port
         calls = Calls(f"{host}:{port}") if settings.in_process else None
+        self._settings = settings
         self.hosted: HostedServer | None = None
         """The server to host, its address bound but not listening yet; None if it runs elsewhere."""
         own_fields: Headers = []
+        self.exposed = ExposedPaths(settings.expose_paths)
+        """Paths there, outside the endpoint, that pass, too."""
         self.upstream: Upstream = upstream or calls or transports_for(settings)
         """The way there."""
         if settings.hosts_upstream:
@@ -65,6 +72,7 @@ class UpstreamSide:
                 Direct(calls) if calls else Port(bind("UPSTREAM_PORT", host, port), secret),
                 runtime=settings.runtime,
                 grants=grants,
+                is_open=self.exposed.needs_no_token,
             )
             started = self.hosted.started
             if calls is None:
@@ -85,6 +93,19 @@ class UpstreamSide:
         """Ends the sessions there that the ledger drops."""
         self.started = already() if started is None else started
         """Set when the server is up. Nobody waits for one that runs elsewhere."""
+
+    @cached_property
+    def hosted_start(self) -> HostedStart:
+        """Lets requests wait for it."""
+        given = self._settings
+        return HostedStart(
+            self.started, seconds=given.start_seconds, max_requests=given.start_requests
+        )
+
+    @cached_property
+    def strangers(self) -> Strangers:
+        """Bounds those who ask there without a token."""
+        return Strangers(self._settings.expose_rate, self.started)
 
     async def settle(self) -> None:
         """Once the server is up, make less work for the garbage collector."""

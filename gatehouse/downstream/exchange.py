@@ -20,7 +20,7 @@ from gatehouse.http.events import COMMENT, EventBorders
 from gatehouse.http.mcp import METHOD, NAME
 from gatehouse.http.reply import NO_REFERRER
 from gatehouse.http.results import ShortAnswer
-from gatehouse.identity.principal import Unknown
+from gatehouse.identity.principal import OPEN, Unknown
 from gatehouse.records.loggers import logger_of
 from gatehouse.records.record import Record, no_result
 
@@ -67,8 +67,8 @@ class Exchange:
         self.added: Headers = []
         """The gate's own header fields for the response, the upstream's or its own."""
         self.principal: Principal | None = None
-        self.name = ""
-        """The name of the request's token, good or not, if it is known."""
+        self.name = self.lane = ""
+        """The name of the request's token, good or not, if it is known; and where a good one stood, or OPEN."""
         self.status = 0
         self.over = False
         """True once the client has been sent all that it will get."""
@@ -98,17 +98,17 @@ class Exchange:
     async def identify(self, verifiers: Verifiers) -> Reply | None:
         """Find the principal; returns a reply if there is none."""
         request = self.request
+        if self.lane == OPEN:
+            return None
         if request.credentials is None:
             return refusals.AMBIGUOUS_CREDENTIALS
         who = await verifiers.identify(request.credentials)
         self.name = who.name
         if isinstance(who, Unknown):
             return verifiers.refusal(request, who)
-        self.principal = who
+        self.principal, self.lane = who, who.lane
         prove = self._state.get(PROVEN)
-        if prove is None or prove(who.name):
-            return None
-        return refusals.TOO_MANY_OF_NAME
+        return None if prove is None or prove(who.name) else refusals.TOO_MANY_OF_NAME
 
     # The way back to the client.
 
@@ -284,7 +284,7 @@ class Exchange:
             request_id=request.id,
             client=request.client,
             name=self.name,
-            lane=self.principal.lane if self.principal else "",
+            lane=self.lane,
             method=request.shown_method,
             path=request.shown_path,
             rpc_method=rpc_method,

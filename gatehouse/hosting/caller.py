@@ -22,6 +22,8 @@ from gatehouse.http.forward import PRINCIPAL_HEADER
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gatehouse.upstream.inprocess import App
 
 logger = logger_of("gate.upstream")
@@ -37,20 +39,27 @@ anywhere."""
 class WithCaller:
     """ASGI middleware: the name that the gate tells is the request's authenticated user, or 403 without one.
 
-    The user has no scopes, because the gate's tokens have none: things that a server guards by a scope stay shut.
+    `is_open` tells the paths that need no token: without a name, they have no user. The user has no scopes, because the gate's tokens have none: things that a server guards by a scope stay shut.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, is_open: Callable[[bytes], bool]) -> None:
         self._app = AuthContextMiddleware(app)
+        self._is_open = is_open
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         name = name_in(scope)
-        if not name:
+        if name:
+            scope["user"] = AuthenticatedUser(token_of(name))
+            scope["auth"] = AuthCredentials([])
+        elif not self._is_nobodys(scope):
             await turn_away(scope, send)
             return
-        scope["user"] = AuthenticatedUser(token_of(name))
-        scope["auth"] = AuthCredentials([])
         await self._app(scope, receive, send)
+
+    def _is_nobodys(self, scope: Any) -> bool:
+        """True for a request without a name, for a path that needs no token."""
+        named = any(name == PRINCIPAL for name, _ in scope["headers"])
+        return not named and scope["type"] == "http" and self._is_open(scope["raw_path"])
 
 
 def name_in(scope: Any) -> str:

@@ -50,6 +50,7 @@ class HostedServer:
         *,
         runtime: str = "",
         grants: Callable[[], Mapping[str, Grants]] | None = None,
+        is_open: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         self.import_string = import_string
         self.path = path
@@ -57,6 +58,7 @@ class HostedServer:
         self._door = door
         self._runtime = runtime
         self._grants = grants
+        self._is_open = is_open
         self._containment = Containment()
         self._over = trio.Event()
         self._told_to_stop = False
@@ -154,7 +156,7 @@ class HostedServer:
                     group.start_soon(report, server, self._grants, self._containment)
                 try:
                     await self._door.serve(
-                        self._containment.asgi(WithCaller(app)), self.started.set
+                        self._containment.asgi(WithCaller(app, self._is_open)), self.started.set
                     )
                 finally:
                     self._containment.ending = True

@@ -8,14 +8,90 @@ forwarded path (RFC 3986 section 6 lists the ways to differ).
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ENDPOINT = b"/mcp"
+
+RESERVED = frozenset(
+    {
+        *(b"/", b"/health", b"/ready", b"/metrics"),
+        *(b"/register", b"/authorize", b"/token", b"/revoke", b"/introspect"),
+        *(b"/oauth", b"/oauth2", b"/sse", b"/messages"),
+    }
+)
+"""Paths that stay the gate's own: its pages, those of OAuth (RFC 8414, 7591, 7009, 7662), and those of MCP's old
+transport, which has no place for a token's rules. All that is below the last four is reserved, too."""
 
 # A segment: unreserved characters, sub-delims without ";", ":" and "@" (RFC 3986 section 3.3), and
 # percent-encoded bytes that can be written in no other way: a space, quotes, brackets, non-ASCII.
 _PLAIN = rb"[A-Za-z0-9._~!$&'()*+,=:@-]"
 _ENCODED = rb"%(?:2[02]|3[CEce]|5[BDEbde]|60|7[BCDbcd]|[89A-Fa-f][0-9A-Fa-f])"
 _BELOW = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))(?:" + _PLAIN + rb"|" + _ENCODED + rb")+)+/?")
+
+
+class ExposedPath(NamedTuple):
+    """A path of the server's outside its endpoint that passes, too."""
+
+    path: bytes
+    """As it stands on a request line. If it ends in `/*`, everything below it."""
+    needs_token: bool
+
+    @property
+    def prefix(self) -> bytes:
+        """The beginning of all paths that are meant, if there may be several; else nothing."""
+        return self.path[:-1] if self.path.endswith(b"/*") else b""
+
+    def __str__(self) -> str:
+        return self.path.decode("ascii")
+
+
+class ExposedPaths:
+    """The paths that pass, each by itself or with what is below it. The longest that fits counts."""
+
+    def __init__(self, paths: Iterable[ExposedPath]) -> None:
+        self._all = sorted(paths, key=lambda each: len(each.path), reverse=True)
+        self._exact = {each.path: each for each in self._all if not each.prefix}
+        self._prefixes = [each for each in self._all if each.prefix]
+
+    @property
+    def open(self) -> list[ExposedPath]:
+        """Those that need no token."""
+        return [each for each in self._all if not each.needs_token]
+
+    def find(self, raw_path: bytes) -> ExposedPath | None:
+        """The one that a raw path, as it stood on the request line, falls under; None if it leads nowhere."""
+        if not self._all or is_reserved(raw_path) or not is_plain(raw_path):
+            return None
+        if found := self._exact.get(raw_path):
+            return found
+        below = (each for each in self._prefixes if raw_path.startswith(each.prefix))
+        return next((each for each in below if raw_path != each.prefix), None)
+
+    def needs_no_token(self, raw_path: bytes) -> bool:
+        """True if the path is open to everybody."""
+        found = self.find(raw_path)
+        return found is not None and not found.needs_token
+
+
+def is_plain(raw_path: bytes) -> bool:
+    """True if nobody can read the path in two ways."""
+    return _BELOW.fullmatch(raw_path) is not None
+
+
+def is_old_transport(raw_path: bytes) -> bool:
+    """True for the usual paths of MCP's HTTP+SSE transport, which the gate does not carry."""
+    return raw_path.removesuffix(b"/") in {b"/sse", b"/messages"}
+
+
+def is_reserved(raw_path: bytes) -> bool:
+    """True if the path is the gate's own, the endpoint or below it."""
+    if b"/.well-known" in raw_path or (raw_path.removesuffix(b"/") or raw_path) in RESERVED:
+        return True
+    first = raw_path[: raw_path.find(b"/", 1)] if raw_path.count(b"/") > 1 else raw_path
+    return first in {ENDPOINT, b"/oauth", b"/oauth2", b"/sse", b"/messages"}
 
 
 def is_for_upstream(raw_path: bytes) -> bool:
@@ -36,8 +112,11 @@ def upstream_target(raw_path: bytes, query: bytes, endpoint: bytes) -> bytes:
     """The path and query to request from an upstream whose endpoint is `endpoint`.
 
     Both `/mcp` and `/mcp/` become exactly `endpoint`: a server that knows one spelling answers the
-    other with a redirect, at which clients lose their token or their way.
+    other with a redirect, at which clients lose their token or their way. An exposed path stays as it is.
     """
-    below = raw_path[len(ENDPOINT) :]
-    path = endpoint if below in (b"", b"/") else endpoint.rstrip(b"/") + below
+    path, below = raw_path, raw_path[len(ENDPOINT) :]
+    if is_endpoint(raw_path):
+        path = endpoint
+    elif raw_path.startswith(ENDPOINT) and below.startswith(b"/"):
+        path = endpoint.rstrip(b"/") + below
     return b"%s?%s" % (path, query) if query else path

@@ -233,8 +233,8 @@ NO_MCP_METHOD = bad_request(
     "Bad request: a request of MCP 2026-07-28 has the field Mcp-Method. Update the client.",
     reason="no-mcp-method",
 )
-BELOW_ENDPOINT = forbidden(
-    "Forbidden: this token may use some tools only, and no path below the MCP endpoint. Ask the operator of this "
+BESIDE_ENDPOINT = forbidden(
+    "Forbidden: this token may use some tools only, and no path but the MCP endpoint. Ask the operator of this "
     "server for a token without lists.",
     "grants",
 )
@@ -278,6 +278,14 @@ NOT_FOUND = page_error(
     "Nothing is here, and no OAuth: the MCP endpoint is /mcp. If the client came here, its access "
     "token was missing, wrong, expired or revoked: set a good one as 'Authorization: Bearer TOKEN'.",
     reason="not-found",
+)
+OLD_TRANSPORT = page_error(
+    404,
+    "not_found",
+    "Nothing is here: this gate does not carry MCP's old HTTP+SSE transport (/sse, /messages). The MCP endpoint is "
+    "/mcp, with Streamable HTTP: give the client that URL, and where it asks for a transport, choose http "
+    "(streamable-http, http-only), not sse.",
+    reason="old-transport",
 )
 METHOD_NOT_ALLOWED = page_error(
     405,

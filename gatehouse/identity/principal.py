@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SHARED_NAME = "default"
 """The name of MCP_AUTH_TOKEN, in the log, in metrics and upstream."""
 
+OPEN = "open"
+"""The lane of a request that needs no token, and has no principal."""
+
 METRICS_NAME = "metrics"
 """The name of METRICS_TOKEN, in the log."""
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gatehouse.http import refusals
-from gatehouse.http.paths import is_for_upstream
+from gatehouse.http.paths import is_for_upstream, is_old_transport
+from gatehouse.identity.principal import OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from gatehouse.downstream.exchange import Exchange
+    from gatehouse.http.paths import ExposedPaths
     from gatehouse.http.reply import Reply
 
     Page = Callable[[Exchange], Awaitable[Reply]]
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 class Pages:
     """The pages by their paths. All of them answer GET and HEAD."""
 
-    def __init__(self, table: Mapping[bytes, Page]) -> None:
+    def __init__(self, table: Mapping[bytes, Page], exposed: ExposedPaths) -> None:
+        """`exposed` are paths of the server's outside its endpoint."""
         self._table = table
+        self._exposed = exposed
 
     @property
     def paths(self) -> frozenset[bytes]:
@@ -41,8 +45,12 @@ class Pages:
         if is_for_upstream(request.path):
             return None
         page = self._table.get(request.path)
+        if page is None and (exposed := self._exposed.find(request.path)):
+            if not exposed.needs_token:
+                exchange.lane = OPEN
+            return None
         if page is None:
-            return refusals.NOT_FOUND
+            return refusals.OLD_TRANSPORT if is_old_transport(request.path) else refusals.NOT_FOUND
         if request.method not in {"GET", "HEAD"}:
             return refusals.METHOD_NOT_ALLOWED
         return await page(exchange)

@@ -81,7 +81,7 @@ class Tools(Policy):
         if not principal.grants.restricted:
             return None
         if not is_endpoint(request.path):
-            return refusals.BELOW_ENDPOINT
+            return refusals.BESIDE_ENDPOINT
         if request.call_is_unclear:
             return refusals.UNCLEAR_CALL
         return self._call_refusal(request.call, principal)

@@ -38,7 +38,7 @@ class Record(NamedTuple):
     name: str
     """The name of the token; empty if no known one came."""
     lane: str
-    """Where the token came: "header", "query", or empty."""
+    """Where the token came: "header", "query", or empty; "open" for a path that needs none."""
     method: str
     path: str
     """Never includes the query."""
@@ -63,7 +63,8 @@ class Record(NamedTuple):
         first = self.first_byte_seconds
         first_byte = "" if first is None else f" (first byte {first * 1000:.1f})"
         lane = f" by {self.lane}" if self.lane else ""
-        name = f", {_word(self.name)}{lane}" if self.name else ""
+        nobody = ", needs no token" if self.lane else ""
+        name = f", {_word(self.name)}{lane}" if self.name else nobody
         called = f", {_word(self.rpc_method)}" if self.rpc_method else ""
         tool = f" {_word(self.tool)}" if self.tool else ""
         client = f", from {self.client}" if self.outcome == "refused" else ""

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from gatehouse.http.address import is_loopback, is_nearby
-from gatehouse.settings.kinds import EndpointPath, File, Host, ImportString, Port, stripped
+from gatehouse.identity.rate import parse_rate
+from gatehouse.settings.exposed import Exposed, covers
+from gatehouse.settings.kinds import (
+    EndpointPath,
+    File,
+    Host,
+    ImportString,
+    MaybeRate,
+    Port,
+    stripped,
+)
 from gatehouse.settings.upstream_url import Authorization, MaybeUpstreamUrl, UpstreamUrl
 from gatehouse.upstream.base import HOSTED_IDLE_SECONDS
 from gatehouse.upstream.tls import trust_fault
@@ -56,6 +66,13 @@ class UpstreamSettings(BaseModel):
     upstream_runtime: Annotated[Literal["asyncio", "trio"] | None, BeforeValidator(stripped)] = None
     """The runtime of a server that is called directly: asyncio or trio.
     Unset: what the server's module says by a name UPSTREAM_RUNTIME of its own, otherwise asyncio."""
+
+    expose_paths: Exposed = ()
+    """Paths of the server's outside its endpoint that pass, too, separated by commas: /path, or /path/* for all below it.
+    With the words «without token» behind it, such a path is open to everybody."""
+
+    expose_rate: MaybeRate = parse_rate("300/min, burst 100")
+    """How often one address may ask for paths that are open without a token; beyond that 429."""
 
     upstream_keep_alive: Annotated[float, BeforeValidator(_keep_alive), Field(ge=0, le=3600)] = 1
     """How many seconds a connection to a server that runs elsewhere may rest and still be used again. 0: never."""
@@ -124,9 +141,23 @@ class UpstreamSettings(BaseModel):
                 "UPSTREAM_AUTHORIZATION: would cross the network for everybody to read; set UPSTREAM_URL=https://...",
             )
 
+    def exposure_disagreements(self) -> Iterator[tuple[set[str], str]]:
+        """Exposed paths by which somebody would get to the endpoint: names, and a sentence."""
+        endpoint = self.upstream_at.path
+        for exposed in self.expose_paths:
+            if covers(exposed, endpoint) and not (exposed.prefix and exposed.needs_token):
+                yield (
+                    {"upstream_url", "upstream_path", "expose_paths"},
+                    (
+                        f"EXPOSE_PATHS: {exposed} leads to the MCP endpoint {endpoint}, which clients reach at "
+                        "/mcp, and never without a token"
+                    ),
+                )
+
     def upstream_disagreements(self) -> Iterator[tuple[set[str], str]]:
         """Settings of the upstream that do not go together: their names, and a sentence."""
         yield from self.url_disagreements()
+        yield from self.exposure_disagreements()
         if self.hosts_upstream and not is_loopback(self.upstream_host):
             yield (
                 {"mcp_app", "upstream_host"},

@@ -77,6 +77,6 @@ class Outbound:
         )
 
     def _added(self, name: str) -> Headers:
-        if not self._names_principals:
+        if not self._names_principals or not name:  # a request that needs no token has none
             return self._own_fields
         return [*self._own_fields, (PRINCIPAL_HEADER, name.encode("ascii"))]

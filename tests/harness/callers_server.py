@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import sleep
 from fastmcp import Context, FastMCP
@@ -15,12 +15,31 @@ from fastmcp.server.middleware.caching import ResponseCachingMiddleware
 from fastmcp.server.sessions import SessionId, SessionProvider, UserSession
 from mcp.server.auth.middleware.auth_context import get_access_token as sdk_access_token
 from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult
+from starlette.responses import JSONResponse
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 mcp: FastMCP[Any] = FastMCP("Callers")
 mcp.add_middleware(ResponseCachingMiddleware(call_tool_settings={"included_tools": ["cached"]}))
 mcp.add_provider(SessionProvider())
 
 calls = count()
+
+
+@mcp.custom_route("/webhook", methods=["GET", "POST", "PUT"])
+@mcp.custom_route("/status", methods=["GET", "POST", "PUT"])
+async def status(request: Request) -> JSONResponse:
+    """The caller of a route outside the endpoint, and all that came with the request."""
+    return JSONResponse(
+        {
+            "client_id": client_id(),
+            "method": request.method,
+            "query": request.url.query,
+            "fields": dict(request.headers),
+            "body": (await request.body()).decode(),
+        }
+    )
 
 
 @mcp.tool

@@ -102,6 +102,7 @@ def program(
         "MCP_AUTH_TOKEN": VALUES["default"],
         "MCP_APP": "callers_server:mcp",
         "TOKENS_FILE": "tokens.toml",
+        "EXPOSE_PATHS": "/status, /webhook without token",
         **MODES[request.param],
     }
     with running(folder, **settings) as program:
@@ -239,3 +240,20 @@ def test_a_server_with_auth_of_its_own_says_at_the_start_that_nobody_would_get_i
         assert "401" in line
     judge_auth(callers_server.with_auth_of_another_kind, "some:server")
     assert "the server some:server has auth= of its own (OwnWay)" in caplog.text
+
+
+def test_a_route_outside_the_endpoint_has_the_caller_of_its_token_or_none_if_it_needs_none(
+    program: Program,
+) -> None:
+    bearer = {"Authorization": f"Bearer {VALUES['alice']}", "X-Gate-Principal": "bob"}
+    with httpx.Client(base_url=program.url, trust_env=False) as client:
+        seen = client.put("/status?a=1&key=x", headers=bearer, content="body").json()
+        assert (seen["client_id"], seen["method"], seen["query"]) == ("alice", "PUT", "a=1")
+        assert seen["body"] == "body"
+        seen = client.post("/webhook?a=1&key=x", headers=bearer, content="body").json()
+        assert (seen["client_id"], seen["method"], seen["query"]) == (None, "POST", "a=1")
+        assert not seen["fields"].keys() & {"authorization", "x-gate-principal", "x-gate-secret"}
+        assert client.get("/status").status_code == 401
+        assert client.get("/status", headers={"X-API-Key": COOK}).status_code == 403
+        assert client.get("/elsewhere", headers=bearer).status_code == 404
+    assert "open to everybody, without a token: /webhook\n" in program.log

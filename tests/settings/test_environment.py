@@ -62,6 +62,8 @@ def test_without_a_token_it_never_runs_where_others_reach_it(
         {"MCP_APP": "my_server.main:app_1"},
         {"UPSTREAM_PATH": "/api/v1/mcp/"},
         {"PORT": " 8080 "},
+        {"EXPOSE_PATHS": "/*, /a/*, /b without token ,/caf%C3%A9/ WITHOUT TOKEN,"},
+        {"EXPOSE_PATHS": "/api/*, /api/open without token", "UPSTREAM_PATH": "/api/mcp"},
         {"ALLOWED_HOSTS": " Gate.example.com, localhost,192.0.2.1,[::1],my_host., ::1, a.lan:443"},
         {"ALLOWED_HOSTS": "*.example.com,*.localhost."},
         {
@@ -240,6 +242,36 @@ def test_what_makes_sense_is_accepted(
         (
             {"UPSTREAM_URL": "http://mcp.lan/mcp", "UPSTREAM_AUTHORIZATION": "Bearer  ü"},
             "UPSTREAM_AUTHORIZATION: may hold visible ASCII",
+        ),
+        (
+            {"EXPOSE_PATHS": "status"},
+            "EXPOSE_PATHS: status is no plain path; write /path or /path/*",
+        ),
+        ({"EXPOSE_PATHS": "/a with token"}, "EXPOSE_PATHS: /a with token is no path; write"),
+        ({"EXPOSE_PATHS": "/a?b"}, "EXPOSE_PATHS: /a?b is no plain path"),
+        ({"EXPOSE_PATHS": "/a*"}, "EXPOSE_PATHS: /a* is no plain path"),
+        ({"EXPOSE_PATHS": "/a/../b"}, "EXPOSE_PATHS: /a/../b is no plain path"),
+        ({"EXPOSE_PATHS": "/a//*"}, "EXPOSE_PATHS: /a//* is no plain path"),
+        ({"EXPOSE_PATHS": "/é"}, "EXPOSE_PATHS: /é is no path"),
+        ({"EXPOSE_PATHS": "/* without token"}, "EXPOSE_PATHS: /* without token would open"),
+        ({"EXPOSE_PATHS": "/a, /a without token"}, "EXPOSE_PATHS: /a is named with and without"),
+        *(
+            ({"EXPOSE_PATHS": path + end}, f"EXPOSE_PATHS: {path} is kept for the gate")
+            for path in """/ /health /ready /metrics /health/ /mcp /mcp/ /mcp/a /mcp/* /.well-known/* /a/.well-known/b
+                /register /authorize /token /oauth/* /oauth2/x /sse /messages/ /messages/*""".split()
+            for end in ("", " Without  Token")
+        ),
+        (
+            {"EXPOSE_PATHS": "/api/* without token", "UPSTREAM_PATH": "/API/mcp"},
+            "EXPOSE_PATHS: /api/* leads to the MCP endpoint",
+        ),
+        (
+            {"EXPOSE_PATHS": "/api/MCP/ without token", "UPSTREAM_PATH": "/api/mcp"},
+            "EXPOSE_PATHS: /api/MCP/ leads to the MCP endpoint",
+        ),
+        (
+            {"EXPOSE_PATHS": "/api/mcp", "UPSTREAM_PATH": "/api/mcp/"},
+            "EXPOSE_PATHS: /api/mcp leads to the MCP endpoint",
         ),
         ({"UPSTREAM_MODE": "port"}, "UPSTREAM_MODE: "),
         ({"UPSTREAM_RUNTIME": "uvloop"}, "UPSTREAM_RUNTIME: "),

@@ -1,0 +1,59 @@
+"""Paths of the server's outside its endpoint that pass the gate, as EXPOSE_PATHS names them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+from pydantic_settings import NoDecode
+
+from gatehouse.http.paths import ExposedPath, is_plain, is_reserved
+
+_ITEM = re.compile(r"(?P<path>\S+)(?P<open>\s+without\s+token)?", re.IGNORECASE)
+
+FORM = "write /path or /path/*, with commas between, and «without token» behind those that are for everybody"
+
+
+def _exposed_paths(value: Any) -> Any:
+    """The paths of a list with commas between."""
+    if not isinstance(value, str):
+        return value
+    found = tuple(_exposed(item) for part in value.split(",") if (item := part.strip()))
+    for each in found:
+        if any(each.path == other.path and each != other for other in found):
+            raise ValueError(f"{each} is named with and without token; take one of the two away")
+    return found
+
+
+def _exposed(item: str) -> ExposedPath:
+    match = _ITEM.fullmatch(item)
+    if match is None or not match["path"].isascii():
+        raise ValueError(f"{item} is no path; {FORM}")
+    found = ExposedPath(match["path"].encode("ascii"), needs_token=not match["open"])
+    if found.path == b"/*":
+        if not found.needs_token:
+            raise ValueError(
+                "/* without token would open the whole server; name what is to be open"
+            )
+        return found
+    if is_reserved(found.prefix or found.path):
+        raise ValueError(
+            f"{found} is kept for the gate: its own pages, the MCP endpoint and what is below it, OAuth's paths, and "
+            "those of MCP's old transport (/sse, /messages) cannot be exposed"
+        )
+    if not is_plain(found.prefix or found.path) or b"*" in (found.prefix or found.path):
+        raise ValueError(f"{found} is no plain path; {FORM}")
+    return found
+
+
+def covers(exposed: ExposedPath, endpoint: str) -> bool:
+    """True if a server whose endpoint has that path might take a request for `exposed` as one for it."""
+    named = (exposed.prefix or exposed.path).decode("ascii").lower()
+    there = endpoint.lower().rstrip("/") + "/"
+    if there == "/":
+        return False
+    return there.startswith(named) if exposed.prefix else f"{named}/".startswith(there)
+
+
+Exposed = Annotated[tuple[ExposedPath, ...], NoDecode, BeforeValidator(_exposed_paths)]
