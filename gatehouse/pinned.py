@@ -144,6 +144,30 @@ def leave_unused_rules_unread(warn: Warn) -> None:
     _set(RULES_OF_FASTMCP.names[0], apply_if_used)
 
 
+THREADS_OF_FASTMCP = Part(
+    "fastmcp",
+    "4.1.2",
+    ("fastmcp.utilities.async_utils:run_sync_in_threadpool",),
+    "on Trio a tool that is not async, and returns a coroutine, fails",
+)
+
+
+def let_trio_threads_return_coroutines(warn: Warn) -> None:
+    """Let a tool that is not async return a coroutine, which FastMCP awaits: Trio's threads return none.
+
+    Not for speed, but as little rests on it.
+    """
+    if not THREADS_OF_FASTMCP.is_as_read(warn):
+        return
+    run = pkgutil.resolve_name(THREADS_OF_FASTMCP.names[0])
+
+    async def run_boxed(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        (result,) = await run(lambda: (function(*args),), **options)
+        return result
+
+    _set(THREADS_OF_FASTMCP.names[0], run_boxed)
+
+
 _LOOP = "trio_asyncio._loop:"
 _METHODS = (
     *("_main_loop_init", "_main_loop_exit", "_main_loop_one", "_queue_handle", "synchronize"),

@@ -11,7 +11,9 @@ import anyio.to_thread
 import pytest
 import trio
 import trio._core._thread_cache as trio_threads
+import trio.lowlevel
 from anyio._backends._asyncio import WorkerThread
+from fastmcp.utilities import async_utils
 
 from gatehouse import pinned
 from gatehouse.hosting.escapes import close_nurseries, close_threads
@@ -19,7 +21,9 @@ from gatehouse.hosting.loops import aio_as_trio, open_loop
 from gatehouse.pinned import (
     LOOP_OF_TRIO_ASYNCIO,
     RULES_OF_FASTMCP,
+    RUN_OF_TRIO,
     THREADS_OF_ANYIO,
+    THREADS_OF_FASTMCP,
     THREADS_OF_TRIO,
     Part,
 )
@@ -28,8 +32,11 @@ from tests.harness.program import ROOT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PARTS = [LOOP_OF_TRIO_ASYNCIO, RULES_OF_FASTMCP, THREADS_OF_ANYIO, THREADS_OF_TRIO]
-IDS = [part.library for part in PARTS]
+PARTS = [
+    *(LOOP_OF_TRIO_ASYNCIO, RULES_OF_FASTMCP, RUN_OF_TRIO),
+    *(THREADS_OF_ANYIO, THREADS_OF_FASTMCP, THREADS_OF_TRIO),
+]
+IDS = [part.names[0] for part in PARTS]
 
 
 async def in_asyncio() -> set[int]:
@@ -52,6 +59,23 @@ def refuse(line: str) -> None:
 
 async def test_calls_of_different_requests_run_in_the_same_thread() -> None:
     assert len(await in_asyncio()) == 1
+
+
+async def test_a_function_in_a_thread_of_trios_may_return_a_coroutine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(async_utils, "run_sync_in_threadpool", anyio.to_thread.run_sync)
+    pinned.let_trio_threads_return_coroutines(refuse)
+
+    async def answer() -> int:
+        await trio.lowlevel.checkpoint()
+        return threading.get_ident()
+
+    called = await async_utils.call_sync_fn_in_threadpool(answer)
+    assert await called == threading.get_ident()
+    assert await async_utils.call_sync_fn_in_threadpool(threading.get_ident) != await answer()
+    with pytest.raises(ValueError, match="invalid literal"):
+        await async_utils.call_sync_fn_in_threadpool(int, "x")
 
 
 async def test_trio_does_not_rename_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ async def run_on_trio(serve: Callable[[], Awaitable[None]]) -> None:
     import asyncio
 
     close_nurseries()
+    pinned.let_trio_threads_return_coroutines(warn)
     asyncio.set_event_loop(None)  # else it would make a loop that never runs for code that asks
     await serve()
 

@@ -15,6 +15,7 @@ import functools
 import gc
 import inspect
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -43,7 +44,7 @@ from fastmcp import FastMCP
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-SECONDS = 5
+SECONDS = 20  # for a machine that is busy with all of these at once
 IDIOMS: dict[str, Callable[[], Any]] = {}
 seen_loop: asyncio.AbstractEventLoop | None = None
 
@@ -80,6 +81,9 @@ def loop_at_import() -> str:
 
 loop_of_import = outcome(loop_at_import)
 run_at_import = outcome(lambda: asyncio.run(asyncio.sleep(0, "ran")))
+pool_of_import = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="pool")
+loop_in_a_thread = asyncio.new_event_loop()
+threading.Thread(target=loop_in_a_thread.run_forever, daemon=True).start()
 other_loops_at_import = [
     outcome(asyncio.get_running_loop),
     outcome(lambda: anyio.run(anyio.sleep, 0)),
@@ -604,6 +608,46 @@ async def process_pool() -> Any:
     with warnings.catch_warnings(), concurrent.futures.ProcessPoolExecutor(1) as pool:
         warnings.simplefilter("ignore")
         return await loop.run_in_executor(pool, abs, -3)
+
+
+@as_idiom
+async def process_pool_that_spawns() -> Any:
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        return await asyncio.get_running_loop().run_in_executor(pool, os.path.basename, "a/b")
+
+
+@as_idiom
+async def pool_and_loop_of_import() -> Any:
+    loop = asyncio.get_running_loop()
+    by_pool = await loop.run_in_executor(pool_of_import, lambda: threading.current_thread().name)
+    failed = await asyncio.gather(
+        loop.run_in_executor(pool_of_import, int, "x"), return_exceptions=True
+    )
+    far = asyncio.run_coroutine_threadsafe(asyncio.to_thread(abs, -3), loop_in_a_thread)
+    return by_pool[:4], repr(failed), await asyncio.wrap_future(far)
+
+
+@as_idiom
+def loop_in_a_thread_from_a_thread() -> Any:
+    async def main() -> Any:
+        process = await asyncio.create_subprocess_exec("sh", "-c", "exit 3")
+        return await process.wait(), asyncio.get_running_loop() is loop_in_a_thread
+
+    return asyncio.run_coroutine_threadsafe(main(), loop_in_a_thread).result(SECONDS)
+
+
+@as_idiom
+def pools_of_a_threads_own() -> Any:
+    async def main() -> Any:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1, "mine"))
+        name = await asyncio.to_thread(lambda: threading.current_thread().name)
+        return name, await loop.run_in_executor(pool_of_import, abs, -3)
+
+    with concurrent.futures.ProcessPoolExecutor(1) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return asyncio.run(main()), pool.submit(abs, -3).result(SECONDS)
 
 
 @as_idiom

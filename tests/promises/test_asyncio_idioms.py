@@ -40,7 +40,7 @@ def ask(endpoint: str) -> dict[str, str]:
         "Mcp-Method": "tools/call",
         "Mcp-Name": "idiom",
     }
-    with httpx.Client(headers=headers, timeout=20, trust_env=False) as client:
+    with httpx.Client(headers=headers, timeout=40, trust_env=False) as client:
 
         def call(name: str) -> str:
             params: dict[str, Any] = {"name": "idiom", "arguments": {"name": name}, "_meta": meta}
@@ -94,6 +94,8 @@ FOR_TRIO_TOO = [
     "no_loop_in_a_thread",
     "loops_of_a_threads_own",
     "anyio_portals",
+    "loop_in_a_thread_from_a_thread",
+    "pools_of_a_threads_own",
     "subprocess_of_a_thread",
     "signal_handlers_of_pythons_own",
 ]

@@ -14,6 +14,7 @@ from gatehouse import pinned
 from gatehouse.pinned import (
     LOOP_OF_TRIO_ASYNCIO,
     RULES_OF_FASTMCP,
+    RUN_OF_TRIO,
     THREADS_OF_ANYIO,
     THREADS_OF_TRIO,
 )
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 
     import pytest
 
-PARTS = [LOOP_OF_TRIO_ASYNCIO, RULES_OF_FASTMCP, THREADS_OF_ANYIO, THREADS_OF_TRIO]
+PARTS = [
+    *(LOOP_OF_TRIO_ASYNCIO, RULES_OF_FASTMCP, RUN_OF_TRIO, THREADS_OF_ANYIO, THREADS_OF_TRIO),
+]
 
 
 def test_with_none_of_them_the_program_serves_calls_of_every_kind(tmp_path: Path) -> None:
     for part in PARTS:
         metadata = tmp_path / f"{part.library.replace('-', '_')}-99.1.dist-info/METADATA"
-        metadata.parent.mkdir()
+        metadata.parent.mkdir(exist_ok=True)
         metadata.write_text(f"Metadata-Version: 2.1\nName: {part.library}\nVersion: 99.1\n")
     path = f"{tmp_path}:{ROOT}:{ROOT / 'tests/harness'}"
     with running(tmp_path, MCP_APP="probe_server:mcp", PYTHONPATH=path) as program:
