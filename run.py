@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gatehouse.assembly.start import open_house
+from gatehouse.assembly.start import open_house, speak_json_if_asked
 from gatehouse.commands.parser import parser
 from gatehouse.downstream.serve import LifespanEndedError, serve
 from gatehouse.errors import FaultsError, sole_cause
@@ -60,8 +60,7 @@ from gatehouse.settings.environment import load_settings
 from gatehouse.tokens.last_use import write_last_use
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from gatehouse.assembly.announce import Announcement
     from gatehouse.assembly.house import House
     from gatehouse.hosting.server import HostedServer
 
@@ -78,19 +77,21 @@ def main(arguments: list[str] | None = None) -> int:
 
             signals.give_back()
             return tokens_command(options, settings.tokens_file, settings.state_db)
-        house, announce = open_house(settings)
+        program = Program(*open_house(settings))
     except FaultsError as error:
+        if options.command is None:
+            speak_json_if_asked()
         return refuse(*error.faults)
-    return run(Program(house), announce)
+    return run(program)
 
 
-def run(program: Program, announce: Callable[[], None]) -> int:
+def run(program: Program) -> int:
     """Run the program to its end, whatever its threads do then; returns the exit status."""
     program.ending.start()
     let_threads_in()
     status = 1
     try:
-        status = trio.run(program.run, announce)
+        status = trio.run(program.run)
     except BaseExceptionGroup as group:
         failed = sole_cause(group)
         if isinstance(failed, HostedServerError):
@@ -105,14 +106,15 @@ def run(program: Program, announce: Callable[[], None]) -> int:
 class Program:
     """All that runs at the same time, in one nursery."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, announcement: Announcement) -> None:
         self.house = house
+        self.announcement = announcement
         self.hosted = house.upstream_side.hosted
         self.stopping = trio.Event()
         self.stop_by = 0.0
         self.signals = Signals()
         self.ending = Ending(
-            self.signals, self.keep_last_use_once, house.gate.tell_rest, outputs.flush
+            self.signals, self.keep_last_use_once, house.gate.tell_rest, flush=outputs.flush
         )
         self.reactions = Reactions(
             self.signals,
@@ -122,7 +124,7 @@ class Program:
             reload=house.reload_tokens,
         )
 
-    async def run(self, announce: Callable[[], None]) -> int:
+    async def run(self) -> int:
         """Serve until a signal comes, or the hosted server dies (HostedServerError); the exit status."""
         house = self.house
         async with trio.open_nursery() as nursery:
@@ -137,11 +139,10 @@ class Program:
                 await gate_nursery.start(
                     serve, house.gate, house.listeners, house.connections, self.drained
                 )
-                announce()
+                self.announcement.listening()
             if self.hosted is not None:
                 await self.hosted.stop(self.stop_by - trio.current_time())
             nursery.cancel_scope.cancel()
-            logger.info("ended")
             return 0
         return 1
 
@@ -151,12 +152,15 @@ class Program:
             await hosted.run(self.imported)
         except HostedServerError as error:
             status = 1 if error.started else 2
+            if error.started:
+                logger.error("stopping, since the server died: %s", self.house.in_flight)
             self.ending.within(LATE_SECONDS, status, "; ".join(error.faults))
             raise
 
     def imported(self, name: str) -> None:
         """The hosted server has been imported, and perhaps has taken signals."""
         self.house.landing.name = name
+        self.announcement.server_is(name)
         self.signals.keep_handlers()
 
     @property
@@ -164,10 +168,10 @@ class Program:
         """The grace for requests and the hosted server, in seconds; 0 if that server is not up yet."""
         return self.house.settings.grace_seconds if self.house.upstream_side.started.is_set() else 0
 
-    def stop(self) -> None:
+    def stop(self, why: str) -> None:
         """Begin to end, in order."""
-        grace, busy = self.grace, len(self.house.gate.in_flight)
-        logger.info("stopping: %d requests under way have at most %g s to finish", busy, grace)
+        grace = self.grace
+        logger.info("stopping at %s, within %g s: %s", why, grace, self.house.in_flight)
         self.stop_by = trio.current_time() + grace
         self.stopping.set()
 

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from dotenv import dotenv_values
+
 from gatehouse import advice
+from gatehouse.assembly.announce import Announcement
 from gatehouse.assembly.house import House
 from gatehouse.assembly.location import endpoint_at
 from gatehouse.assembly.tokens import parser_of
-from gatehouse.commands.notice import startup_notice
 from gatehouse.downstream.listeners import bind, inherited
 from gatehouse.process import forks, fresh_start
-from gatehouse.records import outputs
+from gatehouse.records import loggers
 from gatehouse.records.log import configure_logging
 from gatehouse.records.loggers import logger_of
 from gatehouse.settings.notes import read_notes
 from gatehouse.tokens.file import TokensError, read_text
+from gatehouse.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gatehouse.settings.environment import Settings
 
 logger = logger_of("gate")
 
 
-def open_house(settings: Settings) -> tuple[House, Callable[[], None]]:
-    """The parts of the program that `settings` describe, with open sockets, and the function that announces it.
+def open_house(settings: Settings) -> tuple[House, Announcement]:
+    """The parts of the program that `settings` describe, with open sockets, and what announces it.
 
     Raises TokensError or CannotListenError. A function of its own, because its variables hold secrets: a hosted
     server that reports an error with the variables of the whole stack (as Sentry's client does) finds none of them
@@ -44,7 +46,7 @@ def open_house(settings: Settings) -> tuple[House, Callable[[], None]]:
         raise TokensError(f"{file}: has no tokens; make one with: {advice.add_token()}")
     secret = secrets.token_urlsafe(32)
     hidden = [*secrets_of(settings), one_off or "", secret]
-    configure_logging(hidden, json=settings.log_format == "json")
+    configure_logging(hidden, json=settings.log_format == "json", level=settings.log_level)
     handed = inherited()
     listeners = handed or bind("PORT", settings.host, settings.port)
     house = House(
@@ -62,20 +64,38 @@ def open_house(settings: Settings) -> tuple[House, Callable[[], None]]:
         logger.warning("EXPOSE_PATHS: open to everybody, without a token: %s", paths)
     tell_sources()
     forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
-    notice = startup_notice(
+    announcement = Announcement(
         house.endpoint,
+        settings.mcp_app if side.hosted else str(settings.upstream_at),
         one_off_token=one_off,
         names=[token.name for token in tokens],
         url_keys=house.keyring.takes_url_keys,
-        upstream=settings.mcp_app if side.hosted else str(settings.upstream_at),
+        hosted=side.hosted is not None,
+        as_json=settings.log_format == "json",
     )
-    return house, lambda: outputs.say(notice)
+    return house, announcement
+
+
+def speak_json_if_asked() -> None:
+    """Make lines of JSON of what is said about settings that cannot be used, if they ask for that."""
+    if loggers.root.handlers:  # they could be used
+        return
+    given: dict[str, str | None] = {}
+    with suppress(OSError, ValueError):  # which is one of the faults
+        given |= dotenv_values(".env")
+    formats = [
+        value
+        for name, value in [*given.items(), *os.environ.items()]
+        if name.upper() == "LOG_FORMAT"
+    ]
+    if formats and (formats[-1] or "").strip().lower() == "json":
+        configure_logging((), json=True)
 
 
 def tell_sources() -> None:
-    """Tell the log where settings come from, and what about it is probably not meant."""
+    """Tell the log the release, where settings come from, and what about it is probably not meant."""
     sources, remarks = read_notes()
-    logger.info(sources)
+    logger.info("gate %s starts: %s", VERSION, sources)
     for remark in remarks:
         logger.warning(remark)
 

@@ -20,6 +20,7 @@ from gatehouse.http.forward import SECRET_HEADER
 from gatehouse.http.paths import ExposedPaths
 from gatehouse.http.reply import CLOSE_CONNECTION
 from gatehouse.policy.strangers import Strangers
+from gatehouse.process.fresh_start import seconds_since_start
 from gatehouse.process.memory import settle_memory
 from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.farewells import Farewells
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from gatehouse.upstream.base import Upstream
 
 logger = logger_of("gate")
+
+LOOK_AGAIN_SECONDS = 2.0
+"""How often the gate looks for a server that runs elsewhere, until it has found it once."""
 
 
 class UpstreamSide:
@@ -89,6 +93,8 @@ class UpstreamSide:
             shown=shown_by(settings),
         )
         """Makes the requests."""
+        self.where = str(settings.upstream_at)
+        """The server's address, if it runs elsewhere."""
         self.farewells = Farewells(self.upstream, self.outbound)
         """Ends the sessions there that the ledger drops."""
         self.started = already() if started is None else started
@@ -108,14 +114,29 @@ class UpstreamSide:
         return Strangers(self._settings.expose_rate, self.started)
 
     async def settle(self) -> None:
-        """Once the server is up, make less work for the garbage collector."""
+        """Once the server is up, make less work for the garbage collector, and tell the log."""
         await self.started.wait()
-        if self.hosted is not None:
-            logger.info("the server %s is up", self.hosted.import_string)
+        seconds = seconds_since_start()
         with suppress(Exception):  # the code that needs it tries again
             # The counters of failures and rates: imported now, they keep nobody waiting later.
             await IMPORT_THREADS.run(importlib.import_module, "throttled")
         settle_memory()
+        if self.hosted is not None:
+            logger.info("ready after %.1f s: %s", seconds, await self.hosted.described())
+            return
+        while not await self.upstream.is_reachable():
+            if seconds:
+                logger.warning(
+                    "nobody takes connections at %s yet; until somebody does, calls get 502, and /ready says 503",
+                    self.where,
+                )
+            seconds = 0.0
+            await trio.sleep(LOOK_AGAIN_SECONDS)
+        logger.info(
+            "ready after %.1f s: the server at %s takes connections",
+            seconds or seconds_since_start(),
+            self.where,
+        )
 
 
 def transports_for(settings: Settings) -> Transports:

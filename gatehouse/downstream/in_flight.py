@@ -44,6 +44,12 @@ class InFlight:
     def __iter__(self) -> Iterator[Exchange]:
         return iter(tuple(self._exchanges))
 
+    def __str__(self) -> str:
+        """How many, in words."""
+        streams = self.open_streams
+        told = f" (event streams: {streams})" if streams else ""
+        return f"requests in flight: {len(self)}{told}"
+
     @property
     def open_streams(self) -> int:
         """How many of them are being answered with an event stream."""

@@ -8,6 +8,7 @@ The gate calls either kind directly (`runtimes`), or one on asyncio through a po
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -18,6 +19,7 @@ from gatehouse.hosting.contained import Containment, in_short
 from gatehouse.hosting.faults import HostedServerError, in_a_line
 from gatehouse.hosting.loading import imported
 from gatehouse.hosting.runtimes import run_on_asyncio, run_on_trio, warn
+from gatehouse.http.mcp import printable
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from gatehouse.identity.grants import Grants
 
 logger = logger_of("gate.upstream")
+
+COUNT_SECONDS = 5.0
+"""How long listing the server's tools may take, which only the line that says «ready» waits for."""
 
 MIN_STOP_SECONDS = 0.4
 """How long the server may take to stop, even if the grace is used up. By then the gate has drained."""
@@ -55,6 +60,7 @@ class HostedServer:
         self.import_string = import_string
         self.path = path
         self.started = trio.Event()
+        self.name = ""
         self._door = door
         self._runtime = runtime
         self._grants = grants
@@ -62,6 +68,15 @@ class HostedServer:
         self._containment = Containment()
         self._over = trio.Event()
         self._told_to_stop = False
+        self._tools: int | None = None
+        self._counted = trio.Event()
+
+    async def described(self) -> str:
+        """The server that is up, in words: its name, where it runs, and how many tools it has."""
+        await self._counted.wait()
+        tools = {None: "", 1: ", 1 tool"}.get(self._tools, f", {self._tools} tools")
+        runtime = "trio" if self._on_trio else "asyncio"
+        return f"{printable(self.name)} ({self.import_string}) on {runtime}{tools}"
 
     async def run(self, on_import: Callable[[str], None] = lambda _: None) -> None:
         """Serve until `stop` is called; `on_import` gets the server's name once it is known.
@@ -73,6 +88,7 @@ class HostedServer:
         self._on_trio = (self._runtime or asked) == "trio"
         pinned.leave_unused_rules_unread(warn)
         try:
+            self.name = server.name
             on_import(server.name)
             self._lock(server)
             self._contain(server)
@@ -152,6 +168,7 @@ class HostedServer:
             import anyio
 
             async with app.router.lifespan_context(app), anyio.create_task_group() as group:
+                group.start_soon(self._count, server)
                 if self._grants is not None:
                     group.start_soon(report, server, self._grants, self._containment)
                 try:
@@ -163,6 +180,20 @@ class HostedServer:
                 group.cancel_scope.cancel()
 
         await (run_on_trio if self._on_trio else run_on_asyncio)(serve)
+
+    async def _count(self, server: FastMCP[Any]) -> None:
+        """Count the tools, in the server's own runtime."""
+        import anyio
+
+        try:
+            with anyio.move_on_after(COUNT_SECONDS):
+                question = partial(server.list_tools, run_middleware=False)
+                tools = await self._containment.ask(
+                    "listing the server's tools at the start", question
+                )
+                self._tools = None if tools is None else len(tools)
+        finally:
+            self._counted.set()
 
     def _failed(self, error: BaseException) -> HostedServerError:
         cause = sole_cause(error)

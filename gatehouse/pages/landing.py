@@ -35,6 +35,9 @@ _HEADERS = (
 )
 
 
+UNNAMED = "MCP server"
+"""The name of a server that runs elsewhere: only a hosted one tells its own."""
+
 MAX_PAGES = 32
 """How many pages are kept: clients choose by which name they call the gate, so there may be any number."""
 
@@ -52,7 +55,7 @@ class Landing:
     def __init__(
         self, endpoint: str, readiness: Readiness, verifiers: Verifiers, origins: Origins
     ) -> None:
-        self.name = "MCP server"
+        self.name = UNNAMED
         self._endpoint = endpoint
         self._readiness = readiness
         self._verifiers = verifiers

@@ -48,16 +48,23 @@ TEARDOWN_SECONDS = 5.0
 makes them slow."""
 
 
+NEVER_STARTED = 2
+"""The exit status of a program that could not start, of which one line has said why."""
+
+
 class Ending:
     """Waits, in a thread, for signals and for the end. `heard` is called with each signal, in that thread.
 
-    `last_things` are called at a hard end, each in a thread and for LAST_SECONDS at most.
+    `last_things` are called at a hard end, and then `flush`, each in a thread and for LAST_SECONDS at most.
     """
 
-    def __init__(self, signals: Signals, *last_things: Callable[[], object]) -> None:
+    def __init__(
+        self, signals: Signals, *last_things: Callable[[], object], flush: Callable[[], object]
+    ) -> None:
         self.heard: Callable[[int], None] = lambda _: None
         self._signals = signals
-        self._last_things = last_things
+        self._last_things = (*last_things, self._tell_stopped, flush)
+        self._told_stopped = False
         self._at = math.inf
         self._status = 1
         self._words = ""
@@ -91,9 +98,16 @@ class Ending:
     def leave(self, status: int) -> None:
         """The event loop has ended; Python ends the rest, and waits for threads."""
         self._words = ""
+        self._status = status
+        self._tell_stopped()
         self.within(LATE_SECONDS, status)
         self._signals.ignore_idle()
         atexit.register(self._arm, TEARDOWN_SECONDS)
+
+    def _tell_stopped(self) -> None:
+        if not self._told_stopped and self._status != NEVER_STARTED:
+            self._told_stopped = True
+            logger.info("stopped, with status %d", self._status)
 
     def _arm(self, seconds: float) -> None:
         with suppress(RuntimeError):  # no thread to be had

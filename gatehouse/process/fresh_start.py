@@ -13,15 +13,24 @@ import os
 import resource
 import signal
 import sys
+import time
 
 SECRETS = ("MCP_AUTH_TOKEN", "METRICS_TOKEN", "SHARED_STATE_URL", "UPSTREAM_AUTHORIZATION")
 """Settings that the MCP server and its tools need not know."""
+
+BEGAN = time.monotonic()
+"""When this program began, as near as its own code can tell: nothing of ours is imported before."""
 
 HANDED_ON = "GATE_SECRETS_FD"
 """Names the descriptor from which the secrets are read after the new start."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Signals that wait across the new start: one that came in between would end nothing, or only half."""
+
+
+def seconds_since_start() -> float:
+    """How long this program has run."""
+    return time.monotonic() - BEGAN
 
 
 def open_missing() -> None:

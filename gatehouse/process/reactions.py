@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -38,7 +39,7 @@ class Reactions:
         ending: Ending,
         *,
         grace: Callable[[], float],
-        stop: Callable[[], None],
+        stop: Callable[[str], None],
         reload: Callable[[], None],
     ) -> None:
         self._signals = signals
@@ -70,7 +71,7 @@ class Reactions:
             self._stops += 1
             if self._stops == 1:
                 self._ending.within(self._grace() + LATE_SECONDS, 0, STUCK)
-                self._tell(self._stop)
+                self._tell(partial(self._stop, name))
             else:
                 self._ending.within(SECOND_SECONDS, 1)
                 self._tell(self._everything.cancel)

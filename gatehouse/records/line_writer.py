@@ -27,6 +27,9 @@ MAX_WAITING_BYTES = 1024 * 1024
 MAX_WAITING_LINES = 10_000
 """How many pieces may wait, however short: each takes some 100 bytes of memory more than its text."""
 
+MAX_PRINTED_LINE = 65_536
+"""How many bytes of a printed line wait for its end: as many as are looked at of a line of log."""
+
 BATCH_SECONDS = 0.05
 """How long the thread collects before it writes: each time it wakes up, the other threads wait for the interpreter."""
 
@@ -227,6 +230,36 @@ class Stream(io.BufferedIOBase):
         text = bytes(data)
         self._writer.put_raw(text)
         return len(text)
+
+
+class LinesOfPrint(Stream):
+    """The same, with each line that is printed made into another one by `make`, which adds the line break."""
+
+    def __init__(self, writer: LineWriter, descriptor: int, make: Callable[[str], str]) -> None:
+        super().__init__(writer, descriptor)
+        self._make = make
+        self._begun = b""
+        self._renew_lock()
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.RLock()  # a signal handler may print, too
+
+    def write(self, data: Any, /) -> int:
+        """Take all of it at once; the last line waits for its end, or for too much of it."""
+        text = bytes(data)
+        with self._lock:
+            *lines, self._begun = (self._begun + text).split(b"\n")
+            if len(self._begun) > MAX_PRINTED_LINE:
+                lines, self._begun = [*lines, self._begun], b""
+        for line in filter(None, lines):
+            self._writer.put(self._make(line.decode("utf-8", "backslashreplace")))
+        return len(text)
+
+    def end_line(self) -> None:
+        """Write what there is of the last line."""
+        if self._begun:
+            self.write(b"\n")
 
 
 def _file_at(descriptor: int) -> tuple[int, int] | None:

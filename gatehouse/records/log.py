@@ -39,6 +39,14 @@ MAX_LOOKED_AT = 65_536
 TALKATIVE = ("httpcore", "httpx", "hypercorn", "mcp", "sse_starlette", "uvicorn")
 """Libraries that log passing traffic (header fields, sessions, events) below the level of a warning."""
 
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+"""The values of LOG_LEVEL."""
+
 
 class RedactingFormatter(logging.Formatter):
     """Formats an entry, its traceback included, as text for people, and then redacts all of it."""
@@ -184,27 +192,34 @@ class Handler(logging.Handler):
 
 
 def configure_logging(
-    secrets: Iterable[str], put: Callable[[str], object] | None = None, *, json: bool = False
+    secrets: Iterable[str],
+    put: Callable[[str], object] | None = None,
+    *,
+    json: bool = False,
+    level: str = "info",
 ) -> None:
     """Hand every logger's lines, with their line breaks, to `put`, through one redacting formatter.
 
-    Without `put`, lines go to stderr, and so does all that is printed from now on: see `outputs`. With
-    `json`, each line is a JSON object. Call it before FastMCP is imported: it would set up a handler of its
-    own.
+    Without `put`, lines go to stderr, and all that is printed goes through `outputs` from now on. With `json`, each
+    line is a JSON object, and each printed one becomes one. `level` is one of LEVELS; debug is for the gate's own
+    lines, since libraries log header fields and arguments there. Call it before FastMCP is imported: it would set
+    up a handler of its own.
     """
     os.environ.setdefault("FASTMCP_LOG_ENABLED", "false")
     formatter = (JsonFormatter if json else RedactingFormatter)(Redactor(secrets))
     if put is None:
-        put = outputs.take_over(partial(_report, formatter))
+        put = outputs.take_over(partial(_line, formatter), as_lines=json)
     # Two handlers: whatever is done to the one that everybody finds, the gate's own lines go on.
     loggers.root.handlers = [Handler(formatter, put)]
+    loggers.root.setLevel(LEVELS[level])
     libraries = Handler(formatter, put)
     libraries.addFilter(is_no_client_that_left)
-    logging.basicConfig(level=logging.INFO, handlers=[libraries], force=True)
+    logging.basicConfig(level=max(logging.INFO, LEVELS[level]), handlers=[libraries], force=True)
     logging.captureWarnings(capture=True)
+    quiet = max(logging.WARNING, LEVELS[level])
     for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    loggers.logger_of("hypercorn").setLevel(logging.WARNING)  # the gate's own, and as talkative
+        logging.getLogger(name).setLevel(quiet)
+    loggers.logger_of("hypercorn").setLevel(quiet)  # the gate's own, and as talkative
 
 
 def is_no_client_that_left(entry: logging.LogRecord) -> bool:
@@ -213,6 +228,11 @@ def is_no_client_that_left(entry: logging.LogRecord) -> bool:
     return kind is None or not tells_of_a_client_that_left(kind)
 
 
-def _report(formatter: RedactingFormatter, what: str) -> str:
-    """The line for a message of the log's writer itself."""
-    return f"{formatter.format(loggers.Entry('gate.log', logging.WARNING, ('', 0), what, ()))}\n"
+def _line(formatter: RedactingFormatter, logger: str, level: int, text: str) -> str:
+    """The line for a text that no logger has logged."""
+    return f"{formatter.format(loggers.Entry(logger, level, ('', 0), '%s', (text,)))}\n"
+
+
+def now() -> str:
+    """The time as it stands in a line."""
+    return _stamp(loggers.Entry("", logging.INFO, ("", 0), "", ()))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import io
+import logging
 import os
 import sys
 import time
@@ -14,12 +15,14 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gatehouse.records.line_writer import LineWriter, Stream
+from gatehouse.records.line_writer import LinesOfPrint, LineWriter, Stream
 from gatehouse.records.log_budget import LogBudget
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    MakeLine = Callable[[str, int, str], str]
 
 END_SECONDS = 0.5
 """How long the log may take to be written at the program's end: enough for any reader that has not stalled."""
@@ -28,17 +31,24 @@ STDOUT, STDERR = 1, 2
 
 _writers: dict[int, LineWriter] = {}
 _streams: list[io.TextIOWrapper] = []
+_lines: list[LinesOfPrint] = []
+_made: list[MakeLine] = []
+"""Makes the line for what is printed; empty if that is written as it is."""
+
 _budget = LogBudget(logger_of("gate.log"))
 
 
-def take_over(report: Callable[[str], str]) -> Callable[[str], object]:
+def take_over(line: MakeLine, *, as_lines: bool = False) -> Callable[[str], object]:
     """Write stdout and stderr by threads from now on; returns the function that takes lines for stderr.
 
-    `report` makes a line of the log from a sentence. `sys.stdout` and `sys.stderr` go the same way, since a tool
-    that prints would otherwise wait for a reader that has stopped.
+    `line` makes a line of the log from its logger's name, its level and its text. `sys.stdout` and `sys.stderr` go
+    the same way, since a tool that prints would otherwise wait for a reader that has stopped. With `as_lines`, each
+    line that is printed becomes one of the log, on its own stream.
     """
     if not _writers:
-        _writers[STDERR] = LineWriter(STDERR, partial(_lost, report))
+        if as_lines:
+            _made.append(line)
+        _writers[STDERR] = LineWriter(STDERR, partial(_lost, line))
         _writers[STDOUT] = _writers[STDERR]
         if not os.path.sameopenfile(STDOUT, STDERR):
             _writers[STDOUT] = LineWriter(STDOUT, _lost_of_stdout)
@@ -53,7 +63,9 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print lines on stderr as they are: the reasons why the program cannot run."""
+    """Print lines on stderr: the reasons why the program cannot run."""
+    for line in _made:
+        text = line("gate", logging.ERROR, text).rstrip()
     _print(STDERR, text)
 
 
@@ -65,6 +77,8 @@ def flush(seconds: float = END_SECONDS) -> bool:
     for stream in _streams:
         with suppress(ValueError):  # a tool may have closed it
             stream.flush()
+    for lines in _lines:
+        lines.end_line()
     end = time.monotonic() + seconds
     written = [writer.flush(end - time.monotonic()) for writer in {*_writers.values()}]
     return all(written)
@@ -90,8 +104,13 @@ def _print(descriptor: int, text: str) -> None:
 
 
 def _stream(descriptor: int) -> io.TextIOWrapper:
+    below = Stream(_writers[descriptor], descriptor)
+    for line in _made:
+        make = partial(line, below.name.strip("<>"), logging.INFO)
+        below = LinesOfPrint(_writers[descriptor], descriptor, make)
+        _lines.append(below)
     stream = io.TextIOWrapper(
-        Stream(_writers[descriptor], descriptor),
+        below,
         encoding="utf-8",
         errors="backslashreplace",
         line_buffering=True,
@@ -100,8 +119,8 @@ def _stream(descriptor: int) -> io.TextIOWrapper:
     return stream
 
 
-def _lost(report: Callable[[str], str], lines: int, why: str) -> str:
-    return report(f"{lines} lines were lost, since {why}")
+def _lost(line: MakeLine, lines: int, why: str) -> str:
+    return line("gate.log", logging.WARNING, f"{lines} lines were lost, since {why}")
 
 
 def _lost_of_stdout(lines: int, why: str) -> str:

@@ -22,7 +22,7 @@ from gatehouse.errors import FaultsError
 from gatehouse.http.address import is_loopback
 from gatehouse.settings.access import AccessSettings
 from gatehouse.settings.env_file import EnvFile, read_env_file
-from gatehouse.settings.kinds import stripped
+from gatehouse.settings.kinds import lowered, stripped
 from gatehouse.settings.limits import LimitSettings
 from gatehouse.settings.location import LocationSettings
 from gatehouse.settings.misspelt import FOODWISE_SETTINGS, meant
@@ -85,8 +85,13 @@ class Settings(LimitSettings, UpstreamSettings, LocationSettings, AccessSettings
         hide_input_in_errors=True,
     )
 
-    log_format: Annotated[Literal["text", "json"], BeforeValidator(stripped)] = "text"
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(lowered)] = "text"
     """The form of the log: text for people, json for machines."""
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lowered)] = (
+        "info"
+    )
+    """The least level of lines in the log: debug, info, warning or error."""
 
     @model_validator(mode="before")
     @classmethod

@@ -31,6 +31,11 @@ def stripped(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
+def lowered(value: Any) -> Any:
+    """The same in lower case."""
+    return value.strip().lower() if isinstance(value, str) else value
+
+
 def _host(value: Any) -> Any:
     host = stripped(value)
     if isinstance(host, str):

@@ -745,7 +745,7 @@ async def test_restarts_on_an_inherited_listener_lose_no_fresh_connection(
             nursery.cancel_scope.cancel()
     assert clients.failures == []
     assert clients.answered >= enough * (restarts + 1)
-    assert f"The gate listens at http://127.0.0.1:{port}/mcp" in output.read_text()
+    assert f"listens at http://127.0.0.1:{port}/mcp" in output.read_text()
     assert pieces_in(output.read_text(), TOKEN) == set()
     assert "Traceback" not in output.read_text()
 

@@ -156,7 +156,7 @@ assert outputs.flush(10)
     )
     assert program.stdout is not None
     with program.stdout:
-        assert program.stdout.readline() == b"logged\n"
+        assert json.loads(program.stdout.readline())["message"] == "logged"
     os.close(pipe.writer)
     text = pipe.read_until_end()
     assert program.wait(10) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import signal
 import socket
@@ -17,6 +16,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from gatehouse.version import VERSION
 from tests.harness.leaks import pieces_in
 from tests.harness.program import ROOT, TOKEN, Program, free_port, running
 from tests.harness.tools import JSON_AND_SSE, call_tool, rpc, slow_call
@@ -164,8 +164,17 @@ def test_calls_that_outlast_the_grace_are_cut_and_the_program_still_ends_with_0(
         caller.join()
         assert failures, "a cut answer must not look complete"
         assert program.log.count(" (cut: draining)") == 2
-        found = re.findall(r"(?:the server \S+ is up|stopping: 2 requests|ended)", program.log)
-        assert found == [f"the server {PROBE} is up", "stopping: 2 requests", "ended"]
+        lines = [line.partition(" INFO gate: ")[2] for line in program.log.splitlines()]
+        said = [line for line in lines if line]
+        assert said[0].startswith(f"gate {VERSION} starts: ")
+        assert said[1] == f"gate {VERSION} listens at {program.endpoint} and forwards to {PROBE}"
+        assert re.fullmatch(
+            rf"ready after [0-9.]+ s: Probe \({PROBE}\) on asyncio, 6 tools", said[2]
+        )
+        assert (
+            said[3] == "stopping at SIGTERM, within 1 s: requests in flight: 2 (event streams: 1)"
+        )
+        assert said[4:] == ["stopped, with status 0"]
         assert "Traceback" not in program.output
         assert program.errors == []
 
@@ -260,7 +269,10 @@ def test_if_the_hosted_server_dies_the_program_says_so_and_ends_with_1(tmp_path:
     settings = {"MCP_APP": "mortal:mcp", "UPSTREAM_MODE": "network"}
     with running(tmp_path, PYTHONPATH=f"{ROOT}:{tmp_path}", **settings) as program:
         assert program.process.wait(20) == 1
-        assert program.log.splitlines()[-1] == "MCP_APP: the server mortal:mcp stopped by itself"
+        stopping, fault, stopped = program.log.splitlines()[-3:]
+        assert stopping.endswith("stopping, since the server died: requests in flight: 0")
+        assert fault == "MCP_APP: the server mortal:mcp stopped by itself"
+        assert stopped.endswith("stopped, with status 1")
 
 
 @pytest.mark.parametrize(
@@ -288,7 +300,7 @@ def test_a_server_that_cannot_be_started_is_one_clear_line_and_status_2(
     (tmp_path / "broken.py").write_text(module)
     with running(tmp_path, MCP_APP="broken:mcp", PYTHONPATH=f"{ROOT}:{tmp_path}") as program:
         assert program.process.wait(20) == 2
-        sources, line = program.log.splitlines()
+        sources, _, line = program.log.splitlines()
         assert "settings come from the environment; there is no " in sources
         assert line.startswith("MCP_APP: ")
         assert re.search(words, line)
@@ -336,18 +348,6 @@ def test_a_made_up_token_is_shown_works_and_is_another_one_each_time(tmp_path: P
             tokens.add(token)
             program.stop()
     assert len(tokens) == 2
-
-
-def test_the_notice_holds_snippets_that_parse_and_no_token_that_was_given(
-    program: Program,
-) -> None:
-    notice = program.output
-    assert program.endpoint in notice
-    assert TOKEN not in notice
-    desktop = json.loads(notice[notice.index("{\n") : notice.index("\n}\n") + 2])
-    (server,) = desktop["mcpServers"].values()
-    assert server["command"] == "npx"
-    assert program.endpoint in server["args"]
 
 
 def test_no_log_holds_a_piece_of_the_token_in_any_spelling(program: Program) -> None:
