@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ValidationError, model_validator
 from pydantic_settings import (
@@ -27,25 +27,13 @@ from gatehouse.settings.limits import LimitSettings
 from gatehouse.settings.location import LocationSettings
 from gatehouse.settings.misspelt import FOODWISE_SETTINGS, meant
 from gatehouse.settings.upstream import UpstreamSettings
+from gatehouse.settings.words import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BLANK_MEANS_NONE = {"mcp_app", "state_db"}
 """The settings that may be empty; any other empty setting counts as unset."""
-
-NUMBER_FAULTS = {
-    *(
-        "int_parsing",
-        "int_type",
-        "int_from_float",
-        "int_parsing_size",
-        "float_parsing",
-        "float_type",
-    ),
-    *("finite_number", "greater_than", "greater_than_equal", "less_than_equal"),
-}
-"""Pydantic's names of what can be wrong with a number."""
 
 
 class SettingsError(FaultsError):
@@ -165,7 +153,7 @@ def load_settings(env_file: str = ".env") -> Settings:
     try:
         settings = Settings(_env_file=env_file)
     except ValidationError as error:
-        faults = [_in_words(fault) for fault in error.errors()]
+        faults = [in_words(fault, Settings.model_fields) for fault in error.errors()]
         names = {str(fault["loc"][0]) for fault in error.errors()}
         mended = {name: Settings.model_fields[name].default for name in names}
         # Check the rest, too: read again as if the faulty settings were not set.
@@ -196,34 +184,3 @@ def unread_env_file(file: EnvFile) -> Iterator[str]:
     beside = advice.ROOT / ".env"
     if not file.exists and beside.is_file():
         yield f"{beside}: is not read; .env is read from the folder that you start in, {file.path.parent}"
-
-
-def _in_words(fault: Any) -> str:
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    name = str(fault["loc"][0]) if fault["loc"] else ""
-    if fault["type"].startswith("bool_"):
-        message = "must be true or false"
-    elif fault["type"] == "literal_error":
-        choices = fault["ctx"]["expected"].replace("'", "")
-        message = f"must be {choices}"
-    elif fault["type"] in NUMBER_FAULTS and name:
-        message = _number_wanted(name)
-    return f"{name.upper()}: {message}" if name else message
-
-
-def _number_wanted(name: str) -> str:
-    """The advice for a setting that is no number, or out of its bounds."""
-    field = Settings.model_fields[name]
-    whole = int in (field.annotation, *get_args(field.annotation))
-    bounds = {
-        sign: bound
-        for rule in field.metadata
-        for sign in ("ge", "gt", "le")
-        if (bound := getattr(rule, sign, None)) is not None
-    }
-    words = {"ge": "{} or more", "gt": "more than {}", "le": "at most {}"}
-    limits = " and ".join(
-        words[sign].format(f"{bound:g}" if bound < 1e6 else bound) for sign, bound in bounds.items()
-    )
-    example = 1 if field.default is None else field.default
-    return f"must be a {'whole ' if whole else ''}number, {limits}, such as {example}"

@@ -99,6 +99,30 @@ def test_what_makes_sense_is_accepted(
             {"MAX_BODY_BYTES": "4MB"},
             "MAX_BODY_BYTES: must be a whole number, 1 or more, such as 4194304",
         ),
+        (
+            {"GRACE_SECONDS": "10s"},
+            "GRACE_SECONDS: must be a number, 0 or more and at most 3600, such as 10; not '10s'. Write it in seconds and without a unit",
+        ),
+        (
+            {"BODY_SECONDS": "5 min"},
+            "BODY_SECONDS: must be a number, more than 0 and at most 86400, such as 15; not '5 min'. Write it in seconds",
+        ),
+        (
+            {"MAX_BODY_BYTES": " 4 MiB"},
+            "MAX_BODY_BYTES: must be a whole number, 1 or more, such as 4194304; not '4 MiB'. Write it in bytes",
+        ),
+        (
+            {"MAX_CONNECTIONS": "1,000"},
+            "MAX_CONNECTIONS: must be a whole number, 1 or more, such as 2000; not '1,000'",
+        ),
+        (
+            {"PORT": "-1"},
+            "PORT: must be a whole number, 1 or more and at most 65535, such as 7860; not '-1'",
+        ),
+        (
+            {"PORT": TOKEN},
+            "PORT: must be a whole number, 1 or more and at most 65535, such as 7860",
+        ),
         ({"MAX_HEADER_BYTES": "1023"}, "MAX_HEADER_BYTES: must be a whole number, 1024 or more"),
         (
             {"HEADER_SECONDS": "nan"},
@@ -341,7 +365,7 @@ def test_faults_of_rates_and_switches_say_what_to_write(monkeypatch: pytest.Monk
     with pytest.raises(SettingsError) as refused:
         load_settings()
     told = sorted(refused.value.faults)
-    assert told[0] == "ALLOW_QUERY_KEY: must be true or false"
+    assert told[0] == "ALLOW_QUERY_KEY: must be true or false; not 'perhaps'"
     assert told[1].startswith("FAILURE_RATE: must be a rate")
     assert told[1].endswith("off for no limit")
 
@@ -397,7 +421,7 @@ def test_the_rest_of_a_connection_may_be_said_in_seconds_or_as_it_was_before(
     assert faults(monkeypatch, UPSTREAM_KEEP_ALIVE=text, MCP_APP="") == []
     assert load_settings().idle_seconds == seconds
     assert faults(monkeypatch, UPSTREAM_KEEP_ALIVE="maybe") == [
-        "UPSTREAM_KEEP_ALIVE: must be a number, 0 or more and at most 3600, such as 1"
+        "UPSTREAM_KEEP_ALIVE: must be a number, 0 or more and at most 3600, such as 1; not 'maybe'"
     ]
 
 
