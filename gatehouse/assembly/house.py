@@ -219,7 +219,7 @@ class House:
     @cached_property
     def observers(self) -> list[Observer]:
         """Each of them gets the record of each request."""
-        return [record.write, *([self.metrics] if self.metrics else [])]
+        return [record.write, *self.upstream_side.doubts, *([self.metrics] if self.metrics else [])]
 
     @cached_property
     def metrics(self) -> Metrics | None:

@@ -22,6 +22,7 @@ from gatehouse.http.reply import CLOSE_CONNECTION
 from gatehouse.policy.strangers import Strangers
 from gatehouse.process.fresh_start import seconds_since_start
 from gatehouse.process.memory import settle_memory
+from gatehouse.records.doubts import Doubts
 from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.farewells import Farewells
 from gatehouse.upstream.inprocess import Calls
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from gatehouse.http.fields import Headers
     from gatehouse.identity.grants import Grants
+    from gatehouse.records.record import Observer
     from gatehouse.settings.environment import Settings
     from gatehouse.upstream.base import Upstream
 
@@ -107,6 +109,11 @@ class UpstreamSide:
         return HostedStart(
             self.started, seconds=given.start_seconds, max_requests=given.start_requests
         )
+
+    @property
+    def doubts(self) -> list[Observer]:
+        """Observers of a server that runs elsewhere: they tell what may be wrong there."""
+        return [] if self._settings.hosts_upstream else [Doubts(self.upstream.authority)]
 
     @cached_property
     def strangers(self) -> Strangers:
