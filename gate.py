@@ -23,7 +23,7 @@ Promises. Nothing is buffered, either way. A response that has not started may s
 client can tell a cut response from a whole one. One task at a time calls `receive`. No credential gets
 past this file: not upstream, not into a log.
 
-The gate does not parse bodies (JSON-RPC passes as bytes; only the figures read short answers), retry (a POST
+The gate does not parse bodies (JSON-RPC passes as bytes; only the records read a copy, afterwards), retry (a POST
 may have taken effect; `gatehouse/upstream/wire.py` has the one exception), or know which MCP server stands
 behind it. `gatehouse/assembly/` builds it.
 """
@@ -91,8 +91,8 @@ class Gate:
     outbound: Outbound
     """Makes the upstream requests."""
     observers: list[Observer]
-    looks_at_answers: bool
-    """True if an observer wants to know whether a call has ended with a result."""
+    records_calls: bool
+    """True if the records tell what the bodies say about calls."""
     in_flight: InFlight
     beside: Sequence[Callable[[], Awaitable[None]]]
     """Work beside the requests, for ever: functions for tasks of their own."""
@@ -171,6 +171,8 @@ class Gate:
         Returns a reply if the upstream has no answer to relay. Raises ClientLeftError.
         """
         self.in_flight.add(exchange)
+        if self.records_calls:
+            exchange.overhear()
         transport = await self.upstream.take()
         whole = False
         reply = None
@@ -254,8 +256,6 @@ class Gate:
             headers = [pair for pair in headers if not pair[0].lower().startswith(CORS)]
         if exchange.request.has_url_key:
             exchange.added += TO_URL_KEY
-        if self.looks_at_answers:
-            exchange.look_at_answer()
         try:
             await exchange.start(response.status_code, headers, body_follows=bool(transport.unread))
             if is_event_stream(headers) and exchange.request.method != "HEAD":

@@ -114,7 +114,7 @@ class House:
             upstream=self.upstream_side.upstream,
             outbound=self.upstream_side.outbound,
             observers=self.observers,
-            looks_at_answers=self.metrics is not None,
+            records_calls=self.settings.record_calls,
             in_flight=self.in_flight,
             beside=[self.upstream_side.farewells.run],
         )

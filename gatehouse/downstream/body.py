@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveCallable
 
     from gatehouse.downstream.bodies import Bodies
+    from gatehouse.http.calls import Kept
     from gatehouse.http.limits import Limits
 
 LINGER_BYTES = 1024 * 1024
@@ -62,6 +63,8 @@ class RequestBody(httpx.AsyncByteStream):
         """Set when `receive` is free for another caller."""
         self.ended = trio.Event()
         """Set when the body has been read to its end, or the client has left before."""
+        self.kept: Kept | None = None
+        """Gets the chunks as the upstream does, if somebody wants to read them later."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -80,6 +83,8 @@ class RequestBody(httpx.AsyncByteStream):
                 raise BodyTooLargeError
             self._count(self.size)
             if chunk:
+                if self.kept is not None:
+                    self.kept.feed(chunk)
                 self._give_the_word()
                 return chunk
         self._give_the_word()

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from gatehouse.downstream.body import RequestBody
+from gatehouse.downstream.overheard import Overheard, told_only
 from gatehouse.downstream.scope import HOLD_HEAD, NEEDS, PROVEN
 from gatehouse.errors import without_message
 from gatehouse.http import refusals
 from gatehouse.http.events import COMMENT, EventBorders
-from gatehouse.http.mcp import METHOD, NAME
+from gatehouse.http.mcp import METHOD
 from gatehouse.http.reply import NO_REFERRER
-from gatehouse.http.results import ShortAnswer
 from gatehouse.identity.principal import OPEN, Unknown
 from gatehouse.records.loggers import logger_of
-from gatehouse.records.record import Record, no_result
+from gatehouse.records.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,24 +74,20 @@ class Exchange:
         """True once the client has been sent all that it will get."""
         self.outcome, self.reason = "cut", ""
         """The outcome in words, and the reason if the request was not carried out."""
-        self.revoked = False
+        self.revoked = self.ending = self.carries_events = False
         self.left, self.must_see_head = False, False
         """The client left before it had all of its answer; the head of the answer is waited for even then."""
         self.events = EventBorders()
-        self.ending = False
         self.awaiting_event = trio.CancelScope()
         self.began = time.perf_counter()
         self.leaving = trio.CancelScope()
         """Around all work that ends when the client leaves."""
-        self._limits = limits
-        self._send = send
-        self._state = state
+        self._limits, self._send, self._state = limits, send, state
         self._sent = 0
-        self._answer: ShortAnswer | None = None
+        self._overheard: Overheard | None = None
         self._watching = trio.CancelScope()
         self._watcher_over: trio.Event | None = None
         self._alarm = trio.CancelScope()
-        self.carries_events = False
         self._wrote_at = self._revoked_at = self._first_byte_at = 0.0
         self._silent_since = math.inf
 
@@ -124,16 +120,17 @@ class Exchange:
 
     async def write(self, chunk: bytes) -> None:
         self._sent += len(chunk)
-        if self._answer is not None:
-            self._answer.feed(chunk)
+        if self._overheard is not None:
+            self._overheard.answer.feed(chunk)
         if self.carries_events:
             self._wrote_at = trio.current_time()
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
 
-    def look_at_answer(self) -> None:
-        """Keep the answer to a call while it is short, so that the record can tell whether it is an error."""
-        if NAME in self.request.values:
-            self._answer = ShortAnswer()
+    def overhear(self) -> None:
+        """Keep the beginnings of both bodies, so that the record can tell what was called, and how it ended."""
+        if self.request.method == "POST":
+            self._overheard = Overheard()
+            self.body.kept = self._overheard.request
 
     def asks_upstream(self) -> None:
         """From here on we wait for the upstream to send the next part of its answer."""
@@ -279,7 +276,9 @@ class Exchange:
     def record(self) -> Record:
         """The record of the exchange at its end: no query, no header field but for the names in MCP's."""
         request, now = self.request, time.perf_counter()
-        rpc_method, tool = request.call.for_log if request.call else ("", "")
+        heard = self._overheard.heard(request.call) if self._overheard else told_only(request.call)
+        if (heard.end, self.status, self.outcome) == ("refused", 200, "done"):
+            self.outcome, self.reason = "refused", "grants"
         return Record(
             request_id=request.id,
             client=request.client,
@@ -287,8 +286,10 @@ class Exchange:
             lane=self.lane,
             method=request.shown_method,
             path=request.shown_path,
-            rpc_method=rpc_method,
-            tool=tool,
+            rpc_method=heard.method,
+            tool=heard.name,
+            differs=heard.differs,
+            result=heard.end,
             status=self.status or 499,  # nginx's number for: the client left before an answer
             bytes_in=self.body.size,
             bytes_out=self._sent,
@@ -296,5 +297,4 @@ class Exchange:
             seconds=now - self.began,
             outcome=self.outcome,
             reason=self.reason or ("draining" if self.ending and self.outcome == "cut" else ""),
-            has_result=self._answer.has_result if self._answer else no_result,
         )

@@ -7,53 +7,63 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from gatehouse.http.reply import FORBIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_BYTES = 8192
+    from gatehouse.http.calls import Kept
+
+MAX_ANSWER_BYTES = 8192
 """How much of an answer is kept. Of a longer one only the beginning tells: that it holds a result, and no error."""
 
 # A message up to its result, or an error. A client chooses the id, and a long one would make an error long.
 _END = re.compile(
     rb"""\{(?:\s*"(?:jsonrpc|id)"\s*:\s*(?:"[^"\\]{0,64}"|[0-9]{1,32})\s*,){0,2}\s*"(result)"\s*:|"error"\s*:"""
 )
+# A result as the MCP SDKs write it, alone or in the first event that has data. Reading it as JSON costs more.
+_PLAIN = re.compile(
+    rb"""(?:(?:(?:event|id|retry):[^\r\n]*\r?\n)*data: ?)?"""
+    rb"""\{"jsonrpc":"2\.0","id":(?:"[^"\\]{0,64}"|[0-9]{1,32}),"result":\{[^\0]*\}\s*\Z"""
+)
+_FAILED = re.compile(
+    rb""""isError"\s*:\s*true"""
+)  # no text within JSON reads so: its quotes are escaped
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
-class ShortAnswer:
-    """The answer to a call, whole while it is short."""
-
-    def __init__(self) -> None:
-        self._chunks: list[bytes] = []
-        self._size = 0
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next chunk of the body."""
-        if self._size < MAX_BYTES:
-            self._chunks.append(chunk[: MAX_BYTES - self._size])
-        self._size += len(chunk)
-
-    def has_result(self) -> bool:
-        """True if the call ended with a result. A short one may be an error; servers say that in some hundred bytes."""
-        kept = b"".join(self._chunks)
-        if self._size <= MAX_BYTES:
-            return has_result(kept)
-        end = _END.search(kept)
-        return bool(end and end[1])
+End = Literal["", "ok", "error", "refused", "long"]
+"""The end of a call: with a good result; with a result that is an error, or an error of MCP's; refused by the hosted
+server to this token; with a result that is too long to see whether it is good; or, if empty, nobody can tell."""
 
 
-def has_result(body: bytes) -> bool:
-    """True if the answer to a call, as JSON or as an event stream, ends it with a result that is no error.
+def end_of_call(answer: Kept) -> End:
+    """The end of a call, as the beginning of its answer tells it. Servers say what went wrong in some hundred bytes."""
+    kept = answer.beginning()
+    if answer.is_whole:
+        return end_in(kept)
+    end = _END.search(kept)
+    return "long" if end and end[1] else ""
 
-    False also for a body that cannot be read, such as a compressed one.
+
+def end_in(body: bytes) -> End:
+    """The end of a call whose whole answer, as JSON or as an event stream, is `body`.
+
+    Unknown for a body that cannot be read, such as a compressed one.
     """
+    if _PLAIN.match(body) and not _FAILED.search(body):
+        return "ok"
     for message in map(_message, (body, *_events(body))):
         if isinstance(message, dict) and not message.keys().isdisjoint({"result", "error"}):
-            result = message.get("result")
-            return isinstance(result, dict) and not result.get("isError")
-    return False
+            error, result = message.get("error"), message.get("result")
+            if isinstance(error, dict):
+                return "refused" if error.get("code") == FORBIDDEN else "error"
+            if isinstance(result, dict):
+                return "error" if result.get("isError") else "ok"
+            return ""
+    return ""
 
 
 def _message(text: bytes) -> Any:

@@ -33,6 +33,11 @@ MAX_NAME_LENGTH = 128
 
 OTHER = "other"
 
+UNKNOWN = "unknown"
+
+RESULTS = {"ok": "ok", "error": "error"}
+"""The label of a call's result; of others nobody knows whether they are good."""
+
 METHODS = ("POST", "GET", "DELETE")
 """The methods that MCP uses."""
 
@@ -99,11 +104,12 @@ class Metrics:
         self._durations[method].add(record.seconds)
         if record.first_byte_seconds is not None:
             self._first_bytes[method].add(record.first_byte_seconds)
-        if record.tool and record.status < 400:
+        if record.rpc_method == "tools/call" and record.tool and record.status < 400:
             # Before its first success nobody knows that there is such a tool: a client can invent any name.
             tools = self._tools[token]
-            known = record.tool in tools or (record.status == 200 and record.has_result())
-            self._calls[token, tools[record.tool] if known else OTHER] += 1
+            proved = record.status == 200 and record.result in {"ok", "long"}
+            label = tools[record.tool] if record.tool in tools or proved else OTHER
+            self._calls[token, label, RESULTS.get(record.result, UNKNOWN)] += 1
 
     def page(self) -> tuple[bytes, bytes]:
         """The content type and the body of the page, in Prometheus' text format."""
@@ -127,8 +133,8 @@ class Metrics:
         ends = _by_reason(self._ends.connections)
         help_text = "Connections that were ended or turned away, by the reason."
         yield _counter("connections_ended", help_text, ("reason",), ends)
-        help_text = "Tool calls that were let in and answered, by token and tool."
-        yield _counter("calls", help_text, ("token", "tool"), self._calls)
+        help_text = "Tool calls that were let in and answered, by token, tool and result."
+        yield _counter("calls", help_text, ("token", "tool", "result"), self._calls)
         yield _counter("bytes_received", "Bytes of requests' bodies.", (), {(): self._received})
         yield _counter("bytes_sent", "Bytes of answers' bodies.", (), {(): self._sent})
         help_text = (

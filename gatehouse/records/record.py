@@ -7,12 +7,9 @@ chooses some members (method, path, rpc method, tool), which may hold anything t
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from gatehouse.records.loggers import logger_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 access = logger_of("gate.access")
 
@@ -22,11 +19,6 @@ token, the id) still fits in its 2 KiB."""
 
 MAX_PATH = 2048
 """How much of a path a line for machines gets: no line holds more, and each character is searched for secrets."""
-
-
-def no_result() -> bool:
-    """The answer of a record for which nobody has looked."""
-    return False
 
 
 class Record(NamedTuple):
@@ -44,6 +36,10 @@ class Record(NamedTuple):
     """Never includes the query."""
     rpc_method: str
     tool: str
+    differs: bool
+    """True if header fields and body name different calls; the two members above are those of the fields."""
+    result: str
+    """The end of the call: "ok", "error", "refused" or "long", see `gatehouse/http/results.py`; empty if unknown."""
     status: int
     """499 if the client left before there was an answer: nginx's number for that."""
     bytes_in: int
@@ -56,8 +52,6 @@ class Record(NamedTuple):
     """The outcome, in words: "done", "refused", "client left", ..."""
     reason: str
     """Why it was refused or failed: the `reason` of a `Reply`, else empty."""
-    has_result: Callable[[], bool] = no_result
-    """Tells whether the call ended with a result that is no error, if an observer has asked to look at answers."""
 
     def __str__(self) -> str:
         first = self.first_byte_seconds
@@ -67,14 +61,22 @@ class Record(NamedTuple):
         name = f", {_word(self.name)}{lane}" if self.name else nobody
         called = f", {_word(self.rpc_method)}" if self.rpc_method else ""
         tool = f" {_word(self.tool)}" if self.tool else ""
+        if self.differs:
+            tool += " (the body calls something else)"
         client = f", from {self.client}" if self.outcome == "refused" else ""
         reason = f": {self.reason}" if self.reason else ""
-        end = f" ({self.outcome}{reason})" if self.outcome != "done" else ""
+        outcome = "ended with an error" if self.is_failed_call else self.outcome
+        end = f" ({outcome}{reason})" if outcome != "done" else ""
         return (
             f"{_word(self.method)} {_word(self.path)} {self.status} {self.seconds * 1000:.1f} ms"
             f"{first_byte}, {self.bytes_in} bytes in, {self.bytes_out} bytes out"
             f"{name}{called}{tool}{client}, id {self.request_id}{end}"
         )
+
+    @property
+    def is_failed_call(self) -> bool:
+        """True if all went well but the call itself."""
+        return self.outcome == "done" and self.result == "error"
 
     def fields(self) -> dict[str, str | int | float | None]:
         """The same for machines: the members of a line of JSON. Times are in milliseconds."""
@@ -88,6 +90,8 @@ class Record(NamedTuple):
             "path": self.path[:MAX_PATH],
             "rpc_method": self.rpc_method,
             "tool": self.tool,
+            "differs": self.differs,
+            "result": self.result,
             "status": self.status,
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,

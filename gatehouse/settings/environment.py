@@ -81,6 +81,9 @@ class Settings(LimitSettings, UpstreamSettings, LocationSettings, AccessSettings
     )
     """The least level of lines in the log: debug, info, warning or error."""
 
+    record_calls: bool = True
+    """Whether log and metrics say what the bodies of requests and answers tell of a call: method, tool, and its end."""
+
     @model_validator(mode="before")
     @classmethod
     def _blank_is_unset(cls, given: dict[str, Any]) -> dict[str, Any]:

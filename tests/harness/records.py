@@ -14,6 +14,8 @@ ANSWERED = Record(
     method="POST",
     path="/mcp",
     rpc_method="tools/call",
+    differs=False,
+    result="ok",
     tool="list_inventory",
     status=200,
     bytes_in=210,
@@ -22,7 +24,6 @@ ANSWERED = Record(
     seconds=0.00314,
     outcome="done",
     reason="",
-    has_result=lambda: True,
 )
 
 LEFT = ANSWERED._replace(status=499, bytes_out=0, first_byte_seconds=None, outcome="client left")

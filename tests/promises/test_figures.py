@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from gatehouse.records.record import Record
 from tests.harness.house import open_house
 from tests.harness.wire import answer
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.harness.house import House
 
 METRICS_TOKEN = "f1gures/for+prometheus~only-7b1c90ad"
@@ -59,6 +62,59 @@ async def test_a_tool_is_named_once_a_call_of_it_has_ended_with_a_result(
             ):  # a record comes a moment after its answer
                 await trio.sleep(0.01)
     assert "invented" not in page
-    assert 'calls_total{token="default",tool="other"} 23.0' in page
-    for tool in ("ping", "poll", "list"):
-        assert f'calls_total{{token="default",tool="{tool}"}} 1.0' in page
+    counts = [("other", "error", 20), ("other", "unknown", 3), ("list", "unknown", 1)]
+    for tool, result, count in [*counts, ("ping", "ok", 1), ("poll", "ok", 1)]:
+        label = f'calls_total{{result="{result}",token="default",tool="{tool}"}}'
+        assert f"{label} {count}.0" in page
+
+
+OLD = b"MCP-Protocol-Version: 2025-06-18"
+
+
+async def records(house: House, access_log: pytest.LogCaptureFixture, count: int) -> list[Record]:
+    """The records of so many requests."""
+    with trio.fail_after(5):
+        while True:
+            found = [entry.msg for entry in access_log.records if isinstance(entry.msg, Record)]
+            if len(found) >= count:
+                return found
+            await trio.sleep(0.01)
+
+
+async def test_a_record_tells_the_call_and_its_end_of_a_client_that_names_it_only_in_the_body(
+    way: dict[str, Any], access_log: pytest.LogCaptureFixture
+) -> None:
+    def called(name: str, pad: int = 0) -> bytes:
+        params = {"name": name, "arguments": {"private": "x" * pad}}
+        return json.dumps({"id": 1, "method": "tools/call", "params": params}).encode()
+
+    ends = {"result": RESULT}, {"result": FAILED}, {"error": {"code": -32015, "message": "no"}}
+    bodies = [json.dumps({"jsonrpc": "2.0", "id": 1, **end}).encode() for end in ends]
+    async with open_house(**way) as house:
+
+        async def ask(said: bytes, *fields: bytes, reply: bytes = bodies[0]) -> None:
+            house.upstream.script = answer(reply, b"Content-Type: application/json")
+            await house.request(b"/mcp", *fields, method=b"POST", body=said)
+
+        for body in bodies:
+            await ask(called("add"), OLD, reply=body)
+        await ask(called("large", pad=65_536), OLD)
+        await ask(called("packed"), OLD, b"Content-Encoding: gzip")
+        telling = b"MCP-Protocol-Version: 2026-07-28", b"Mcp-Method: tools/call"
+        await ask(called("add"), *telling, b"Mcp-Name: remove")
+        found = await records(house, access_log, 6)
+    told = [(one.rpc_method, one.tool, one.differs, one.result) for one in found]
+    assert told[:3] == [("tools/call", "add", False, end) for end in ("ok", "error", "refused")]
+    assert (found[2].outcome, found[2].reason) == ("refused", "grants")
+    assert told[3] == ("", "", False, "")
+    assert told[4][:2] in {("", ""), ("tools/call", "packed")}  # it says gzip, and is none
+    assert told[5] == ("tools/call", "remove", True, "ok")
+    assert "private" not in access_log.text
+
+
+async def test_record_calls_false_reads_no_body(access_log: pytest.LogCaptureFixture) -> None:
+    async with open_house(record_calls=False) as house:
+        body = b'{"id": 1, "method": "tools/call", "params": {"name": "add"}}'
+        await house.request(b"/mcp", OLD, method=b"POST", body=body)
+        (found,) = await records(house, access_log, 1)
+    assert (found.rpc_method, found.tool, found.result) == ("", "", "")

@@ -77,9 +77,10 @@ def call(
     tool: str,
     said: str = "",
     era: str = "2026-07-28",
+    request_id: str = "",
     **arguments: Any,
 ) -> httpx.Response:
-    """A call of `tool`, whose header fields say that it is `said`."""
+    """A call of `tool`, whose header fields say that it is `said`, if the era has such fields. With its id, if one is given."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -93,6 +94,7 @@ def call(
             "MCP-Protocol-Version": era,
             "Mcp-Method": "tools/call",
             "Mcp-Name": said or tool,
+            **({"X-Request-Id": request_id} if request_id else {}),
         },
         json={"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params},
         timeout=30,
@@ -249,6 +251,37 @@ def test_the_log_is_json_that_tells_who_did_what_and_holds_no_value(kitchen: Kit
     assert any(line["reason"] == "no-token" and line["client"] == "127.0.0.1" for line in refused)
 
 
+def test_log_and_figures_tell_who_called_what_of_clients_that_name_it_only_in_the_body(
+    kitchen: Kitchen,
+) -> None:
+    """Claude Code, supergateway and mcp-remote are such clients."""
+    program = kitchen.program
+    era, private = "2025-06-18", "a-private-argument"
+    call(program, kitchen.alice, "list_inventory", era=era, request_id="good", query=private)
+    call(program, kitchen.alice, "get_item", era=era, request_id="bad", item_id=private)
+    call(program, kitchen.guest, "add_item", era=era, request_id="refused", name=private)
+    call(program, kitchen.alice, "list_shopping", "list_expiring", era, request_id="two-names")
+    program.wait_for_log('"request_id": "two-names"')
+    lines = {
+        line["request_id"]: line
+        for line in map(json.loads, program.log.splitlines())
+        if "request_id" in line
+    }
+    facts = ("token", "rpc_method", "tool", "result", "outcome", "reason")
+    told = {one: tuple(lines[one][fact] for fact in facts) for one in ("good", "bad", "refused")}
+    assert told == {
+        "good": ("alice", "tools/call", "list_inventory", "ok", "done", ""),
+        "bad": ("alice", "tools/call", "get_item", "error", "done", ""),
+        "refused": ("guest", "tools/call", "add_item", "refused", "refused", "grants"),
+    }
+    assert private not in program.log
+    headers = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+    page = httpx.get(f"{program.url}/metrics", headers=headers, trust_env=False).text
+    assert 'calls_total{result="ok",token="alice",tool="list_inventory"}' in page
+    assert 'refusals_total{reason="grants"}' in page
+    assert private not in page
+
+
 def test_the_figures_want_their_own_token_and_count_by_name(kitchen: Kitchen) -> None:
     program = kitchen.program
     call(program, kitchen.alice, "list_expiring")
@@ -259,8 +292,9 @@ def test_the_figures_want_their_own_token_and_count_by_name(kitchen: Kitchen) ->
         answer = httpx.get(url, headers=headers, trust_env=False)
         assert answer.status_code == status
     assert httpx.get(f"{url}?key={METRICS_TOKEN}", trust_env=False).status_code == 401
-    assert 'mcp_gate_calls_total{token="alice",tool="list_expiring"}' in answer.text
-    assert 'mcp_gate_calls_total{token="alice",tool="other"} 1.0' in answer.text
+    calls = 'mcp_gate_calls_total{result="%s",token="alice",tool="%s"}'
+    assert calls % ("ok", "list_expiring") in answer.text
+    assert calls % ("error", "other") in answer.text
     assert "no_such_tool" not in answer.text, "a token may invent names"
     assert "mcp_gate_open_streams 0.0" in answer.text
     answer = httpx.post(program.endpoint, headers=headers, content="{}", trust_env=False)

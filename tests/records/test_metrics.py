@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +52,10 @@ def value(found: dict[str, float], name: str, **labels: str) -> float | None:
     return found.get(f"mcp_gate_{name}{sorted(labels.items())}")
 
 
+def calls(found: dict[str, float], *, result: str = "ok", **labels: str) -> float | None:
+    return value(found, "calls_total", result=result, **labels)
+
+
 def labelled(found: dict[str, float], name: str) -> list[str]:
     return [key for key in found if key.startswith(f"mcp_gate_{name}[")]
 
@@ -76,8 +81,8 @@ def test_refusals_and_failures_are_counted_by_their_reason() -> None:
 
 def test_calls_are_counted_by_token_and_tool() -> None:
     found = observed(ANSWERED, ANSWERED, ANSWERED._replace(name="bob", tool="add"))
-    assert value(found, "calls_total", token="alice", tool="list_inventory") == 2
-    assert value(found, "calls_total", token="bob", tool="add") == 1
+    assert calls(found, token="alice", tool="list_inventory") == 2
+    assert calls(found, token="bob", tool="add") == 1
 
 
 def test_durations_are_told_by_method_in_buckets() -> None:
@@ -146,7 +151,7 @@ def test_a_tool_counts_only_in_a_call_that_was_let_in_and_answered(record: Recor
 
 def test_a_tool_has_its_name_only_once_a_call_of_it_has_succeeded() -> None:
     metrics = metrics_with()
-    failed = ANSWERED._replace(has_result=lambda: False)
+    failed = ANSWERED._replace(result="error")
     for number in range(300):
         metrics(failed._replace(tool=f"invented {number}"))
     metrics(failed)
@@ -154,9 +159,24 @@ def test_a_tool_has_its_name_only_once_a_call_of_it_has_succeeded() -> None:
     metrics(ANSWERED)
     metrics(failed)
     found = samples(metrics)
-    assert value(found, "calls_total", token="alice", tool=OTHER) == 302
-    assert value(found, "calls_total", token="alice", tool="list_inventory") == 2
-    assert len(labelled(found, "calls_total")) == 2
+    of_alice = partial(calls, found, token="alice")
+    assert of_alice(tool=OTHER, result="error") == 301
+    assert of_alice(tool=OTHER, result="ok") == 1
+    assert of_alice(tool="list_inventory", result="ok") == 1
+    assert of_alice(tool="list_inventory", result="error") == 1
+    assert len(labelled(found, "calls_total")) == 4
+
+
+@pytest.mark.parametrize("result", ["", "long"])
+def test_an_end_that_nobody_can_tell_counts_as_unknown(result: str) -> None:
+    found = observed(ANSWERED, ANSWERED._replace(result=result))
+    labels = {"token": "alice", "tool": "list_inventory"}
+    assert calls(found, **labels, result="unknown") == 1
+
+
+def test_only_tools_count_as_calls() -> None:
+    others = [ANSWERED._replace(rpc_method=method) for method in ("prompts/get", "batch", "")]
+    assert not labelled(observed(*others), "calls_total")
 
 
 def test_only_so_many_names_are_told_and_no_token_takes_the_labels_of_anothers_tools() -> None:
@@ -166,10 +186,10 @@ def test_only_so_many_names_are_told_and_no_token_takes_the_labels_of_anothers_t
         metrics(ANSWERED._replace(name="name0", tool=f"tool{number}"))
     metrics(ANSWERED._replace(name="name1", tool="tool"))
     found = samples(metrics)
-    assert value(found, "calls_total", token="name0", tool="tool0") == 1
-    assert value(found, "calls_total", token="name0", tool=OTHER) == 51
-    assert value(found, "calls_total", token=OTHER, tool="list_inventory") == 50
-    assert value(found, "calls_total", token="name1", tool="tool") == 1
+    assert calls(found, token="name0", tool="tool0") == 1
+    assert calls(found, token="name0", tool=OTHER) == 51
+    assert calls(found, token=OTHER, tool="list_inventory") == 50
+    assert calls(found, token="name1", tool="tool") == 1
     assert len(labelled(found, "requests_total")) == MAX_NAMES + 1
 
 
@@ -179,7 +199,7 @@ def test_only_so_many_names_are_told_and_no_token_takes_the_labels_of_anothers_t
 def test_an_odd_name_or_a_secret_is_not_told(odd: str) -> None:
     metrics = metrics_with(Redactor([TOKEN]))
     metrics(ANSWERED._replace(tool=odd))
-    assert value(samples(metrics), "calls_total", token="alice", tool=OTHER) == 1
+    assert calls(samples(metrics), token="alice", tool=OTHER) == 1
 
 
 @given(st.text(max_size=12), st.text(min_size=1, max_size=12))
@@ -195,7 +215,7 @@ def test_no_name_breaks_the_page(name: str, tool: str) -> None:
 
 @pytest.mark.parametrize("tool", ['quo"te', "back\\slash", 'x",token="bob', "a}b", "größe", "\\n"])
 def test_a_printable_name_stays_what_it_is(tool: str) -> None:
-    assert value(observed(ANSWERED._replace(tool=tool)), "calls_total", token="alice", tool=tool)
+    assert calls(observed(ANSWERED._replace(tool=tool)), token="alice", tool=tool)
 
 
 def test_the_client_library_is_imported_only_for_whoever_has_metrics() -> None:

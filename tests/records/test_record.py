@@ -32,12 +32,17 @@ from tests.harness.records import ANSWERED, LEFT, REFUSED
             "tools/call list_inventory, id 5f0c1122aabbccdd (client left)",
         ),
         (
+            ANSWERED._replace(result="error", differs=True),
+            "POST /mcp 200 3.1 ms (first byte 2.9), 210 bytes in, 300 bytes out, alice by header, "
+            "tools/call list_inventory (the body calls something else), id 5f0c1122aabbccdd (ended with an error)",
+        ),
+        (
             REFUSED,
             "POST /mcp 401 3.1 ms (first byte 2.9), 210 bytes in, 300 bytes out, "
             "from 203.0.113.7, id 5f0c1122aabbccdd (refused: token)",
         ),
     ],
-    ids=["answered", "client left", "refused"],
+    ids=["answered", "client left", "ended with an error", "refused"],
 )
 def test_the_line_says_what_there_is_to_say(record: Record, line: str) -> None:
     assert str(record) == line
@@ -76,6 +81,8 @@ def test_for_machines_there_is_every_field_and_times_are_in_milliseconds() -> No
         "path": "/mcp",
         "rpc_method": "tools/call",
         "tool": "list_inventory",
+        "differs": False,
+        "result": "ok",
         "status": 200,
         "bytes_in": 210,
         "bytes_out": 300,
@@ -85,7 +92,7 @@ def test_for_machines_there_is_every_field_and_times_are_in_milliseconds() -> No
         "reason": "",
     }
     assert LEFT.fields()["first_byte_ms"] is None
-    assert len(ANSWERED.fields()) == len(ANSWERED) - 1  # `has_result` is for observers only
+    assert len(ANSWERED.fields()) == len(ANSWERED)
 
 
 def test_a_request_leaves_one_line_in_the_access_log(caplog: pytest.LogCaptureFixture) -> None:
