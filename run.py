@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
             from gatehouse.commands.tokens import tokens_command  # late: serving needs no tomlkit
 
             signals.give_back()
-            return tokens_command(options, settings.tokens_file, settings.state_db)
+            return tokens_command(options, settings)
         program = Program(*open_house(settings))
     except FaultsError as error:
         if options.command is None:

@@ -31,6 +31,7 @@ from gatehouse.settings.environment import Settings
 from gatehouse.tokens.reader import TOKEN_KEYS, VALUE_KEYS
 from gatehouse.tokens.token import RESERVED
 from gatehouse.tokens.value import make_value
+from mcp_app import mcp
 from pantry.settings import PantrySettings
 from tests.harness.program import ROOT
 from tests.harness.request_of import request_of
@@ -354,7 +355,7 @@ def test_every_status_that_the_gate_makes_is_in_the_documents() -> None:
 def test_the_snippets_are_the_gates_own() -> None:
     url = "http://URL"  # as if without TLS, which needs an option more
     shown = [
-        make(url, "TOKEN", "foodwise").replace(url, "URL")
+        make(url, "TOKEN", snippets.slug(mcp.name)).replace(url, "URL")
         for make in (snippets.supergateway, snippets.mcp_remote, snippets.claude_code)
     ]
     shown.append(snippets.inspector(url, "TOKEN").replace(url, "URL"))

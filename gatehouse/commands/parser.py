@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from gatehouse import advice
 from gatehouse.commands.durations import parse_duration
 from gatehouse.identity.rate import RateOrOff, parse_rate_or_off
+from gatehouse.pages.snippets import CLIENTS
 from gatehouse.records.redact import MASK
 from gatehouse.tokens.moments import beginning_of, end_of
 from gatehouse.tokens.token import check_name, check_text
@@ -138,6 +139,17 @@ def _define_add(adds: argparse.ArgumentParser) -> None:
         help='the most requests it may make, such as "60/min, burst 20"; off for no limit',
     )
     adds.add_argument("--note", metavar="TEXT", type=_text, help="a note for you to remember")
+    _define_for(adds)
+
+
+def _define_for(makes: argparse.ArgumentParser) -> None:
+    makes.add_argument(
+        "--for",
+        dest="client",
+        metavar="CLIENT",
+        type=_client,
+        help=f"show the value in the snippet for this client: {', '.join(CLIENTS)}",
+    )
 
 
 def _define_rotate(rotates: argparse.ArgumentParser) -> None:
@@ -152,6 +164,7 @@ def _define_rotate(rotates: argparse.ArgumentParser) -> None:
     rotates.add_argument(
         "--expires", metavar="WHEN", type=_end, help=f"the end of the new value: {WHEN}"
     )
+    _define_for(rotates)
 
 
 def _define_revoke(revokes: argparse.ArgumentParser) -> None:
@@ -179,6 +192,12 @@ def _worded(parse: Callable[[str], T], text: str) -> T:
 
 def _name(text: str) -> str:
     _worded(check_name, text)
+    return text
+
+
+def _client(text: str) -> str:
+    if text not in CLIENTS:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(CLIENTS)}")
     return text
 
 

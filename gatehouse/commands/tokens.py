@@ -1,6 +1,6 @@
 """`python run.py tokens`: make, list, rotate and revoke named tokens.
 
-A value is shown once, when it is made, alone on stdout; all explanation goes to stderr. Exit status: 0; 1 if
+A value is shown once, when it is made, alone on stdout or in the snippet for a client; all explanation goes to stderr. Exit status: 0; 1 if
 there is nothing to change, or no stdout to write to; 2 if the settings, the tokens file or the arguments
 cannot be used; 130 after Ctrl+C.
 """
@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gatehouse import advice
+from gatehouse.commands.for_clients import NAMES, Clients, WrongClientError
 from gatehouse.commands.parser import give_up_stdout
 from gatehouse.commands.token_table import as_json, as_table, hints, rights, validity
 from gatehouse.http.credentials import LANES
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from gatehouse.settings.environment import Settings
     from gatehouse.tokens.issue import Issued
 
 STOPPED = 130
@@ -38,27 +40,30 @@ STOPPED = 130
 NO_FILE = "TOKENS_FILE: is not set; put TOKENS_FILE=tokens.toml into .env, or into the environment"
 
 
+ABOUT_VALUES = (
+    "A client sends it as  Authorization: Bearer VALUE  or as  X-API-Key: VALUE",
+    f"With --for CLIENT a value comes in the snippet for that client: {NAMES}",
+)
+
+
 class NotShownError(Exception):
     """A new value could not be written to stdout, and nobody knows it."""
 
 
-def tokens_command(
-    options: argparse.Namespace, tokens_file: Path | None, state_db: Path | None
-) -> int:
-    """Do the command that `parser` has read after `tokens`; returns the exit status.
-
-    `tokens_file` and `state_db` are the settings TOKENS_FILE and STATE_DB, None if they are not set.
-    """
-    if tokens_file is None:
+def tokens_command(options: argparse.Namespace, settings: Settings) -> int:
+    """Do the command that `parser` has read after `tokens`; returns the exit status."""
+    if settings.tokens_file is None:
         return _refuse(NO_FILE, status=2)
     if not sys.stdout:  # closed before the start; a value would go nowhere
         return _refuse("stdout: is closed, and there is no other place to show anything", status=1)
     try:
-        _run(options, tokens_file, state_db)
+        _run(options, settings.tokens_file, settings.state_db, Clients(settings))
     except TokensError as error:
         return _refuse(*error.faults, status=2)
     except issue.WrongTimeError as error:
         return _refuse(f"--{error.key.replace('_', '-')}: {error.words}", status=2)
+    except WrongClientError as error:
+        return _refuse(f"--for {options.client}: {error}", status=2)
     except (NotChangedError, NotShownError) as error:
         return _refuse(str(error), status=1)
     except OSError:  # of stdout or stderr: a closed pipe, a full disk
@@ -69,20 +74,20 @@ def tokens_command(
     return 0
 
 
-def _run(options: argparse.Namespace, path: Path, state_db: Path | None) -> None:
+def _run(options: argparse.Namespace, path: Path, state_db: Path | None, clients: Clients) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     match options.action:
         case "add":
-            _add(options, path, now)
+            _add(options, path, now, clients)
         case "rotate":
-            _rotate(options, path, now)
+            _rotate(options, path, now, clients)
         case "revoke":
             _revoke(options, path)
         case _:
             _list(options, path, state_db, now)
 
 
-def _add(options: argparse.Namespace, path: Path, now: datetime) -> None:
+def _add(options: argparse.Namespace, path: Path, now: datetime, clients: Clients) -> None:
     globs: dict[str, list[str] | None] = {kind: getattr(options, kind) for kind in KINDS}
     token = Token(
         name=options.name,
@@ -94,8 +99,10 @@ def _add(options: argparse.Namespace, path: Path, now: datetime) -> None:
         lanes=LANES if options.query else HEADER_ONLY,
         note=options.note or "",
     )
+    clients.judge(options.client, token)
     issued = issue.make(path, token, now, not_before=options.not_before, expires=options.expires)
-    _show(issued, [f"{token.name}: is in {path} now.", *_about_use(token)])
+    about = [f"{token.name}: is in {path} now.", *_about_use(token)]
+    _show(issued, about, options.client, clients)
 
 
 def _about_use(token: Token) -> Iterator[str]:
@@ -112,25 +119,30 @@ def _about_use(token: Token) -> Iterator[str]:
         )
 
 
-def _rotate(options: argparse.Namespace, path: Path, now: datetime) -> None:
+def _rotate(options: argparse.Namespace, path: Path, now: datetime, clients: Clients) -> None:
+    for token in load_tokens(path):
+        if token.name == options.name:
+            clients.judge(options.client, token)
     issued = issue.rotate(path, options.name, now, overlap=options.overlap, expires=options.expires)
     lines = [f"{options.name}: has a new value in {path} now."]
     for old in issued.token.values[:-1]:
         end = "is not valid any more" if old.expired_at(now) else validity(old, now)
         lines.append(f"The old value {old.id} {end}.")
-    _show(issued, lines)
+    _show(issued, lines, options.client, clients)
 
 
-def _show(issued: Issued, about: Iterable[str]) -> None:
-    """Show a value, now and never again: alone on stdout, so that `$(...)` gets only the value."""
+def _show(issued: Issued, about: Iterable[str], client: str | None, clients: Clients) -> None:
+    """Show a value, now and never again: alone on stdout, so that `$(...)` gets only the value, or in a snippet."""
+    use = clients.remarks() if client else ABOUT_VALUES
     with suppress(OSError):  # the value matters more than the words about it
         _say(
             *about,
             "Keep the value below: it is not stored anywhere, and is not shown again.",
-            "A client sends it as  Authorization: Bearer VALUE  or as  X-API-Key: VALUE",
+            *use,
         )
+    shown = clients.snippet(client, issued.value) if client else issued.value
     try:
-        print(issued.value, flush=True)  # noqa: T201
+        print(shown, flush=True)  # noqa: T201
     except OSError:
         give_up_stdout()
         name = issued.token.name

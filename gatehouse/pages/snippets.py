@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 PLACEHOLDER = "YOUR_TOKEN"
 
@@ -59,6 +63,17 @@ def inspector(endpoint: str, token: str) -> str:
 def url_key(endpoint: str, token: str) -> str:
     """The URL for a client that cannot send headers."""
     return f"{endpoint}?key={token}"
+
+
+CLIENTS: Mapping[str, Callable[[str, str, str], str]] = {
+    "claude-code": claude_code,
+    "claude-desktop": supergateway,
+    "supergateway": supergateway,
+    "mcp-remote": mcp_remote,
+    "inspector": lambda endpoint, token, _: inspector(endpoint, token),
+    "url": lambda endpoint, token, _: url_key(endpoint, token),
+}
+"""The clients by the names that the command line has for them."""
 
 
 def _configuration(name: str, *arguments: str, **environment: str) -> str:

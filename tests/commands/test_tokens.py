@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gatehouse.commands.for_clients import written_name
 from gatehouse.commands.parser import parser
 from gatehouse.commands.tokens import tokens_command
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import Grants
 from gatehouse.identity.rate import OFF
+from gatehouse.pages.landing import UNNAMED
+from gatehouse.pages.snippets import CLIENTS
+from gatehouse.settings.environment import Settings
 from gatehouse.tokens.last_use import write_last_use
 from gatehouse.tokens.reader import load_tokens
 from gatehouse.tokens.value import VALUE_PATTERN, TokenValue, digest_of
@@ -41,13 +45,23 @@ class Tool:
 
     def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.path = path
+        self.given: dict[str, Any] = {}
+        """Settings beside those of files."""
         self._capsys = capsys
+
+    @property
+    def settings(self) -> Settings:
+        files: dict[str, Any] = {
+            "tokens_file": self.path,
+            "state_db": self.path.with_name("state.sqlite3"),
+        }
+        return Settings(_env_file=None, **files, **self.given)
 
     def __call__(self, *arguments: str, status: int = 0) -> tuple[str, str]:
         """Run it; what went to stdout and to stderr."""
         try:
             options = parser().parse_args(["tokens", *arguments])
-            ended = tokens_command(options, self.path, self.path.with_name("state.sqlite3"))
+            ended = tokens_command(options, self.settings)
         except SystemExit as error:
             ended = int(error.code or 0)
         said = self._capsys.readouterr()
@@ -94,6 +108,80 @@ def test_a_date_is_the_end_of_that_day_or_its_beginning_and_a_rate_may_be_off(to
     tool("add", "max", *times)
     (value,) = load_tokens(tool.path)[1].values
     assert (value.not_before, value.expires) == (day, end)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_value_comes_in_the_snippet_for_a_client_and_nowhere_else(
+    tool: Tool, client: str
+) -> None:
+    tool.given = {"public_url": "https://gate.example"}
+    for arguments in (["add", "alice", "--query"], ["rotate", "alice"]):
+        out, err = tool(*arguments, "--for", client)
+        value = VALUE_PATTERN.search(out)
+        assert value is not None
+        assert VALUE_PATTERN.search(err) is None
+        # FoodWise is the server that these settings host; its start page and the screen have the same name.
+        assert out == CLIENTS[client]("https://gate.example/mcp", value[0], "foodwise") + "\n"
+        assert "PUBLIC_URL" not in err
+    assert len(load_tokens(tool.path)[0].values) == 2
+
+
+def test_a_snippet_for_this_machine_says_so_and_without_for_there_is_a_word_on_it(
+    tool: Tool,
+) -> None:
+    out, err = tool("add", "alice", "--for", "claude-code")
+    assert " http://127.0.0.1:7860/mcp " in out
+    assert "set PUBLIC_URL" in err
+    _, err = tool("rotate", "alice")
+    assert "--for CLIENT" in err
+    _, err = tool("add", "bob", "--for", "my-client", status=2)
+    for said in (err, tool("add", "--help")[0]):
+        assert all(client in "".join(said.split()) for client in CLIENTS)
+
+
+@pytest.mark.parametrize(
+    ("query", "given", "words"),
+    [
+        ([], {}, "alice may not come in a URL"),
+        (["--query"], {"allow_query_key": False}, "ALLOW_QUERY_KEY is false"),
+    ],
+)
+def test_no_url_is_shown_with_a_value_that_may_not_come_in_one(
+    tool: Tool, query: list[str], given: dict[str, Any], words: str
+) -> None:
+    tool.given = given
+    _, err = tool("add", "alice", *query, "--for", "url", status=2)
+    assert f"--for url: {words}" in err.replace("alice: ", "")
+    assert not tool.path.exists()
+    tool("add", "alice", *query)
+    before = tool.path.read_text()
+    assert words in tool("rotate", "alice", "--for", "url", status=2)[1]
+    assert tool.path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ('from fastmcp import FastMCP\nmcp = FastMCP("My Server", instructions="x")', "My Server"),
+        ('import fastmcp\nmcp: object = fastmcp.FastMCP(name="Named")', "Named"),
+        ('other = FastMCP("Other")\nmcp = FastMCP("Mine")', "Mine"),
+        ('raise SystemExit("imported")\nmcp = FastMCP("Never run")', "Never run"),
+        ("mcp = FastMCP()", UNNAMED),
+        ("mcp = make()", UNNAMED),
+        ("mcp = FastMCP(", UNNAMED),
+        ("mcp = 1", UNNAMED),
+        ("", UNNAMED),
+    ],
+)
+def test_the_name_in_a_snippet_is_read_from_the_servers_text_which_is_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack/deep.py").write_text(source)
+    (tmp_path / "pack/__init__.py").write_text("raise SystemExit('imported')")
+    assert written_name("pack.deep:mcp") == name
+    assert written_name("pack.nowhere:mcp") == UNNAMED
 
 
 def test_what_a_token_may_do_is_said_when_it_is_made(tool: Tool) -> None:
@@ -204,7 +292,7 @@ def test_a_value_given_by_mistake_is_refused_and_not_repeated(
 
 
 def test_without_a_tokens_file_it_says_what_to_set(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tokens_command(parser().parse_args(["tokens", "list"]), None, None) == 2
+    assert tokens_command(parser().parse_args(["tokens", "list"]), Settings(_env_file=None)) == 2
     assert "put TOKENS_FILE=tokens.toml into .env" in capsys.readouterr().err
 
 

@@ -23,6 +23,7 @@ from fastmcp.client.transports import StreamableHttpTransport
 
 from gatehouse.commands.parser import parser
 from gatehouse.commands.tokens import tokens_command
+from gatehouse.settings.environment import Settings
 from gatehouse.tokens.last_use import read_last_use
 from gatehouse.tokens.value import digest_of
 from tests.harness.leaks import pieces_in
@@ -64,7 +65,12 @@ def made(folder: Path, *arguments: str) -> str:
     """The value that a command has made; in this process, since each program takes a second to start."""
     options = parser().parse_args(["tokens", *arguments])
     with redirect_stdout(io.StringIO()) as stdout, redirect_stderr(io.StringIO()) as stderr:
-        assert tokens_command(options, folder / "tokens.toml", None) == 0
+        assert (
+            tokens_command(
+                options, Settings(_env_file=None, tokens_file=folder / "tokens.toml", state_db=None)
+            )
+            == 0
+        )
     value = stdout.getvalue().strip()
     assert re.fullmatch(r"mcpgate_[A-Za-z0-9_-]{43}", value)
     assert value not in stderr.getvalue()
