@@ -73,6 +73,7 @@ class Reactions:
                 self._ending.within(self._grace() + LATE_SECONDS, 0, STUCK)
                 self._tell(partial(self._stop, name))
             else:
+                logger.info("stopping at once, at the second signal (%s)", name)
                 self._ending.within(SECOND_SECONDS, 1)
                 self._tell(self._everything.cancel)
         elif signum in signals.RELOADING:
