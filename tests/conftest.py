@@ -81,7 +81,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     pytest.MonkeyPatch().setattr("httpx._transports.default.create_ssl_context", lambda **_: ready)
 
 
-SOCKETS = {"promises", "clients", "load", "browser"}
+SOCKETS = {"promises", "clients", "containers", "load", "browser"}
 """The folders of tests that may open internet sockets."""
 
 
