@@ -20,7 +20,7 @@ from gatehouse.process import forks, fresh_start
 from gatehouse.records import loggers
 from gatehouse.records.log import configure_logging
 from gatehouse.records.loggers import logger_of
-from gatehouse.settings.notes import read_notes
+from gatehouse.settings.notes import effects, read_notes
 from gatehouse.tokens.file import TokensError, read_text
 from gatehouse.version import VERSION
 
@@ -43,7 +43,7 @@ def open_house(settings: Settings) -> tuple[House, Announcement]:
     file = settings.tokens_file
     tokens = parser_of(settings, file)(read_text(file)) if file else ()
     if not shared and not tokens:
-        raise TokensError(f"{file}: has no tokens; make one with: {advice.add_token()}")
+        raise TokensError(f"TOKENS_FILE: {file} has no tokens; make one with: {advice.add_token()}")
     secret = secrets.token_urlsafe(32)
     hidden = [*secrets_of(settings), one_off or "", secret]
     configure_logging(hidden, json=settings.log_format == "json", level=settings.log_level)
@@ -62,7 +62,7 @@ def open_house(settings: Settings) -> tuple[House, Announcement]:
     if side.exposed.open:
         paths = ", ".join(map(str, side.exposed.open))
         logger.warning("EXPOSE_PATHS: open to everybody, without a token: %s", paths)
-    tell_sources()
+    tell_sources(settings)
     forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
     announcement = Announcement(
         house.endpoint,
@@ -92,11 +92,11 @@ def speak_json_if_asked() -> None:
         configure_logging((), json=True)
 
 
-def tell_sources() -> None:
+def tell_sources(settings: Settings) -> None:
     """Tell the log the release, where settings come from, and what about it is probably not meant."""
     sources, remarks = read_notes()
     logger.info("gate %s starts: %s", VERSION, sources)
-    for remark in remarks:
+    for remark in (*remarks, *effects(settings)):
         logger.warning(remark)
 
 

@@ -69,6 +69,9 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints repeat no value of a token."""
 
     def error(self, message: str) -> NoReturn:
+        run = advice.run_py()
+        if self.prog == run:
+            message += f". Settings are no options; they come from the environment or .env: PORT=8080 {run}"
         super().error(VALUE_PATTERN.sub(MASK, message))
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:

@@ -28,10 +28,11 @@ def bind(setting: str, host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         raise CannotListenError(
             f"{setting.replace('PORT', 'HOST')}: {host} is no address of this machine "
-            f"({error.strerror})"
+            f"({error.strerror}); 127.0.0.1 is for this machine only, 0.0.0.0 for all"
         ) from None
     sockets: list[socket.socket] = []
     reason: str | None = None
+    wrong = setting
     for family, kind, protocol, _, address in found:
         try:
             sockets.append(bound(family, kind, protocol, address))
@@ -41,9 +42,17 @@ def bind(setting: str, host: str, port: int) -> list[socket.socket]:
                     f"{setting}: {host}:{port} is already in use; stop the other program, or set "
                     f"another {setting}"
                 ) from None
+            if error.errno == errno.EACCES:
+                raise CannotListenError(
+                    f"{setting}: this user may not listen on {port} ({error.strerror}); set {setting} to 1024 or more"
+                ) from None
+            if error.errno == errno.EADDRNOTAVAIL:
+                wrong = setting.replace("PORT", "HOST")
             reason = error.strerror  # not every machine has IPv6, for which localhost stands too
     if not sockets:
-        raise CannotListenError(f"{setting}: cannot listen on {host}:{port} ({reason})")
+        raise CannotListenError(
+            f"{wrong}: cannot listen on {host}:{port} ({reason}); 127.0.0.1 is for this machine, 0.0.0.0 for all"
+        )
     return sockets
 
 

@@ -8,6 +8,8 @@ be a secret.
 from __future__ import annotations
 
 import io
+import os
+import re
 import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,6 +19,12 @@ from dotenv.parser import parse_stream
 if TYPE_CHECKING:
     from pathlib import Path
 
+VARIABLE = re.compile(r"\$\{([^}:]*)(:-)?[^}]*\}")
+"""How python-dotenv knows a variable within a value."""
+
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
+"""A name that is too short and plain to be a secret."""
+
 HOW_TO_WRITE = (
     "cannot be read; write NAME=value, or # before a comment. A value that begins with a quote ends with "
     "the same one"
@@ -25,11 +33,12 @@ HOW_TO_WRITE = (
 
 @dataclass
 class EnvFile:
-    """The file at `path`, if there is one. `names` are in upper case, each with its lines; `empty` are those whose
+    """The file at `path`, if there is one. `written` are its names, `names` the same in upper case, each with its lines; `empty` are those whose
     last value is empty."""
 
     path: Path
     exists: bool = True
+    written: set[str] = field(default_factory=set)
     names: dict[str, list[int]] = field(default_factory=dict)
     empty: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
@@ -56,6 +65,13 @@ def read_env_file(path: Path) -> EnvFile:
     return found
 
 
+def _unset_in(value: str, found: EnvFile) -> str:
+    """The name of a variable that the value takes in (`${NAME}`, without `:-default`), if it is not set."""
+    known = {*os.environ, *found.written}
+    names = [name for name, default in VARIABLE.findall(value) if not default and name not in known]
+    return (names[0] if PLAIN.fullmatch(names[0]) else "there") if names else ""
+
+
 def _read(found: EnvFile, data: bytes) -> None:
     try:
         text = data.decode()
@@ -69,7 +85,12 @@ def _read(found: EnvFile, data: bytes) -> None:
         line = binding.original.line + binding.original.string[:blank].count("\n")
         if binding.error or (binding.key is not None and binding.value is None):
             found.faults.append(f"{found.path}, line {line}: {HOW_TO_WRITE}")
+        elif binding.key is not None and (name := _unset_in(binding.value or "", found)):
+            found.faults.append(
+                f"{found.path}, line {line}: takes ${{...}} from a variable {name}, which is not set; set it, or write the value itself"
+            )
         elif binding.key is not None:
             name = binding.key.upper()
             found.names.setdefault(name, []).append(line)
+            found.written.add(binding.key)
             (found.empty.discard if binding.value else found.empty.add)(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gatehouse.settings.env_file import EnvFile, read_env_file
-from gatehouse.settings.environment import BLANK_MEANS_NONE, KNOWN, unread_env_file
+from gatehouse.settings.environment import BLANK_MEANS_NONE, KNOWN, Settings, unread_env_file
 from gatehouse.settings.misspelt import MIN_LENGTH, meant, perhaps_meant
 
 if TYPE_CHECKING:
@@ -48,6 +48,19 @@ def notes(file: EnvFile) -> Iterator[str]:
     for name, lines in file.names.items():
         if not meant(name, KNOWN) and (setting := perhaps_meant(name, unset)):
             yield f"{file.path}, line {lines[-1]}: {name} is no setting of the gate; did you mean {setting}?"
+
+
+def effects(settings: Settings) -> Iterator[str]:
+    """A sentence for each setting that has no effect beside the others, though somebody set it."""
+    fields = Settings.model_fields
+    if not settings.in_process or settings.mcp_app != fields["mcp_app"].default:
+        return
+    for name in ("upstream_host", "upstream_port"):
+        if getattr(settings, name) != fields[name].default:
+            yield (
+                f"{name.upper()}: has no effect, since the gate hosts MCP_APP={settings.mcp_app} in its own process; "
+                "if your server runs elsewhere, set MCP_APP to nothing (MCP_APP=)"
+            )
 
 
 def read_notes(env_file: str = ".env") -> tuple[str, list[str]]:

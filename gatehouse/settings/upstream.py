@@ -16,7 +16,7 @@ from gatehouse.settings.kinds import (
     ImportString,
     MaybeRate,
     Port,
-    stripped,
+    lowered,
 )
 from gatehouse.settings.upstream_url import Authorization, MaybeUpstreamUrl, UpstreamUrl
 from gatehouse.upstream.base import HOSTED_IDLE_SECONDS
@@ -24,6 +24,10 @@ from gatehouse.upstream.tls import trust_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+TLS_PORT = 443
+"""The port where no server speaks plain HTTP (RFC 9110 section 4.2.2)."""
 
 
 def _keep_alive(value: Any) -> Any:
@@ -58,12 +62,12 @@ class UpstreamSettings(BaseModel):
     mcp_app: ImportString = "mcp_app:mcp"
     """The FastMCP server to host, as module:name. Empty: host none, because one already runs at the upstream address."""
 
-    upstream_mode: Annotated[Literal["network", "inprocess"] | None, BeforeValidator(stripped)] = (
+    upstream_mode: Annotated[Literal["network", "inprocess"] | None, BeforeValidator(lowered)] = (
         None
     )
     """How the gate reaches a hosted server: inprocess (a direct call) or network (at a port)."""
 
-    upstream_runtime: Annotated[Literal["asyncio", "trio"] | None, BeforeValidator(stripped)] = None
+    upstream_runtime: Annotated[Literal["asyncio", "trio"] | None, BeforeValidator(lowered)] = None
     """The runtime of a server that is called directly: asyncio or trio.
     Unset: what the server's module says by a name UPSTREAM_RUNTIME of its own, otherwise asyncio."""
 
@@ -158,12 +162,24 @@ class UpstreamSettings(BaseModel):
         """Settings of the upstream that do not go together: their names, and a sentence."""
         yield from self.url_disagreements()
         yield from self.exposure_disagreements()
+        if (
+            not self.hosts_upstream
+            and self.upstream_at.scheme == "http"
+            and self.upstream_at.port == TLS_PORT
+        ):
+            yield (
+                {"mcp_app", "upstream_url", "upstream_port"},
+                (
+                    f"UPSTREAM_{'URL' if self.upstream_url else 'PORT'}: port 443 is for TLS; set UPSTREAM_URL=https://{self.upstream_at.host}"
+                    f"{self.upstream_at.path} instead of UPSTREAM_HOST, UPSTREAM_PORT and UPSTREAM_PATH"
+                ),
+            )
         if self.hosts_upstream and not is_loopback(self.upstream_host):
             yield (
                 {"mcp_app", "upstream_host"},
                 (
                     "UPSTREAM_HOST: must be a loopback address such as 127.0.0.1 while MCP_APP is set, or "
-                    "others could reach the MCP server without passing the gate"
+                    "others could reach the MCP server without passing the gate; if the server runs elsewhere, set MCP_APP to nothing (MCP_APP=)"
                 ),
             )
         if self.in_process and not self.hosts_upstream:

@@ -45,20 +45,26 @@ def read_data(path: Path) -> tuple[bytes, tuple[int, ...]]:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a device may have effects
-            raise TokensError(f"{path}: is not a regular file")
+            raise TokensError(f"TOKENS_FILE: {path} is not a regular file")
         # The path may be a pipe by now, and opening that could take for ever, too.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123 - of a descriptor
             data, stamp = _read_steadily(path, file)
     except FileNotFoundError:
-        raise TokensError(
-            f"{path}: there is no such file; this makes it: {advice.add_token()}"
-        ) from None
+        raise TokensError(f"TOKENS_FILE: {_missing(path)}") from None
     except OSError as error:
-        raise TokensError(f"{path}: cannot be read ({error.strerror})") from None
+        raise TokensError(
+            f"TOKENS_FILE: {path} cannot be read ({error.strerror}) by the user of the gate (UID {os.geteuid()})"
+        ) from None
     if len(data) > MAX_BYTES:
         raise TokensError(f"{path}: is larger than {MAX_BYTES} bytes")
     return data, stamp
+
+
+def _missing(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent} for {path.name}; make it, or name another file"
+    return f"there is no such file as {path}; this makes it: {advice.add_token()}"
 
 
 def _read_steadily(path: Path, file: FileIO) -> tuple[bytes, tuple[int, ...]]:

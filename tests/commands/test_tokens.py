@@ -92,6 +92,17 @@ def test_a_value_is_shown_once_alone_on_stdout_and_stored_nowhere(tool: Tool) ->
         assert made not in "".join(tool("list")) + "".join(tool("list", "--json"))
 
 
+def test_a_setting_in_the_place_of_an_option_is_told_where_it_belongs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for arguments in (["--port", "8080"], ["serve"], ["token", "list"], ["tokens", "--port", "1"]):
+        with pytest.raises(SystemExit) as ended:
+            parser().parse_args(arguments)
+        assert ended.value.code == 2
+        told = "Settings are no options; they come from the environment or .env: PORT=8080 "
+        assert (told in capsys.readouterr().err) is (arguments[0] != "tokens")
+
+
 def test_a_date_is_the_end_of_that_day_or_its_beginning_and_a_rate_may_be_off(tool: Tool) -> None:
     times = ["--not-before", "2126-12-24", "--expires", "2126-12-24"]
     tool("add", "eve", *times, "--rate", "off")

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from gatehouse.downstream.listeners import CannotListenError, bind
 from gatehouse.version import VERSION
 from tests.harness.leaks import pieces_in
 from tests.harness.program import ROOT, TOKEN, Program, free_port, running
@@ -316,6 +317,17 @@ def test_a_port_in_use_is_one_clear_line_and_status_2(tmp_path: Path, setting: s
             assert program.process.wait(20) == 2
             (line,) = program.output.splitlines()
             assert line.startswith(f"{setting}: 127.0.0.1:{port} is already in use")
+
+
+def test_an_address_that_cannot_be_had_names_the_setting() -> None:
+    with pytest.raises(
+        CannotListenError, match=r"^HOST: cannot listen on 192\.0\.2\.1:7860 .*0\.0\.0\.0"
+    ):
+        bind("PORT", "192.0.2.1", 7860)
+    with pytest.raises(
+        CannotListenError, match=r"^UPSTREAM_HOST: no\.invalid is no address of this"
+    ):
+        bind("UPSTREAM_PORT", "no.invalid", 7860)
 
 
 def test_bad_settings_are_one_clear_line_each_and_status_2(tmp_path: Path) -> None:

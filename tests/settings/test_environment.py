@@ -62,6 +62,8 @@ def test_without_a_token_it_never_runs_where_others_reach_it(
         {"MCP_APP": "my_server.main:app_1"},
         {"UPSTREAM_PATH": "/api/v1/mcp/"},
         {"PORT": " 8080 "},
+        {"UPSTREAM_MODE": "InProcess", "UPSTREAM_RUNTIME": "ASYNCIO", "LOG_FORMAT": "JSON"},
+        {"ALLOW_QUERY_KEY": "Yes"},
         {"EXPOSE_PATHS": "/*, /a/*, /b without token ,/caf%C3%A9/ WITHOUT TOKEN,"},
         {"EXPOSE_PATHS": "/api/*, /api/open without token", "UPSTREAM_PATH": "/api/mcp"},
         {"ALLOWED_HOSTS": " Gate.example.com, localhost,192.0.2.1,[::1],my_host., ::1, a.lan:443"},
@@ -195,6 +197,53 @@ def test_what_makes_sense_is_accepted(
         ),
         ({"UPSTREAM_PORT": "-1"}, "UPSTREAM_PORT: "),
         ({"HOST": "http://x"}, "HOST: must be a host name"),
+        (
+            {"HOST": "localhost:7860"},
+            "HOST: must be a host name or an IP address, without port or scheme; the port is the setting PORT",
+        ),
+        ({"HOST": ":8080"}, "HOST: must be a host name or an IP address, without port"),
+        ({"HOST": "[::1]:80"}, "HOST: must be a host name or an IP address, without port"),
+        (
+            {"UPSTREAM_HOST": "https://x.hf.space/mcp", "MCP_APP": ""},
+            "UPSTREAM_HOST: must be a host name or an IP address, without port or scheme; the port is the setting UPSTREAM_PORT, and a whole URL goes into UPSTREAM_URL",
+        ),
+        (
+            {"UPSTREAM_PORT": "443", "UPSTREAM_HOST": "x.hf.space", "MCP_APP": ""},
+            "UPSTREAM_PORT: port 443 is for TLS; set UPSTREAM_URL=https://x.hf.space/mcp instead",
+        ),
+        (
+            {"UPSTREAM_URL": "http://x.hf.space:443/"},
+            "UPSTREAM_URL: port 443 is for TLS; set UPSTREAM_URL=https://x.hf.space/ instead",
+        ),
+        (
+            {"UPSTREAM_HOST": "mcp.lan"},
+            "UPSTREAM_HOST: must be a loopback address such as 127.0.0.1 while MCP_APP is set",
+        ),
+        (
+            {"MCP_AUTH_TOKEN": f"Bearer {TOKEN}"},
+            "MCP_AUTH_TOKEN: must be the token alone, without Bearer",
+        ),
+        (
+            {"MCP_AUTH_TOKEN": f"authorization: bearer {TOKEN}"},
+            "MCP_AUTH_TOKEN: must be the token alone, without Bearer",
+        ),
+        ({"METRICS_TOKEN": "$(openssl rand -hex 32)"}, "METRICS_TOKEN: is a command for a shell"),
+        (
+            {"MCP_AUTH_TOKEN": "YOUR_TOKEN_YOUR_TOKEN_YOUR_TOKEN"},
+            "MCP_AUTH_TOKEN: is the text in place of a token",
+        ),
+        (
+            {"MCP_AUTH_TOKEN": "change-me-to-32-random-characters"},
+            "MCP_AUTH_TOKEN: is the text in place of a token",
+        ),
+        (
+            {"MCP_AUTH_TOKEN": "<your-own-secret-of-32-characters>"},
+            "MCP_AUTH_TOKEN: is the text in place of a token",
+        ),
+        (
+            {"TOKENS_FILE": f"mcpgate_{'a1' * 21}"},
+            "TOKENS_FILE: holds the value of a token; here belongs the path",
+        ),
         ({"HOST": "127.0.0.1:80", "UPSTREAM_HOST": "a b"}, "UPSTREAM_HOST: "),
         ({"UPSTREAM_PATH": "mcp"}, "UPSTREAM_PATH: must be a plain path"),
         ({"UPSTREAM_PATH": "/mcp?x=1"}, "UPSTREAM_PATH: "),

@@ -9,7 +9,7 @@ import pytest
 from gatehouse import advice
 from gatehouse.settings.environment import KNOWN, Settings, SettingsError, load_settings
 from gatehouse.settings.misspelt import FOODWISE_SETTINGS, meant, perhaps_meant
-from gatehouse.settings.notes import read_notes
+from gatehouse.settings.notes import effects, read_notes
 from pantry.settings import PantrySettings, read_settings
 from tests.harness.program import TOKEN
 
@@ -47,6 +47,7 @@ def faults_of(text: str | bytes) -> list[str]:
         (f'A=1\nMCP_AUTH_TOKEN="{SECRET}\nPORT=1\n', [2]),
         (f"MCP_AUTH_TOKEN='{SECRET}' and more\n# a comment\nPORT\n=5\n", [1, 3, 4]),
         (f'{{"MCP_AUTH_TOKEN": "{SECRET}"}}\n', [1]),
+        (f"A=1\n\n{SECRET}\n\n\n{SECRET}\n", [3, 6]),
     ],
 )
 def test_each_line_that_cannot_be_read_is_told_by_its_number(text: str, lines: list[int]) -> None:
@@ -68,6 +69,17 @@ def test_each_line_that_cannot_be_read_is_told_by_its_number(text: str, lines: l
 def test_usual_ways_to_write_a_file_work(text: bytes) -> None:
     assert faults_of(text) == []
     assert load_settings().port == 1234
+
+
+def test_a_variable_in_a_value_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = (
+        "takes ${...} from a variable NOT_SET, which is not set; set it, or write the value itself"
+    )
+    assert faults_of("A=1\nMCP_AUTH_TOKEN=${NOT_SET}\n") == [f"line 2: {told}"]
+    assert len(faults_of("MCP_AUTH_TOKEN=a${" + SECRET + "}b\n")) == 1
+    monkeypatch.setenv("MY_PORT", "123")
+    assert faults_of("LAST=4\nPORT=${MY_PORT}${LAST}${NOT_SET:-5}\n") == []
+    assert load_settings().port == 12345
 
 
 def test_what_is_no_readable_file_is_refused_in_words() -> None:
@@ -194,6 +206,18 @@ def test_a_file_beside_run_py_that_is_not_read_is_told_of(
     with pytest.raises(SettingsError) as refused:
         load_settings()
     assert refused.value.faults[-1] == told
+
+
+def test_a_server_elsewhere_that_nobody_asks_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(effects(load_settings())) == []
+    monkeypatch.setenv("UPSTREAM_PORT", "8000")
+    (note,) = effects(load_settings())
+    assert note.startswith("UPSTREAM_PORT: has no effect, since the gate hosts MCP_APP=mcp_app:mcp")
+    for other in ({"UPSTREAM_MODE": "network"}, {"MCP_APP": ""}, {"MCP_APP": "a:b"}):
+        with monkeypatch.context() as setting:
+            for name, value in other.items():
+                setting.setenv(name, value)
+            assert list(effects(load_settings())) == []
 
 
 def test_every_setting_is_known_by_its_name() -> None:
