@@ -11,22 +11,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastmcp.server.auth import AccessToken, AuthProvider
+from fastmcp.server.auth import AccessToken
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.authentication import AuthCredentials
 
-from gatehouse.hosting.faults import HostedServerError
 from gatehouse.hosting.port import turn_away
 from gatehouse.http.forward import PRINCIPAL_HEADER
-from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gatehouse.upstream.inprocess import App
-
-logger = logger_of("gate.upstream")
 
 PRINCIPAL = PRINCIPAL_HEADER.lower()
 
@@ -72,30 +68,4 @@ def token_of(name: str) -> AccessToken:
     """The access token that stands for a principal; made anew, since its receiver may change it."""
     return AccessToken(
         token=NO_CREDENTIAL + name, client_id=name, subject=name, scopes=[], claims={"sub": name}
-    )
-
-
-def judge_auth(server: object, import_string: str) -> None:
-    """Say what a server's own `auth=` means behind the gate, before it serves.
-
-    Raises HostedServerError for a provider that can let nobody in. One with middleware of its own may look at
-    something else than the credential, and only gets a line of log.
-    """
-    auth = getattr(server, "auth", None)
-    if not isinstance(auth, AuthProvider):
-        return
-    kind = type(auth)
-    if kind.get_middleware is AuthProvider.get_middleware:
-        raise HostedServerError(
-            f"MCP_APP: the server {import_string} has auth= of its own ({kind.__name__}), which looks for a "
-            "credential that the gate has taken off, so it would answer every call with 401; leave it out "
-            "(server.auth = None) where the server runs behind the gate: get_access_token().client_id then is "
-            "the name of the token that the gate has let in",
-            started=False,
-        )
-    logger.warning(
-        "the server %s has auth= of its own (%s): it never sees a credential, since the gate takes it off, and "
-        "who calls is whom it says, not whom the gate has let in",
-        import_string,
-        kind.__name__,
     )

@@ -68,13 +68,13 @@ class HostedServer:
         self._containment = Containment()
         self._over = trio.Event()
         self._told_to_stop = False
-        self._tools: int | None = None
+        self._tools: str | None = None
         self._counted = trio.Event()
 
     async def described(self) -> str:
         """The server that is up, in words: its name, where it runs, and how many tools it has."""
         await self._counted.wait()
-        tools = {None: "", 1: ", 1 tool"}.get(self._tools, f", {self._tools} tools")
+        tools = f", {self._tools}" if self._tools else ""
         runtime = "trio" if self._on_trio else "asyncio"
         return f"{printable(self.name)} ({self.import_string}) on {runtime}{tools}"
 
@@ -152,17 +152,23 @@ class HostedServer:
         from fastmcp import FastMCP
 
         if isinstance(server, FastMCP):
+            if self._on_trio:
+                from gatehouse.hosting.wrong_runtime import WrongRuntime
+
+                server.add_middleware(WrongRuntime())
             # Nothing public has it. A name that is missing here stops the start.
             messages = server._mcp_server.middleware  # noqa: SLF001
             messages.insert(0, self._containment.on_message_in)
 
     async def _serve(self, server: FastMCP[Any]) -> None:
         # Imported here, not at the top: these take FastMCP with them.
-        from gatehouse.hosting.caller import WithCaller, judge_auth
+        from gatehouse.hosting.caller import WithCaller
+        from gatehouse.hosting.own_auth import judge_auth
         from gatehouse.hosting.unknown_names import report
 
-        judge_auth(server, self.import_string)
+        saying_why = judge_auth(server, self.import_string)
         app = server.http_app(path=self.path)
+        inner = self._containment.asgi(WithCaller(saying_why(app), self._is_open))
 
         async def serve() -> None:
             import anyio
@@ -172,14 +178,23 @@ class HostedServer:
                 if self._grants is not None:
                     group.start_soon(report, server, self._grants, self._containment)
                 try:
-                    await self._door.serve(
-                        self._containment.asgi(WithCaller(app, self._is_open)), self.started.set
-                    )
+                    await self._door.serve(inner, self._is_up)
                 finally:
                     self._containment.ending = True
                 group.cancel_scope.cancel()
 
         await (run_on_trio if self._on_trio else run_on_asyncio)(serve)
+
+    def _is_up(self) -> None:
+        import fastmcp
+
+        if not fastmcp.settings.stateless_http:
+            logger.info(
+                "the server %s keeps sessions: after each restart of the gate, a bridge that cannot open a new one "
+                "(supergateway) needs a restart, too; FASTMCP_STATELESS_HTTP=true does without sessions",
+                self.import_string,
+            )
+        self.started.set()
 
     async def _count(self, server: FastMCP[Any]) -> None:
         """Count the tools, in the server's own runtime."""
@@ -187,11 +202,8 @@ class HostedServer:
 
         try:
             with anyio.move_on_after(COUNT_SECONDS):
-                question = partial(server.list_tools, run_middleware=False)
-                tools = await self._containment.ask(
-                    "listing the server's tools at the start", question
-                )
-                self._tools = None if tools is None else len(tools)
+                told = "listing the server's tools at the start"
+                self._tools = await self._containment.ask(told, partial(tools_of, server))
         finally:
             self._counted.set()
 
@@ -201,6 +213,21 @@ class HostedServer:
         if faults := getattr(cause, "faults", None):  # a server's own settings, told like ours
             return HostedServerError(*faults, started=started)
         what = "died" if started else "could not start"
-        return HostedServerError(
-            f"MCP_APP: the server {self.import_string} {what}: {in_a_line(cause)}", started=started
-        )
+        told = f"MCP_APP: the server {self.import_string} {what}: {in_a_line(cause)}"
+        if self._on_trio:
+            from gatehouse.hosting.wrong_runtime import ADVICE, needs_asyncio
+
+            told += f"; {ADVICE}" if needs_asyncio(cause) else ""
+        return HostedServerError(told, started=started)
+
+
+async def tools_of(server: FastMCP[Any]) -> str:
+    """How many tools the server has, in words; empty for one that is not FastMCP's.
+
+    Only its own are counted: to ask a mounted or proxied server may take long, or start it.
+    """
+    if not hasattr(server, "local_provider"):
+        return ""
+    own = len(await server.local_provider.list_tools())
+    told = f"{own} tool{'' if own == 1 else 's'}"
+    return told if len(server.providers) == 1 else f"{told}, and those of other servers"

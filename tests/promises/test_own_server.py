@@ -53,13 +53,21 @@ def test_a_server_of_ones_own_is_found_wherever_the_program_starts_and_runs_on_a
     (copy / "server" / "its_words.py").write_text("greeting = 'hello'")
     app = f"{(copy / place).stem}:mcp"
     program = Program(
-        tmp_path, {"MCP_APP": app, "MCP_AUTH_TOKEN": TOKEN, "PYTHONPATH": ""}, root=copy
+        tmp_path,
+        {
+            "MCP_APP": app,
+            "MCP_AUTH_TOKEN": TOKEN,
+            "PYTHONPATH": "",
+            "FASTMCP_STATELESS_HTTP": "true",
+        },
+        root=copy,
     )
     try:
         program.wait_for()
         assert "hello kept (7,)" in call_tool(program, "greet").text
         assert f"importing {app} blocks everybody" in program.log
         assert "the event loop goes on, after it stood still for 1." in program.log
+        assert "keeps sessions" not in program.log
         assert not program.errors
         assert program.stop() == 0
     finally:

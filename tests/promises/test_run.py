@@ -176,6 +176,7 @@ def test_calls_that_outlast_the_grace_are_cut_and_the_program_still_ends_with_0(
             said[3] == "stopping at SIGTERM, within 1 s: requests in flight: 2 (event streams: 1)"
         )
         assert said[4:] == ["stopped, with status 0"]
+        assert f"the server {PROBE} keeps sessions" in program.log
         assert "Traceback" not in program.output
         assert program.errors == []
 
@@ -292,6 +293,13 @@ def test_if_the_hosted_server_dies_the_program_says_so_and_ends_with_1(tmp_path:
             "@asynccontextmanager\nasync def lifespan(server):\n    raise OSError('no disk')\n"
             "    yield\nmcp = FastMCP('x', lifespan=lifespan)",
             "could not start: OSError: no disk",
+        ),
+        (
+            "import asyncio\nfrom contextlib import asynccontextmanager\nfrom fastmcp import FastMCP\n"
+            "UPSTREAM_RUNTIME = 'trio'\n"
+            "@asynccontextmanager\nasync def lifespan(server):\n    await asyncio.sleep(1)\n"
+            "    yield\nmcp = FastMCP('x', lifespan=lifespan)",
+            "no running event loop .*; this server runs on Trio.* set UPSTREAM_RUNTIME=asyncio$",
         ),
     ],
 )
