@@ -319,7 +319,7 @@ def test_operations_knows_each_figure_reason_and_member_of_the_log() -> None:
     zero = Metrics(in_flight=int, open_streams=int, connections=int)
     figures = re.findall(r"^# TYPE (mcp_gate_\S+)", zero.page()[1].decode(), re.MULTILINE)
     members = Record(
-        "", "", "", "", "", "", "", "", False, "", 200, 0, 0, None, 0.0, "", ""
+        "", "", "", "", "", "", "", "", "", False, "", 200, 0, 0, None, 0.0, "", ""
     ).fields()
     assert [name for name in (*figures, *members, *SAYS) if f"`{name}`" not in page] == []
 

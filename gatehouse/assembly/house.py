@@ -213,7 +213,8 @@ class House:
             b"/ready": self.readiness,
         }
         if self.metrics is not None:
-            table[b"/metrics"] = Figures(self.metrics, self.metrics_verifiers)
+            upstream = self.upstream_side.upstream
+            table[b"/metrics"] = Figures(self.metrics, self.metrics_verifiers, upstream)
         return Pages(table, self.upstream_side.exposed)
 
     @cached_property

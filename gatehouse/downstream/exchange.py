@@ -83,13 +83,12 @@ class Exchange:
         self.leaving = trio.CancelScope()
         """Around all work that ends when the client leaves."""
         self._limits, self._send, self._state = limits, send, state
-        self._sent = 0
         self._overheard: Overheard | None = None
         self._watching = trio.CancelScope()
         self._watcher_over: trio.Event | None = None
         self._alarm = trio.CancelScope()
         self._wrote_at = self._revoked_at = self._first_byte_at = 0.0
-        self._silent_since = math.inf
+        self._silent_since, self._sent = math.inf, 0
 
     async def identify(self, verifiers: Verifiers) -> Reply | None:
         """Find the principal; returns a reply if there is none."""
@@ -286,6 +285,7 @@ class Exchange:
             lane=self.lane,
             method=request.shown_method,
             path=request.shown_path,
+            route=request.route,
             rpc_method=heard.method,
             tool=heard.name,
             differs=heard.differs,

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 ENDPOINT = b"/mcp"
 
+ROUTES = {
+    ENDPOINT: "mcp",
+    ENDPOINT + b"/": "mcp",
+    b"/": "landing",
+    b"/health": "health",
+    b"/ready": "ready",
+    b"/metrics": "metrics",
+}
+"""The words for paths in records: the endpoint, and the pages. Of all others see `route_of`."""
+
 RESERVED = frozenset(
     {
         *(b"/", b"/health", b"/ready", b"/metrics"),
@@ -101,6 +111,11 @@ def is_for_upstream(raw_path: bytes) -> bool:
     if b"/.well-known" in raw_path or not raw_path.startswith(b"/mcp/"):
         return False
     return _BELOW.fullmatch(raw_path, len(ENDPOINT)) is not None
+
+
+def route_of(raw_path: bytes) -> str:
+    """The word for the path in records, one of a few: clients choose paths."""
+    return ROUTES.get(raw_path) or ("mcp" if is_for_upstream(raw_path) else "other")
 
 
 def is_endpoint(raw_path: bytes) -> bool:

@@ -24,6 +24,7 @@ from gatehouse.http.address import (
 from gatehouse.http.credentials import AmbiguousCredentialsError, credentials_in, without_key
 from gatehouse.http.fields import CONTROL, connection_options
 from gatehouse.http.mcp import SESSION, UnclearCallError, read_call
+from gatehouse.http.paths import route_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,6 +102,11 @@ class Request(NamedTuple):
     def shown_path(self) -> str:
         """The path for a log."""
         return self.path.decode("ascii", "backslashreplace")
+
+    @property
+    def route(self) -> str:
+        """The path as one of a few words."""
+        return route_of(self.path)
 
     def __str__(self) -> str:
         """Method and path for a line of log: never the query."""

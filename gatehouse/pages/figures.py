@@ -10,18 +10,21 @@ if TYPE_CHECKING:
     from gatehouse.downstream.exchange import Exchange
     from gatehouse.identity.verifiers import Verifiers
     from gatehouse.records.metrics import Metrics
+    from gatehouse.upstream.base import Upstream
 
 
 class Figures:
-    """The page."""
+    """The page. `upstream` is asked before each, at most once a second, as for `/ready`."""
 
-    def __init__(self, metrics: Metrics, verifiers: Verifiers) -> None:
+    def __init__(self, metrics: Metrics, verifiers: Verifiers, upstream: Upstream) -> None:
         self._metrics = metrics
+        self._upstream = upstream
         self._verifiers = verifiers
 
     async def __call__(self, exchange: Exchange) -> Reply:
         if refused := await exchange.identify(self._verifiers):
             return refused
+        self._metrics.upstream_up = await self._upstream.is_reachable()
         content_type, body = self._metrics.page()
         headers = ((b"Content-Type", content_type), (b"Cache-Control", b"no-store"))
         return Reply(200, body, headers)

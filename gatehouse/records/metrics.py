@@ -11,10 +11,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from functools import partial
+from platform import python_version
 from typing import TYPE_CHECKING
 
 from gatehouse.records.ends import Ends
 from gatehouse.records.redact import Redactor
+from gatehouse.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -73,6 +75,8 @@ class Metrics:
             "open_streams": ("Event streams that stand open.", open_streams),
             "connections": ("Connections that clients hold.", connections),
         }
+        self.upstream_up = False
+        """Whether the server behind the gate can be asked. The page's reader looks before each page."""
         self._ends = ends or Ends()
         self._stalls = stalls
         redact = redact or Redactor(())
@@ -93,7 +97,7 @@ class Metrics:
         """Count one request."""
         token = self._tokens[record.name]
         status = f"{record.status // 100}xx"
-        self._requests[token, record.lane, status, record.outcome] += 1
+        self._requests[token, record.lane, record.route, status, record.outcome] += 1
         self._received += record.bytes_in
         self._sent += record.bytes_out
         if record.reason:
@@ -121,12 +125,18 @@ class Metrics:
         """The metrics, for the registry of the client library."""
         from prometheus_client.core import GaugeMetricFamily
 
+        labels = {"version": VERSION, "python": python_version()}
+        build = GaugeMetricFamily(PREFIX + "build_info", "The release.", labels=list(labels))
+        build.add_metric(list(labels.values()), 1)
+        yield build
+        help_text = "1 if the server behind the gate can be asked, else 0."
+        yield GaugeMetricFamily(PREFIX + "upstream_up", help_text, self.upstream_up)
         for name, (help_text, ask) in self._gauges.items():
             yield GaugeMetricFamily(PREFIX + name, help_text, ask())
         stalls = self._stalls().get("count", 0)
         yield _counter("loop_stalls", "Times at which a tool held everybody up.", (), {(): stalls})
-        labels = ("token", "lane", "status", "outcome")
-        yield _counter("requests", "Requests that are over.", labels, self._requests)
+        by = ("token", "lane", "route", "status", "outcome")
+        yield _counter("requests", "Requests that are over.", by, self._requests)
         help_text = "Requests that were refused or failed, by the reason."
         refusals = self._refusals + _by_reason(self._ends.refusals)
         yield _counter("refusals", help_text, ("reason",), refusals)

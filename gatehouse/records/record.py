@@ -17,6 +17,9 @@ MAX_WORD = 400
 """How much of a foreign word stands in a line for people: with three such words, the rest of the line (the status, the
 token, the id) still fits in its 2 KiB."""
 
+PROBES = frozenset({"health", "ready"})
+"""Routes that are asked every few seconds, and whose answers are no news."""
+
 MAX_PATH = 2048
 """How much of a path a line for machines gets: no line holds more, and each character is searched for secrets."""
 
@@ -34,6 +37,8 @@ class Record(NamedTuple):
     method: str
     path: str
     """Never includes the query."""
+    route: str
+    """The path as one of a few words: see `route_of` in `gatehouse/http/paths.py`."""
     rpc_method: str
     tool: str
     differs: bool
@@ -63,14 +68,13 @@ class Record(NamedTuple):
         tool = f" {_word(self.tool)}" if self.tool else ""
         if self.differs:
             tool += " (the body calls something else)"
-        client = f", from {self.client}" if self.outcome == "refused" else ""
         reason = f": {self.reason}" if self.reason else ""
         outcome = "ended with an error" if self.is_failed_call else self.outcome
         end = f" ({outcome}{reason})" if outcome != "done" else ""
         return (
             f"{_word(self.method)} {_word(self.path)} {self.status} {self.seconds * 1000:.1f} ms"
             f"{first_byte}, {self.bytes_in} bytes in, {self.bytes_out} bytes out"
-            f"{name}{called}{tool}{client}, id {self.request_id}{end}"
+            f"{name}, from {self.client}{called}{tool}, id {self.request_id}{end}"
         )
 
     @property
@@ -88,6 +92,7 @@ class Record(NamedTuple):
             "lane": self.lane,
             "method": self.method,
             "path": self.path[:MAX_PATH],
+            "route": self.route,
             "rpc_method": self.rpc_method,
             "tool": self.tool,
             "differs": self.differs,
@@ -109,8 +114,9 @@ class Observer(Protocol):
 
 
 def write(record: Record) -> None:
-    """An observer: the one line that a request leaves in the log."""
-    access.info(record)  # its handler formats it, as text or as JSON
+    """An observer: the one line that a request leaves in the log, below the usual level for a probe that got its answer."""
+    tell = access.debug if record.route in PROBES and not record.reason else access.info
+    tell(record)  # its handler formats it, as text or as JSON
 
 
 def _word(chosen: str) -> str:

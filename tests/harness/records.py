@@ -13,6 +13,7 @@ ANSWERED = Record(
     lane="header",
     method="POST",
     path="/mcp",
+    route="mcp",
     rpc_method="tools/call",
     differs=False,
     result="ok",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.http.paths import is_for_upstream, upstream_target
+from gatehouse.http.paths import is_for_upstream, route_of, upstream_target
 from tests.harness.paths import DISCOVERY, ODD
 
 
@@ -77,3 +77,23 @@ def test_whatever_is_forwarded_reads_the_same_for_everybody(tail: str) -> None:
         assert not any(byte in spelling for byte in b"\\;?#")
     assert b"%" not in unquote_to_bytes(path)
     assert unquote_to_bytes(path).count(b"/") == path.count(b"/")
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        (b"/mcp", "mcp"),
+        (b"/mcp/", "mcp"),
+        (b"/mcp/below", "mcp"),
+        (b"/mcp/../ready", "other"),
+        (b"/ready", "ready"),
+        (b"/health", "health"),
+        (b"/metrics", "metrics"),
+        (b"/", "landing"),
+        (b"/ready/", "other"),
+        (b"/webhook", "other"),
+        (b"", "other"),
+    ],
+)
+def test_each_path_is_one_of_a_few_routes_in_records(path: bytes, route: str) -> None:
+    assert route_of(path) == route

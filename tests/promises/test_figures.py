@@ -68,6 +68,20 @@ async def test_a_tool_is_named_once_a_call_of_it_has_ended_with_a_result(
         assert f"{label} {count}.0" in page
 
 
+async def test_probes_have_routes_of_their_own_and_the_server_is_up_as_ready_says(
+    way: dict[str, Any],
+) -> None:
+    async with open_house(metrics_token=METRICS_TOKEN, **way) as house:
+        for path in (b"/ready", b"/health", b"/mcp", b"/webhook", b"/"):
+            await house.request(path, token=False)
+        with trio.fail_after(5):
+            while (page := await figures(house)).count("requests_total{") < 5:
+                await trio.sleep(0.01)
+    for route in ("ready", "health", "mcp", "other", "landing"):
+        assert f'route="{route}"' in page
+    assert "mcp_gate_upstream_up 1.0" in page
+
+
 OLD = b"MCP-Protocol-Version: 2025-06-18"
 
 

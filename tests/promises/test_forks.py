@@ -47,7 +47,9 @@ def test_a_forked_child_neither_ends_the_gate_nor_keeps_its_sockets(
 def test_broken_streams_methods_of_logging_and_a_lowered_limit_leave_calls_log_and_status(
     tmp_path: Path,
 ) -> None:
-    with running(tmp_path, MCP_APP="forking_server:mcp", LOG_FORMAT="json") as program:
+    with running(
+        tmp_path, MCP_APP="forking_server:mcp", LOG_FORMAT="json", LOG_LEVEL="debug"
+    ) as program:
         program.wait_for()
         call_tool(program, "spoil")
         began = time.monotonic()

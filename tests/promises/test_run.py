@@ -102,7 +102,7 @@ def test_every_request_leaves_one_line_without_its_query(program: Program) -> No
     httpx.post(program.endpoint + "?secretly=hidden&key=" + TOKEN, json={}, trust_env=False)
     httpx.get(program.url + "/nope?also=hidden", trust_env=False)
     program.wait_for_log(
-        r"POST /mcp \d+ [\d.]+ ms \(first byte [\d.]+\), 2 bytes in, \d+ bytes out, default by query, id \w+\n"
+        r"POST /mcp \d+ [\d.]+ ms \(first byte [\d.]+\), 2 bytes in, \d+ bytes out, default by query, from 127.0.0.1, id \w+\n"
     )
     program.wait_for_log(
         r"GET /nope 404 [\d.]+ ms \(first byte [\d.]+\), 0 bytes in, \d+ bytes out, from 127.0.0.1, id \w+ \(refused: not-found\)\n"

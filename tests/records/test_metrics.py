@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from functools import partial
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gatehouse.records.metrics import MAX_NAME_LENGTH, MAX_NAMES, OTHER, Metrics
 from gatehouse.records.redact import Redactor
+from gatehouse.version import VERSION
 from tests.harness.program import ROOT, TOKEN
 from tests.harness.records import ANSWERED, LEFT, REFUSED, STRANGER, VALUE
 
@@ -60,15 +62,17 @@ def labelled(found: dict[str, float], name: str) -> list[str]:
     return [key for key in found if key.startswith(f"mcp_gate_{name}[")]
 
 
-def test_requests_are_counted_by_token_lane_status_and_outcome() -> None:
-    found = observed(ANSWERED, ANSWERED, LEFT, REFUSED)
-    name, lane = "alice", "header"
-    count = "requests_total"
-    assert value(found, count, token=name, lane=lane, status="2xx", outcome="done") == 2
-    assert value(found, count, token=name, lane=lane, status="4xx", outcome="client left") == 1
-    assert value(found, count, token="", lane="", status="4xx", outcome="refused") == 1
-    assert value(found, "bytes_received_total") == 840
-    assert value(found, "bytes_sent_total") == 900
+def test_requests_are_counted_by_token_lane_route_status_and_outcome() -> None:
+    not_ready = STRANGER._replace(route="ready", status=503)
+    found = observed(ANSWERED, ANSWERED, LEFT, REFUSED, not_ready)
+    of_alice = partial(value, found, "requests_total", token="alice", lane="header", route="mcp")
+    of_strangers = partial(value, found, "requests_total", token="", lane="")
+    assert of_alice(status="2xx", outcome="done") == 2
+    assert of_alice(status="4xx", outcome="client left") == 1
+    assert of_strangers(route="mcp", status="4xx", outcome="refused") == 1
+    assert of_strangers(route="ready", status="5xx", outcome="done") == 1
+    assert value(found, "bytes_received_total") == 1050
+    assert value(found, "bytes_sent_total") == 1200
 
 
 def test_refusals_and_failures_are_counted_by_their_reason() -> None:
@@ -121,6 +125,15 @@ def test_what_there_is_now_is_asked_when_the_page_is() -> None:
         assert value(found, "requests_in_flight") == numbers[0]
         assert value(found, "open_streams") == numbers[1]
         assert value(found, "connections") == numbers[2]
+
+
+def test_the_page_tells_the_release_and_whether_the_server_behind_can_be_asked() -> None:
+    metrics = metrics_with()
+    labels = {"version": VERSION, "python": platform.python_version()}
+    assert value(samples(metrics), "build_info", **labels) == 1
+    for up in (False, True):
+        metrics.upstream_up = up
+        assert value(samples(metrics), "upstream_up") == up
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it is read from /proc")

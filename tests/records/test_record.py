@@ -24,17 +24,17 @@ from tests.harness.records import ANSWERED, LEFT, REFUSED
         (
             ANSWERED,
             "POST /mcp 200 3.1 ms (first byte 2.9), 210 bytes in, 300 bytes out, alice by header, "
-            "tools/call list_inventory, id 5f0c1122aabbccdd",
+            "from 203.0.113.7, tools/call list_inventory, id 5f0c1122aabbccdd",
         ),
         (
             LEFT,
             "POST /mcp 499 3.1 ms, 210 bytes in, 0 bytes out, alice by header, "
-            "tools/call list_inventory, id 5f0c1122aabbccdd (client left)",
+            "from 203.0.113.7, tools/call list_inventory, id 5f0c1122aabbccdd (client left)",
         ),
         (
             ANSWERED._replace(result="error", differs=True),
             "POST /mcp 200 3.1 ms (first byte 2.9), 210 bytes in, 300 bytes out, alice by header, "
-            "tools/call list_inventory (the body calls something else), id 5f0c1122aabbccdd (ended with an error)",
+            "from 203.0.113.7, tools/call list_inventory (the body calls something else), id 5f0c1122aabbccdd (ended with an error)",
         ),
         (
             REFUSED,
@@ -79,6 +79,7 @@ def test_for_machines_there_is_every_field_and_times_are_in_milliseconds() -> No
         "lane": "header",
         "method": "POST",
         "path": "/mcp",
+        "route": "mcp",
         "rpc_method": "tools/call",
         "tool": "list_inventory",
         "differs": False,
@@ -93,6 +94,19 @@ def test_for_machines_there_is_every_field_and_times_are_in_milliseconds() -> No
     }
     assert LEFT.fields()["first_byte_ms"] is None
     assert len(ANSWERED.fields()) == len(ANSWERED)
+
+
+@pytest.mark.parametrize("route", ["health", "ready"])
+def test_probes_are_told_at_debug_level_unless_they_are_refused(
+    route: str, access_log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record.access, "level", logging.DEBUG)
+    answered = ANSWERED._replace(route=route, status=503)
+    record.write(answered)
+    record.write(answered._replace(outcome="refused", reason="host"))
+    record.write(ANSWERED)
+    levels = [entry.levelname for entry in access_log.records]
+    assert levels == ["DEBUG", "INFO", "INFO"]
 
 
 def test_a_request_leaves_one_line_in_the_access_log(caplog: pytest.LogCaptureFixture) -> None:
