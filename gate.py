@@ -43,6 +43,7 @@ from gatehouse.downstream.exchange import Exchange
 from gatehouse.http import refusals
 from gatehouse.http.fields import has_no_controls, is_event_stream
 from gatehouse.http.forward import response_headers
+from gatehouse.http.paths import is_endpoint
 from gatehouse.http.reply import TO_URL_KEY, Reply
 from gatehouse.http.request import read_request
 from gatehouse.policy.origins import CORS, cors_fields, preflight
@@ -171,7 +172,7 @@ class Gate:
         Returns a reply if the upstream has no answer to relay. Raises ClientLeftError.
         """
         self.in_flight.add(exchange)
-        if self.records_calls:
+        if self.records_calls and is_endpoint(exchange.request.path):
             exchange.overhear()
         transport = await self.upstream.take()
         whole = False

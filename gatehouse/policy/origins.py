@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from gatehouse.http import refusals
 from gatehouse.http.address import is_loopback
 from gatehouse.http.credentials import CARRIERS
+from gatehouse.http.paths import is_endpoint
 from gatehouse.http.reply import Reply
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _ALLOW_HEADERS = b", ".join(
 )
 _EXPOSE_HEADERS = b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"
 _PREFLIGHT_SECONDS = b"600"
+_ALL_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 
 # An origin is a scheme, a host and perhaps a port (RFC 6454 section 6.2); the other parts of a URL,
 # which parsers read in different ways, would only help a host to pose as another.
@@ -151,12 +153,13 @@ def preflight(request: Request) -> Reply | None:
         return None
     requested = request.value(b"access-control-request-headers") or b""
     names = [name.strip() for name in requested.split(b",")]
+    methods = b"GET, POST, DELETE" if is_endpoint(request.path) else _ALL_METHODS
     parameters = [name for name in names if name.lower().startswith(b"mcp-param-")]
     return Reply(
         204,
         b"",
         (
-            (b"Access-Control-Allow-Methods", b"GET, POST, DELETE"),
+            (b"Access-Control-Allow-Methods", methods),
             (b"Access-Control-Allow-Headers", b", ".join([_ALLOW_HEADERS, *parameters])),
             (b"Access-Control-Max-Age", _PREFLIGHT_SECONDS),
         ),

@@ -60,6 +60,17 @@ async def test_exposed_paths_pass_as_they_are_with_a_token_or_without_one_where_
     assert "secret-of" not in access_log.text
 
 
+@pytest.mark.parametrize("way", ["close"], indirect=True)
+async def test_the_log_takes_no_body_outside_the_endpoint_for_a_call(
+    house: House, access_log: pytest.LogCaptureFixture
+) -> None:
+    body = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"forged"}}'
+    await house.request(b"/webhook", method=b"POST", body=body, token=False)
+    await house.request(b"/status", method=b"POST", body=body)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert "forged" not in access_log.text
+
+
 NOWHERE = """/status/ /status/a /Status /files /files/ /files/a//b /files/../mcp /files/%2e%2e/mcp /files/a%2fb /files/./a
     /files/.well-known/x /webhook/ /webhook/a //webhook /webhook;a /%77ebhook /open/ /open/a%00 /open/a%2Fb /other""".split()
 
@@ -81,6 +92,9 @@ async def test_hosts_origins_and_limits_hold_without_a_token_too(house: House) -
             await client.send(b"\r\n".join(lines))
             return (await client.head()).status
 
+    preflight = [b"Origin: http://gate.example", b"Access-Control-Request-Method: PUT"]
+    head, _ = await house.request(b"/webhook", *preflight, method=b"OPTIONS", token=False)
+    assert b"PUT" in (head.get(b"Access-Control-Allow-Methods") or b"")
     assert await status(host=b"elsewhere.example") == 421
     assert await status(b"Origin: https://elsewhere.example") == 403
     assert await status(b"Content-Length: 99999999") == 413
