@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 from gatehouse import advice
 from gatehouse.assembly.announce import Announcement
 from gatehouse.assembly.house import House
-from gatehouse.assembly.location import endpoint_at
+from gatehouse.assembly.location import endpoint_at, remarks_on
 from gatehouse.assembly.tokens import parser_of
 from gatehouse.downstream.listeners import bind, inherited
 from gatehouse.process import forks, fresh_start
@@ -96,7 +96,7 @@ def tell_sources(settings: Settings) -> None:
     """Tell the log the release, where settings come from, and what about it is probably not meant."""
     sources, remarks = read_notes()
     logger.info("gate %s starts: %s", VERSION, sources)
-    for remark in (*remarks, *effects(settings)):
+    for remark in (*remarks, *effects(settings), *remarks_on(settings)):
         logger.warning(remark)
 
 

@@ -67,7 +67,7 @@ class Origins:
     def knows(self, host: bytes) -> bool:
         """True if clients may call the gate by this value of a Host field."""
         name = hostname(b"//" + host)
-        if name and name == self._public_host:
+        if name and name.removesuffix(".") == self._public_host:
             return True
         if self._named:
             return name in self._hosts or _is_among(

@@ -95,6 +95,13 @@ def test_a_loopback_bind_answers_to_no_other_name(host: bytes) -> None:
         (NAMED, b"127.0.0.1", 421),
         ({**LOOPBACK, "allowed_hosts": "gate.example"}, b"gate.example", 0),
         ({**LOOPBACK, "allowed_hosts": "gate.example"}, b"localhost", 421),
+        ({**LOOPBACK, "public_url": "https://gate.example:8443"}, b"Gate.Example.", 0),
+        ({**LOOPBACK, "public_url": "https://gate.example:8443"}, b"localhost", 0),
+        ({**LOOPBACK, "public_url": "https://gate.example:8443"}, b"a.gate.example", 421),
+        ({**NAMED, "public_url": "https://[2001:db8::1]"}, b"[2001:DB8::1]:443", 0),
+        ({**NAMED, "public_url": "https://[2001:db8::1]"}, b"[2001:db8::2]", 421),
+        ({**SPACE, "public_url": "https://gate.example"}, b"u-s.hf.space", 0),
+        ({**SPACE, "public_url": "https://gate.example"}, b"gate.example", 0),
     ],
 )
 def test_in_a_space_its_names_pass_elsewhere_any_unless_allowed_hosts_says_which(

@@ -66,7 +66,11 @@ async def test_with_a_loopback_host_the_names_of_this_machine_and_the_public_one
     ("given", "public"),
     [
         (
-            {"UPSTREAM_MODE": "network", "PUBLIC_URL": "https://gate.example:8443"},
+            {
+                "UPSTREAM_MODE": "network",
+                "PUBLIC_URL": "https://gate.example:8443",
+                "FORWARDED_ALLOW_IPS": "192.0.2.1",  # uvicorn reads it
+            },
             "https://gate.example:8443",
         ),
         ({"ALLOWED_HOSTS": "gate.example", "TRUSTED_HOPS": "1"}, "https://gate.example"),

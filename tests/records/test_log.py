@@ -170,20 +170,22 @@ def test_no_piece_survives_between_other_text(parts: list[str]) -> None:
 
 
 @contextmanager
-def logging_to_a_stream(*, json: bool = False) -> Iterator[io.StringIO]:
+def logging_to_a_stream(*, json: bool = False, level: str = "info") -> Iterator[io.StringIO]:
     """All that the one handler writes; the root logger is put back afterwards."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, before_all = root.handlers[:], root.level
     levels = {name: logging.getLogger(name).level for name in TALKATIVE}
     stream = io.StringIO()
-    ours = loggers.root.handlers
-    configure_logging([TOKEN, AWKWARD], stream.write, json=json)
+    ours, our_level = loggers.root.handlers, loggers.root.level
+    configure_logging([TOKEN, AWKWARD], stream.write, json=json, level=level)
     try:
         yield stream
     finally:
         logging.captureWarnings(capture=False)
-        root.handlers, root.level = handlers, level
+        root.handlers = handlers
+        root.setLevel(before_all)
         loggers.root.handlers = ours
+        loggers.root.setLevel(our_level)
         logger_of("hypercorn").setLevel(logging.NOTSET)
         for name, before in levels.items():
             logging.getLogger(name).setLevel(before)
@@ -207,6 +209,29 @@ def either_stream(request: pytest.FixtureRequest) -> io.StringIO:
     stream = request.getfixturevalue(request.param)
     assert isinstance(stream, io.StringIO)
     return stream
+
+
+@pytest.mark.parametrize(
+    ("level", "ours", "theirs", "traffic"),
+    [
+        ("debug", 10, 20, 30),  # at debug, libraries log header fields and arguments
+        ("info", 20, 20, 30),
+        ("warning", 30, 30, 30),
+        ("error", 40, 40, 40),
+    ],
+)
+def test_a_level_bounds_the_lines_of_the_gate_and_no_library_gets_talkative(
+    level: str, ours: int, theirs: int, traffic: int
+) -> None:
+    with logging_to_a_stream(level=level):
+        names = ("some.library", "asyncio", *TALKATIVE)
+        least = {
+            name: next(at for at in range(10, 50, 10) if logging.getLogger(name).isEnabledFor(at))
+            for name in names
+        }
+        assert least == dict.fromkeys(names, theirs) | dict.fromkeys(TALKATIVE, traffic)
+        gates = [at for at in range(10, 50, 10) if logger_of("gate.access").isEnabledFor(at)]
+        assert gates[0] == ours
 
 
 def test_arguments_tracebacks_and_warnings_are_redacted(either_stream: io.StringIO) -> None:

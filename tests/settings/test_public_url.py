@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gatehouse.assembly.location import shown_by
+from gatehouse.assembly.location import remarks_on, shown_by
 from gatehouse.settings.environment import Settings, SettingsError, load_settings
 from tests.harness.hosts import LOOPBACK, NAMED, PUBLIC, SPACE
 
@@ -102,6 +102,23 @@ def test_in_a_space_its_first_host_stands_for_it_elsewhere_nothing(
     settings = settings_of(**given)
     assert settings.public_origin == origin
     assert settings.public_endpoint == (f"{origin}/mcp" if origin else "http://127.0.0.1:7860/mcp")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"public_url": "https://gate.example"}, True),
+        ({"public_url": "https://gate.example", "trusted_hops": 1}, False),
+        ({"public_url": "https://gate.example", "trusted_hops": 0}, False),
+        ({"public_url": "http://gate.lan"}, False),
+        ({**SPACE, "public_url": "https://gate.example"}, False),
+        ({}, False),
+    ],
+)
+def test_without_a_word_about_the_front_that_https_needs_the_start_asks_for_it(
+    given: dict[str, Any], said: bool
+) -> None:
+    assert ["TRUSTED_HOPS" in words for words in remarks_on(settings_of(**given))] == [True] * said
 
 
 @pytest.mark.parametrize(
