@@ -128,6 +128,11 @@ class Settings(LimitSettings, UpstreamSettings, LocationSettings, AccessSettings
                 {"mcp_auth_token", "metrics_token"},
                 "METRICS_TOKEN: is the same as MCP_AUTH_TOKEN, so a reader of metrics could call tools; make another one",
             )
+        if self.tokens_file is not None and self.tokens_file == self.state_db:
+            yield (
+                {"tokens_file", "state_db"},
+                "STATE_DB: is the same file as TOKENS_FILE; give it a name of its own",
+            )
         yield from self.upstream_disagreements()
         if self.loops:
             yield (
@@ -183,7 +188,15 @@ def shown_name(name: str) -> str:
 
 
 def unread_env_file(file: EnvFile) -> Iterator[str]:
-    """A sentence about the `.env` beside run.py, if there is one and the program was started elsewhere."""
-    beside = advice.ROOT / ".env"
-    if not file.exists and beside.is_file():
-        yield f"{beside}: is not read; .env is read from the folder that you start in, {file.path.parent}"
+    """A sentence about the file that is not read and was probably meant: beside run.py, or by another name."""
+    if file.exists:
+        return
+    beside, folder = advice.ROOT / ".env", file.path.parent
+    if beside.is_file():
+        yield f"{beside}: is not read; .env is read from the folder that you start in, {folder}"
+    for name in (".env.txt", "env.txt", ".env.local", "env"):
+        if (folder / name).is_file():
+            yield f"{folder / name}: is not read; only a file of the name .env is"
+    example = read_env_file(folder / ".env.example")
+    if {"MCP_AUTH_TOKEN", "TOKENS_FILE"} & (example.names.keys() - example.empty):
+        yield f"{example.path}: is not read; copy it to .env, and take your own values out of it"

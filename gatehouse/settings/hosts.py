@@ -21,6 +21,9 @@ _NAME = re.compile(r"(?:\*\.(?=.*[a-z]))?[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?\.?"
 _WITH_PORT = re.compile(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>[0-9]*|\*))?")
 _ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?#@\s]+)(?P<rest>\S*)")
 
+MIN_SECRET_LENGTH = 24
+"""A plain text of this length or more may be a token."""
+
 COMMAS = "with commas between, without brackets and quotes"
 
 
@@ -52,7 +55,7 @@ def _host(item: str) -> str:
     bare = host_name(parts["host"]) if parts else None
     if parts and bare and parts["port"] in DEFAULT_PORTS.values():
         return bare
-    words = f"{item if '@' not in item else 'an entry with @'} is no host name; "
+    words = f"{_shown(item)} is no host name; "
     if item == "*":
         raise ValueError(
             words
@@ -69,6 +72,13 @@ def _host(item: str) -> str:
     )
 
 
+def _shown(item: str) -> str:
+    """The item, unless it may hold a secret: a password before @, or a token in the wrong place."""
+    if "@" in item:
+        return "an entry with @"
+    return item if len(item) < MIN_SECRET_LENGTH or re.search("[.:*]", item) else "an entry"
+
+
 def _inner_host(item: str) -> str | None:
     """The host in a text that holds more, or that is in another script."""
     with suppress(ValueError):
@@ -79,7 +89,7 @@ def _inner_host(item: str) -> str | None:
 
 
 def _origin(item: str) -> str:
-    words = f"{item if '@' not in item else 'an entry with @'} is no origin; "
+    words = f"{_shown(item)} is no origin; "
     if item == "null":
         raise ValueError(words + "browsers send it for any local file and any sandboxed page")
     parts = _ORIGIN.fullmatch(item)

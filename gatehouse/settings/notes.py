@@ -9,9 +9,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gatehouse import advice
 from gatehouse.settings.env_file import EnvFile, read_env_file
 from gatehouse.settings.environment import BLANK_MEANS_NONE, KNOWN, Settings, unread_env_file
 from gatehouse.settings.misspelt import MIN_LENGTH, meant, perhaps_meant
+
+MIN_DIFFERENT = 8
+"""Of 32 random characters, even of hex digits only, fewer are different once in a million times."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,8 +55,15 @@ def notes(file: EnvFile) -> Iterator[str]:
 
 
 def effects(settings: Settings) -> Iterator[str]:
-    """A sentence for each setting that has no effect beside the others, though somebody set it."""
+    """A sentence for each setting that is weak, or that has no effect beside the others, though somebody set it."""
     fields = Settings.model_fields
+    for name in ("mcp_auth_token", "metrics_token"):
+        given = getattr(settings, name)
+        if given is not None and len({*given.get_secret_value()}) < MIN_DIFFERENT:
+            yield (
+                f"{name.upper()}: has few different characters, and can be guessed. Make one with: "
+                f"{advice.make_secret()}"
+            )
     if not settings.in_process or settings.mcp_app != fields["mcp_app"].default:
         return
     for name in ("upstream_host", "upstream_port"):

@@ -159,6 +159,11 @@ def test_what_makes_sense_is_accepted(
             {"ALLOWED_HOSTS": "münchen.example"},
             "ALLOWED_HOSTS: münchen.example is no host name; write xn--mnchen-3ya.example",
         ),
+        ({"TOKENS_FILE": "x", "STATE_DB": "./x"}, "STATE_DB: is the same file as TOKENS_FILE"),
+        (
+            {"ALLOWED_ORIGINS": "hunter2hunter2hunter2hunter2"},
+            "ALLOWED_ORIGINS: an entry is no origin; write",
+        ),
         ({"ALLOWED_HOSTS": "me:hunter2@lan"}, "ALLOWED_HOSTS: an entry with @ is no host name"),
         ({"ALLOWED_ORIGINS": "null"}, "ALLOWED_ORIGINS: null is no origin"),
         ({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS: * is no origin; write scheme://host"),

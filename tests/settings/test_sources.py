@@ -208,6 +208,30 @@ def test_a_file_beside_run_py_that_is_not_read_is_told_of(
     assert refused.value.faults[-1] == told
 
 
+def test_a_file_by_another_name_is_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(advice, "ROOT", tmp_path / "elsewhere")
+    example = tmp_path / ".env.example"
+    example.write_text("MCP_AUTH_TOKEN=\nTOKENS_FILE=\nPORT=1\n")
+    assert read_notes()[1] == []
+    example.write_text(f"MCP_AUTH_TOKEN={TOKEN}\nPORT=1\n")
+    (tmp_path / ".env.txt").touch()
+    assert read_notes()[1] == [
+        f"{tmp_path}/.env.txt: is not read; only a file of the name .env is",
+        f"{example}: is not read; copy it to .env, and take your own values out of it",
+    ]
+    (tmp_path / ".env").touch()
+    assert read_notes()[1] == []
+
+
+def test_a_token_that_can_be_guessed_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_AUTH_TOKEN", "abcdefg" * 10)
+    (note,) = effects(load_settings())
+    assert note.startswith("MCP_AUTH_TOKEN: has few different characters")
+    assert "abc" not in note
+    monkeypatch.setenv("MCP_AUTH_TOKEN", TOKEN)
+    assert list(effects(load_settings())) == []
+
+
 def test_a_server_elsewhere_that_nobody_asks_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(effects(load_settings())) == []
     monkeypatch.setenv("UPSTREAM_PORT", "8000")
