@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.program import ROOT, TOKEN, Program
+from tests.harness.program import ROOT, START_SECONDS, TOKEN, Program, running
 from tests.harness.tools import call_tool
 
 if TYPE_CHECKING:
@@ -73,3 +74,15 @@ def test_a_server_of_ones_own_is_found_wherever_the_program_starts_and_runs_on_a
     finally:
         program.process.kill()
         program.process.wait()
+
+
+def test_a_signal_ends_the_program_while_a_server_is_being_imported(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text(
+        "import time\nprint('it begins', flush=True)\ntime.sleep(600)"
+    )
+    with running(tmp_path, MCP_APP="endless:mcp", PYTHONPATH=f"{ROOT}:{tmp_path}") as program:
+        deadline = time.monotonic() + START_SECONDS
+        while "it begins" not in program.output:
+            assert time.monotonic() < deadline, program.log
+            time.sleep(0.05)
+        assert program.stop() == 0
