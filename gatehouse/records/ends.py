@@ -20,7 +20,7 @@ SAYS = {
     "write-late": "ended a connection from %s: it did not take its answer in time",
     "garbled": "ended a connection from %s: the bytes behind its request are no HTTP",
     "limit-lowered": "code in this process lowered the limit of file descriptors: raised it again to %s",
-    "descriptors": "no file descriptor is left to accept a connection with (%s)",
+    "descriptors": "no file descriptor is left to accept a connection with: %s",
 }
 """The reasons for which a connection is ended, as one word for figures, each with its line."""
 
@@ -48,10 +48,11 @@ class Ends:
     def ended(self, reason: str, client: str) -> None:
         """A connection from that address was ended for that reason, one of SAYS."""
         self.connections[reason] += 1
+        words = f"{SAYS[reason]} ({reason})"
         if reason in ONE_LINE:
-            self._log.warning(reason, SAYS[reason], client, lines=1)
+            self._log.warning(reason, words, client, lines=1)
         else:
-            self._log.warning(reason, SAYS[reason], client)
+            self._log.warning(reason, words, client)
 
     def tell(self, *, at_once: bool = False) -> None:
         """Log how many more there were; to be called now and then."""

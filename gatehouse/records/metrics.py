@@ -103,7 +103,7 @@ class Metrics:
         if record.reason:
             self._refusals[record.reason,] += 1
         if not record.name or record.outcome == "refused":
-            return  # how fast the gate help_text no would only hide how fast MCP is
+            return  # how fast the gate says no would only hide how fast MCP is
         method = record.method if record.method in METHODS else OTHER
         self._durations[method].add(record.seconds)
         if record.first_byte_seconds is not None:

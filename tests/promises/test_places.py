@@ -147,7 +147,10 @@ async def test_what_no_record_tells_of_is_counted_and_told_within_a_budget(
         assert b'mcp_gate_connections_ended_total{reason="head-late"} 1.0' in page
     lines = [record.getMessage() for record in caplog.records if record.name == "gate.connections"]
     assert "refused a request from 127.0.0.1: malformed (414)" in lines
-    assert "ended a connection from 127.0.0.1: its request's head did not come in time" in lines
+    assert (
+        "ended a connection from 127.0.0.1: its request's head did not come in time (head-late)"
+        in lines
+    )
     assert sum("malformed (501)" in line for line in lines) == 10
     assert "refused (501): and 10 more" in lines
     assert "secret-of-a-client" not in caplog.text
