@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-
-from dotenv import dotenv_values
 
 from gatehouse import advice
 from gatehouse.assembly.announce import Announcement
@@ -20,6 +18,8 @@ from gatehouse.process import forks, fresh_start
 from gatehouse.records import loggers
 from gatehouse.records.log import configure_logging
 from gatehouse.records.loggers import logger_of
+from gatehouse.settings.env_file import read_env_file
+from gatehouse.settings.environment import unquoted
 from gatehouse.settings.notes import effects, read_notes
 from gatehouse.tokens.file import TokensError, read_text
 from gatehouse.version import VERSION
@@ -80,21 +80,17 @@ def speak_json_if_asked() -> None:
     """Make lines of JSON of what is said about settings that cannot be used, if they ask for that."""
     if loggers.root.handlers:  # they could be used
         return
-    given: dict[str, str | None] = {}
-    with suppress(OSError, ValueError):  # which is one of the faults
-        given |= dotenv_values(".env")
+    given = [*read_env_file(Path(".env")).written.items(), *os.environ.items()]
     formats = [
-        value
-        for name, value in [*given.items(), *os.environ.items()]
-        if name.upper() == "LOG_FORMAT"
+        unquoted(value) for name, value in given if name.upper() == "LOG_FORMAT" and value.strip()
     ]
-    if formats and (formats[-1] or "").strip().lower() == "json":
+    if formats and formats[-1].strip().lower() == "json":
         configure_logging((), json=True)
 
 
 def tell_sources(settings: Settings) -> None:
     """Tell the log the release, where settings come from, and what about it is probably not meant."""
-    sources, remarks = read_notes()
+    sources, remarks = read_notes(settings)
     logger.info("gate %s starts: %s", VERSION, sources)
     for remark in (*remarks, *effects(settings), *remarks_on(settings)):
         logger.warning(remark)

@@ -14,13 +14,16 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 VARIABLE = re.compile(r"\$\{([^}:]*)(:-)?[^}]*\}")
 """How python-dotenv knows a variable within a value."""
+
+NAME = re.compile(r"[\w.-]+")
+"""A name as some program or other reads it."""
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 """A name that is too short and plain to be a secret."""
@@ -33,12 +36,12 @@ HOW_TO_WRITE = (
 
 @dataclass
 class EnvFile:
-    """The file at `path`, if there is one. `written` are its names, `names` the same in upper case, each with its lines; `empty` are those whose
+    """The file at `path`, if there is one. `written` are its names and values, `names` the same in upper case, each with its lines; `empty` are those whose
     last value is empty."""
 
     path: Path
     exists: bool = True
-    written: set[str] = field(default_factory=set)
+    written: dict[str, str] = field(default_factory=dict, repr=False)
     names: dict[str, list[int]] = field(default_factory=dict)
     empty: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
@@ -65,6 +68,10 @@ def read_env_file(path: Path) -> EnvFile:
     return found
 
 
+def _is_pair(binding: Binding) -> bool:
+    return binding.value is not None and bool(NAME.fullmatch(binding.key or ""))
+
+
 def _unset_in(value: str, found: EnvFile) -> str:
     """The name of a variable that the value takes in (`${NAME}`, without `:-default`), if it is not set."""
     known = {*os.environ, *found.written}
@@ -83,7 +90,7 @@ def _read(found: EnvFile, data: bytes) -> None:
         # A statement begins with the blank lines above it.
         blank = len(binding.original.string) - len(binding.original.string.lstrip())
         line = binding.original.line + binding.original.string[:blank].count("\n")
-        if binding.error or (binding.key is not None and binding.value is None):
+        if binding.error or (binding.key and not _is_pair(binding)):
             found.faults.append(f"{found.path}, line {line}: {HOW_TO_WRITE}")
         elif binding.key is not None and (name := _unset_in(binding.value or "", found)):
             found.faults.append(
@@ -92,5 +99,5 @@ def _read(found: EnvFile, data: bytes) -> None:
         elif binding.key is not None:
             name = binding.key.upper()
             found.names.setdefault(name, []).append(line)
-            found.written.add(binding.key)
+            found.written[binding.key] = binding.value or ""
             (found.empty.discard if binding.value else found.empty.add)(name)

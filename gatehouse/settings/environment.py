@@ -199,4 +199,4 @@ def unread_env_file(file: EnvFile) -> Iterator[str]:
             yield f"{folder / name}: is not read; only a file of the name .env is"
     example = read_env_file(folder / ".env.example")
     if {"MCP_AUTH_TOKEN", "TOKENS_FILE"} & (example.names.keys() - example.empty):
-        yield f"{example.path}: is not read; copy it to .env, and take your own values out of it"
+        yield f"{example.path}: is not read; copy it to .env, and keep your own values there"

@@ -28,7 +28,7 @@ def sources(file: EnvFile) -> str:
     return f"settings come from the environment; there is no {file.path}"
 
 
-def notes(file: EnvFile) -> Iterator[str]:
+def notes(file: EnvFile, settings: Settings | None) -> Iterator[str]:
     """A sentence for each thing about the environment and `.env` that is probably not what was meant."""
     yield from unread_env_file(file)
     for name, lines in file.names.items():
@@ -43,7 +43,9 @@ def notes(file: EnvFile) -> Iterator[str]:
                 f"{name.upper()}: is empty in the environment, which means none; the value in {file.path} does "
                 "not count. Unset the variable, and it will"
             )
-    unset = KNOWN - given.keys() - (file.names.keys() - file.empty)
+    # The program's start takes secrets out of the environment.
+    are_set = {name.upper() for name in settings.model_fields_set} if settings else given.keys()
+    unset = KNOWN - are_set - (file.names.keys() - file.empty)
     for name in sorted(given):
         if len(name) >= MIN_LENGTH and (
             setting := meant(name, KNOWN) or perhaps_meant(name, unset)
@@ -74,7 +76,7 @@ def effects(settings: Settings) -> Iterator[str]:
             )
 
 
-def read_notes(env_file: str = ".env") -> tuple[str, list[str]]:
-    """Where settings come from, and the notes about it."""
-    file = read_env_file(Path(env_file))
-    return sources(file), list(notes(file))
+def read_notes(settings: Settings | None = None) -> tuple[str, list[str]]:
+    """Where settings come from, and the notes about it; `settings` are what came of them, if they could be used."""
+    file = read_env_file(Path(".env"))
+    return sources(file), list(notes(file, settings))

@@ -346,6 +346,16 @@ def test_bad_settings_are_one_clear_line_each_and_status_2(tmp_path: Path) -> No
         assert "tooShort" not in program.output
 
 
+def test_a_line_of_the_file_that_cannot_be_read_is_one_clear_line_without_its_text(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".env").write_text("PORT=1\nMCP_AUTH_TOKEN: tooShort\n")
+    with running(tmp_path) as program:
+        assert program.process.wait(20) == 2
+        (line,) = program.output.splitlines()
+        assert line.startswith(f"{tmp_path}/.env, line 2: cannot be read; write NAME=value")
+
+
 def test_bad_settings_of_foodwise_are_one_clear_line_and_status_2(tmp_path: Path) -> None:
     with running(tmp_path, NOTION_SECRET="ntn_secret-secret-secret") as program:
         assert program.process.wait(20) == 2

@@ -41,6 +41,7 @@ def faults_of(text: str | bytes) -> list[str]:
     [
         (f"PORT=1\n\n\nMCP_AUTH_TOKEN: {SECRET}\n", [4]),
         (f"MCP_AUTH_TOKEN:{SECRET}", [1]),
+        (f'$env:MCP_AUTH_TOKEN = "{SECRET}"\n"PORT"=1\n', [1, 2]),
         (f"{SECRET}\n", [1]),
         (f"MCP AUTH TOKEN={SECRET}\r\nPORT=1\r\n", [1]),
         (f"PORT=1\r\n\r\nset MCP_AUTH_TOKEN={SECRET}\r\n", [3]),
@@ -136,6 +137,10 @@ def test_in_the_environment_a_slip_is_a_note(monkeypatch: pytest.MonkeyPatch) ->
         "TOKEN_FILE: is in the environment, but is no setting; did you mean TOKENS_FILE?",
     ]
     assert not any(SECRET in note for note in notes)
+    monkeypatch.setenv("MCP_AUTH_TOKEN", TOKEN)
+    settings = load_settings()
+    monkeypatch.delenv("MCP_AUTH_TOKEN")  # as the start does
+    assert not any("AUTH_TOKEN" in note for note in read_notes(settings)[1])
 
 
 def test_quotes_that_docker_leaves_around_a_value_are_taken_off(
@@ -217,7 +222,7 @@ def test_a_file_by_another_name_is_told_of(monkeypatch: pytest.MonkeyPatch, tmp_
     (tmp_path / ".env.txt").touch()
     assert read_notes()[1] == [
         f"{tmp_path}/.env.txt: is not read; only a file of the name .env is",
-        f"{example}: is not read; copy it to .env, and take your own values out of it",
+        f"{example}: is not read; copy it to .env, and keep your own values there",
     ]
     (tmp_path / ".env").touch()
     assert read_notes()[1] == []
