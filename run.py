@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gatehouse.assembly.commands import run_command
 from gatehouse.assembly.start import open_house, speak_json_if_asked
 from gatehouse.commands.parser import parser
 from gatehouse.downstream.serve import LifespanEndedError, serve
@@ -71,13 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program, or one of its commands; returns the exit status."""
     options = parser().parse_args(arguments)
     try:
-        settings = load_settings()
-        if options.command == "tokens":
-            from gatehouse.commands.tokens import tokens_command  # late: serving needs no tomlkit
-
-            signals.give_back()
-            return tokens_command(options, settings)
-        program = Program(*open_house(settings))
+        if options.command is not None:
+            return run_command(options)
+        program = Program(*open_house(load_settings()))
     except FaultsError as error:
         if options.command is None:
             speak_json_if_asked()

@@ -4,6 +4,7 @@
 7  assembly/       settings to parts; nothing runs yet, and tests build their gate with it
 6  gate.py         the order in which a request meets things
 6  commands/       the command line
+6  doctor/         the command that looks at a gate from outside, or at this machine: a list of findings
 5  settings/       the environment, typed and judged all at once
 5  hosting/        the MCP server that this program runs itself; only this room knows FastMCP and asyncio
 5  pages/          pages that the gate answers itself, and snippets for clients

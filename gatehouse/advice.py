@@ -27,8 +27,17 @@ PYTHONS = ("3.13", "3.12", "3.11")
 (python-trio/trio-asyncio#160)."""
 
 PACKAGES = (
-    *("dotenv", "fastmcp", "httpx", "hypercorn", "notion_client", "prometheus_client"),
-    *("pydantic_settings", "redis", "throttled", "tomlkit", "trio", "trio_asyncio", "uvicorn"),
+    *("dotenv", "fastmcp", "httpx", "hypercorn", "notion_client", "packaging", "prometheus_client"),
+    *(
+        "pydantic_settings",
+        "redis",
+        "rich",
+        "throttled",
+        "tomlkit",
+        "trio",
+        "trio_asyncio",
+        "uvicorn",
+    ),
 )
 """The packages that pyproject.toml asks for, by the names under which Python finds them."""
 

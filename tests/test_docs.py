@@ -335,6 +335,7 @@ def test_every_status_that_the_gate_makes_is_in_the_documents() -> None:
     made = {
         node.value
         for path in [ROOT / "gate.py", *(ROOT / "gatehouse").rglob("*.py")]
+        if path.parent.name != "doctor"  # which meets those of others
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and type(node.value) is int and node.value in statuses
     }

@@ -73,6 +73,7 @@ FLOORS = {
     "assembly": 7,
     "gate": 6,
     "commands": 6,
+    "doctor": 6,
     "settings": 5,
     "hosting": 5,
     "pages": 5,
@@ -92,7 +93,7 @@ FLOORS = {
     "keepalive": 1,
 }
 DOORS = {
-    "h11": {"downstream", "upstream"},
+    "h11": {"doctor", "downstream", "upstream"},
     "httpcore": {"upstream"},
     "hypercorn": {"downstream"},
     "redis": {"policy"},

@@ -59,6 +59,12 @@ examples:
       make a new value; the old one stays good for two days
   {run} tokens revoke alice
 """
+ABOUT_DOCTOR = """\
+Looks at a gate, or at any MCP server, as clients see it, and says what is wrong and what to do. Without a URL it looks
+at the configuration of this machine. Tokens come from --token-file, or from GATE_TOKEN (and SECOND_GATE_TOKEN) in the
+environment, or from a prompt. Exit status: 0, 1 for a warning, 2 for an error. docs/doctor.md explains each finding.
+"""
+MAX_IDLE_SECONDS = 3600
 WHEN = (
     "a span from now, such as 12h, 30d or 2w, a date such as 2026-12-24 (in UTC), or a date and time such as "
     "2026-12-24T12:00:00Z"
@@ -84,7 +90,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> Parser:
-    """The parser for the whole command line. `command` is None (serve) or "tokens"."""
+    """The parser for the whole command line. `command` is None (serve), "tokens" or "doctor"."""
     layout = argparse.RawDescriptionHelpFormatter
     run = advice.run_py()
     whole = Parser(
@@ -109,6 +115,8 @@ def parser() -> Parser:
         actions.add_parser("rotate", help="make a new value; the old one stays good for a while")
     )
     _define_revoke(actions.add_parser("revoke", help="end a token, or one value of it, at once"))
+    about = "look at a gate from outside, or at this machine, and say what is wrong"
+    _define_doctor(commands.add_parser("doctor", help=about, description=ABOUT_DOCTOR))
     return whole
 
 
@@ -177,6 +185,25 @@ def _define_revoke(revokes: argparse.ArgumentParser) -> None:
     )
 
 
+def _define_doctor(looks: argparse.ArgumentParser) -> None:
+    looks.add_argument(
+        "url", metavar="URL", nargs="?", help="the MCP endpoint; without it, look at this machine"
+    )
+    looks.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="a file with a token, or two, each on a line: the second tries the sessions of the first",
+    )
+    looks.add_argument(
+        "--idle",
+        metavar="SECONDS",
+        type=_idle,
+        default=20.0,
+        help="how long to watch a silent stream; 20 by default, 0 for not at all",
+    )
+    looks.add_argument("--json", action="store_true", help="one JSON document, for programs")
+
+
 def give_up_stdout() -> None:
     """Let nothing more be written to stdout, or Python complains at its end: «Note on SIGPIPE»."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -240,6 +267,13 @@ def _when(text: str, of_day: Callable[[date], datetime]) -> timedelta | datetime
         if moment.tzinfo is not None:
             return moment.astimezone(UTC).replace(microsecond=0)
     raise argparse.ArgumentTypeError(f"must be {WHEN}")
+
+
+def _idle(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (seconds := float(text)) <= MAX_IDLE_SECONDS:
+            return seconds
+    raise argparse.ArgumentTypeError(f"must be a number of seconds, {MAX_IDLE_SECONDS} at most")
 
 
 def _value_id(text: str) -> str:

@@ -1,0 +1,1 @@
+"""A look at a gate from outside, or at this machine: each check returns findings, and changes nothing."""
