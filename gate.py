@@ -227,8 +227,8 @@ class Gate:
         if status in REDIRECTS or status < 200:
             self.complain(
                 exchange,
-                "answered with status %d, which is not passed on: is UPSTREAM_PATH exactly the path "
-                "of its MCP endpoint?",
+                "answered with status %d, which is not passed on: is UPSTREAM_URL (or UPSTREAM_PATH) exactly its MCP "
+                "endpoint, https:// and the slash at its end included?",
                 status,
             )
             return refusals.UPSTREAM_REDIRECTED

@@ -73,7 +73,9 @@ async def house(
     way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[House, Server]]:
     monkeypatch.setattr("gatehouse.policy.sessions.MAX_SESSIONS_PER_NAME", MAX_SESSIONS)
-    async with open_house(tokens=TOKENS, **way) as house:
+    async with open_house(
+        tokens=TOKENS, upstream_authorization="Bearer of-the-gate", **way
+    ) as house:
         server = house.upstream.script = Server()
         yield house, server
 
@@ -104,7 +106,7 @@ async def test_the_sessions_that_a_token_opens_beyond_its_bound_are_ended_upstre
     for head, session in zip(server.deletes, made, strict=False):
         assert head.get(b"mcp-session-id") == session
         assert head.get(b"x-gate-principal") == b"mallory"
-        assert head.get(b"authorization") is None
+        assert head.get(b"authorization") == b"Bearer of-the-gate"
         assert head.start_line == b"DELETE /mcp HTTP/1.1"
     assert (await ask(gate, ALICE, b"Mcp-Session-Id: " + hers)).status == 200
     assert (await ask(gate, MALLORY, b"Mcp-Session-Id: " + made[0])).status == 404
