@@ -113,6 +113,10 @@ def unfit() -> str:
     version = "{}.{}".format(*sys.version_info)
     if version not in PYTHONS:
         return f"The gate needs Python {PYTHONS[-1]} to {PYTHONS[0]}; this is {version}. {_with_another()}"
+    try:
+        Path.cwd()
+    except OSError as error:
+        return f"The folder of the start is gone, or closed to this user ({error.strerror}). Go to another one: cd {shlex.quote(str(ROOT))}"
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if not missing:
         return ""

@@ -103,6 +103,17 @@ def test_a_python_without_the_packages_is_told_what_to_do(
     assert advice.unfit().startswith(f"{has}Make one of its own: '{tmp_path}/a b/python' -m venv")
 
 
+def test_a_folder_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    words = advice.unfit()
+    monkeypatch.chdir(tmp_path)
+    assert words.startswith("The folder of the start is gone")
+    assert words.endswith(f": cd {advice.ROOT}")
+
+
 def test_the_interpreter_is_named_as_briefly_as_the_shell_allows(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -202,4 +202,6 @@ def changing(path: Path, *, may_be_new: bool = False) -> Iterator[Change]:
         raise TokensError(f"{path}: its folder does not exist; make that first") from None
     except OSError as error:
         about = f": {error.filename}" if error.filename else ""
-        raise TokensError(f"{path}: cannot be changed ({error.strerror}{about})") from None
+        denied = isinstance(error, PermissionError)
+        rights = f"; let UID {os.geteuid()} write to the folder" if denied else ""
+        raise TokensError(f"{path}: cannot be changed ({error.strerror}{about}){rights}") from None
