@@ -159,6 +159,8 @@ def _define_for(makes: argparse.ArgumentParser) -> None:
         dest="client",
         metavar="CLIENT",
         type=_client,
+        nargs="?",
+        const="",  # is refused, with the names of all clients
         help=f"show the value in the snippet for this client: {', '.join(CLIENTS)}",
     )
 

@@ -7,16 +7,22 @@ import json
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
+import trio
 
+from gatehouse.assembly.upstream import UpstreamSide
 from gatehouse.pages import snippets
+from gatehouse.settings.environment import Settings
+from gatehouse.upstream.inprocess import Calls
 from gatehouse.version import VERSION
 from tests.harness.program import ROOT, TOKEN, Program, running
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 LOUD = """
 import sys, warnings
@@ -115,6 +121,28 @@ def test_on_a_terminal_the_snippets_are_those_of_the_page_with_the_servers_own_n
         snippet = make(program.endpoint, snippets.PLACEHOLDER, "my-loud-server")
         assert snippet in screen
         assert snippet in shown
+
+
+async def test_a_server_elsewhere_is_told_missing_once_and_ready_when_it_is_there(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gatehouse.assembly.upstream.LOOK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("gatehouse.assembly.upstream.settle_memory", lambda: None)
+    there = Calls("127.0.0.1:8000")
+    settings = Settings(_env_file=None, upstream_url="http://127.0.0.1:8000/mcp")
+    side = UpstreamSide(settings, secret="", grants=None, upstream=there, started=None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(side.settle)
+        with trio.fail_after(30):
+            while not caplog.records:
+                await trio.sleep(0.01)
+        await trio.sleep(0.05)  # it looks again, and says nothing
+        there.app = cast("Any", object())
+    nobody, ready = [record.getMessage() for record in caplog.records]
+    assert nobody.startswith("nobody takes connections at http://127.0.0.1:8000/mcp yet")
+    assert re.fullmatch(
+        r"ready after [0-9.]+ s: the server at http://127.0.0.1:8000/mcp takes connections", ready
+    )
 
 
 def test_the_level_of_the_log_bounds_its_lines_and_never_the_faults(tmp_path: Path) -> None:
