@@ -8,6 +8,7 @@ The gate calls either kind directly (`runtimes`), or one on asyncio through a po
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,10 @@ class HostedServer:
             on_import(server.name)
             self._lock(server)
             self._contain(server)
+            if logger.isEnabledFor(logging.DEBUG):
+                from gatehouse.hosting.to_client import tie_texts_to_requests
+
+                tie_texts_to_requests()
             await self._serve(server)
         except BaseException as error:
             own = without_kind(error, trio.Cancelled)

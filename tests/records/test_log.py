@@ -234,6 +234,19 @@ def test_a_level_bounds_the_lines_of_the_gate_and_no_library_gets_talkative(
         assert gates[0] == ours
 
 
+@pytest.mark.parametrize("level", ["debug", "info", "warning"])
+def test_a_line_below_the_level_is_left_out_even_if_its_logger_has_a_level_of_its_own(
+    level: str,
+) -> None:
+    talkative = logging.getLogger("of.a.server")
+    talkative.setLevel(logging.DEBUG)
+    with logging_to_a_stream(level=level) as stream:
+        talkative.debug("private")
+        talkative.error("told")
+        assert ("private" in stream.getvalue()) == (level == "debug")
+        assert "told" in stream.getvalue()
+
+
 def test_arguments_tracebacks_and_warnings_are_redacted(either_stream: io.StringIO) -> None:
     log = logging.getLogger("some.library")
     log.warning("sent %s", {"authorization": f"Bearer {TOKEN}"})
