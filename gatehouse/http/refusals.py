@@ -165,8 +165,8 @@ BODY_TOO_SLOW = bad_request(
 )
 MISDIRECTED = bad_request(
     421,
-    "The gate does not answer to this host name. Use its own address, or have its operator add the "
-    "name to ALLOWED_HOSTS.",
+    "The gate does not answer to this host name. Use its own address, or have its operator set PUBLIC_URL "
+    "to this one, or add the name to ALLOWED_HOSTS.",
     reason="host",
 )
 FOREIGN_ORIGIN = bad_request(
