@@ -78,7 +78,7 @@ class UpstreamSide:
                 Direct(calls) if calls else Port(bind("UPSTREAM_PORT", host, port), secret),
                 runtime=settings.runtime,
                 grants=grants,
-                is_open=self.exposed.needs_no_token,
+                exposed=self.exposed,
             )
             started = self.hosted.started
             if calls is None:

@@ -35,7 +35,8 @@ anywhere."""
 class WithCaller:
     """ASGI middleware: the name that the gate tells is the request's authenticated user, or 403 without one.
 
-    `is_open` tells the paths that need no token: without a name, they have no user. The user has no scopes, because the gate's tokens have none: things that a server guards by a scope stay shut.
+    `is_open` tells the paths that need no token: without a name, they have no user. The user has no scopes, because the
+    gate's tokens have none: things that a server guards by a scope stay shut.
     """
 
     def __init__(self, app: App, is_open: Callable[[bytes], bool]) -> None:

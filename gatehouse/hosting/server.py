@@ -19,8 +19,10 @@ from gatehouse.errors import sole_cause, without_kind
 from gatehouse.hosting.contained import Containment, in_short
 from gatehouse.hosting.faults import HostedServerError, in_a_line
 from gatehouse.hosting.loading import imported
+from gatehouse.hosting.routes import tell_hidden
 from gatehouse.hosting.runtimes import run_on_asyncio, run_on_trio, warn
 from gatehouse.http.mcp import printable
+from gatehouse.http.paths import ExposedPaths
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class HostedServer:
         *,
         runtime: str = "",
         grants: Callable[[], Mapping[str, Grants]] | None = None,
-        is_open: Callable[[bytes], bool] = lambda _: False,
+        exposed: ExposedPaths = ExposedPaths(()),  # noqa: B008 - it never changes
     ) -> None:
         self.import_string = import_string
         self.path = path
@@ -65,7 +67,7 @@ class HostedServer:
         self._door = door
         self._runtime = runtime
         self._grants = grants
-        self._is_open = is_open
+        self._exposed = exposed
         self._containment = Containment()
         self._over = trio.Event()
         self._told_to_stop = False
@@ -173,7 +175,8 @@ class HostedServer:
 
         saying_why = judge_auth(server, self.import_string)
         app = server.http_app(path=self.path)
-        inner = self._containment.asgi(WithCaller(saying_why(app), self._is_open))
+        inner = self._containment.asgi(WithCaller(saying_why(app), self._exposed.needs_no_token))
+        tell_hidden(app.routes, self.path, self._exposed)
 
         async def serve() -> None:
             import anyio
