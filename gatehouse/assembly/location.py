@@ -9,7 +9,6 @@ from gatehouse.upstream.outbound import Shown
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
 
     from gatehouse.settings.environment import Settings
 
@@ -20,17 +19,6 @@ def endpoint_at(settings: Settings, handed: list[socket.socket]) -> str:
         host, port = handed[0].getsockname()[:2]
         settings = settings.model_copy(update={"host": host, "port": port})
     return settings.public_endpoint
-
-
-def remarks_on(settings: Settings) -> Iterator[str]:
-    """A sentence about what is probably missing."""
-    behind_a_front = (settings.public_url or "").startswith("https:") and not settings.in_space
-    if behind_a_front and settings.trusted_hops is None:
-        yield (
-            "PUBLIC_URL: is https, so a front stands before the gate, but TRUSTED_HOPS is not set: all clients "
-            "seem to have the front's address, and share the limit for bad tokens. TRUSTED_HOPS=1 is right for "
-            "one front that sets X-Forwarded-For; 0 says that there is none"
-        )
 
 
 def origins_of(settings: Settings) -> Origins:

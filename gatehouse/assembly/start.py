@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from gatehouse import advice
 from gatehouse.assembly.announce import Announcement
 from gatehouse.assembly.house import House
-from gatehouse.assembly.location import endpoint_at, remarks_on
+from gatehouse.assembly.location import endpoint_at
 from gatehouse.assembly.tokens import parser_of
 from gatehouse.downstream.listeners import bind, inherited
 from gatehouse.process import forks, fresh_start
@@ -20,7 +20,7 @@ from gatehouse.records.log import configure_logging
 from gatehouse.records.loggers import logger_of
 from gatehouse.settings.env_file import read_env_file
 from gatehouse.settings.environment import unquoted
-from gatehouse.settings.notes import effects, read_notes
+from gatehouse.settings.notes import read_notes
 from gatehouse.tokens.file import TokensError, read_text
 from gatehouse.version import VERSION
 
@@ -92,7 +92,7 @@ def tell_sources(settings: Settings) -> None:
     """Tell the log the release, where settings come from, and what about it is probably not meant."""
     sources, remarks = read_notes(settings)
     logger.info("gate %s starts: %s", VERSION, sources)
-    for remark in (*remarks, *effects(settings), *remarks_on(settings)):
+    for remark in remarks:
         logger.warning(remark)
 
 

@@ -53,13 +53,14 @@ def examine_machine() -> list[Finding]:
 
 def settings_in_force() -> Iterator[Finding]:
     """The faults and the notes that the start would tell."""
+    settings = None
     try:
-        load_settings()
+        settings = load_settings()
     except SettingsError as error:
         for fault in error.faults:
             yield found("setting-wrong", fault)
     try:
-        places, notes = read_notes()
+        places, notes = read_notes(settings)
     except OSError as error:
         yield found("setting-wrong", f".env: {error.strerror}")
         return

@@ -57,7 +57,7 @@ def notes(file: EnvFile, settings: Settings | None) -> Iterator[str]:
 
 
 def effects(settings: Settings) -> Iterator[str]:
-    """A sentence for each setting that is weak, or that has no effect beside the others, though somebody set it."""
+    """A sentence for each setting that is weak, lacks another one, or has no effect beside the others."""
     fields = Settings.model_fields
     for name in ("mcp_auth_token", "metrics_token"):
         given = getattr(settings, name)
@@ -66,6 +66,7 @@ def effects(settings: Settings) -> Iterator[str]:
                 f"{name.upper()}: has few different characters, and can be guessed. Make one with: "
                 f"{advice.make_secret()}"
             )
+    yield from on_fronts(settings)
     if not settings.in_process or settings.mcp_app != fields["mcp_app"].default:
         return
     for name in ("upstream_host", "upstream_port"):
@@ -76,7 +77,18 @@ def effects(settings: Settings) -> Iterator[str]:
             )
 
 
+def on_fronts(settings: Settings) -> Iterator[str]:
+    """A sentence about a front that the gate has not been told of."""
+    behind_a_front = (settings.public_url or "").startswith("https:") and not settings.in_space
+    if behind_a_front and settings.trusted_hops is None:
+        yield (
+            "PUBLIC_URL: is https, so a front stands before the gate, but TRUSTED_HOPS is not set: all clients "
+            "seem to have the front's address, and share the limit for bad tokens. TRUSTED_HOPS=1 is right for "
+            "one front that sets X-Forwarded-For; 0 says that there is none"
+        )
+
+
 def read_notes(settings: Settings | None = None) -> tuple[str, list[str]]:
     """Where settings come from, and the notes about it; `settings` are what came of them, if they could be used."""
     file = read_env_file(Path(".env"))
-    return sources(file), list(notes(file, settings))
+    return sources(file), [*notes(file, settings), *(effects(settings) if settings else ())]

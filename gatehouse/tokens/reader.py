@@ -159,9 +159,12 @@ class Reader:
     def _check_keys(self, path: Place, table: dict[str, Any], known: tuple[str, ...]) -> None:
         for key in table.keys() - set(known):
             names = ", ".join(name for name in known if name != "value")
-            self._fault(
-                (*path, key), f"{shown(key)}: is not known here; this place may have: {names}"
-            )
+            words = f"is not known here; this place may have: {names}"
+            if key in VALUE_KEYS and known is TOKEN_KEYS:
+                words = "belongs to a value; put it below [[tokens.NAME.values]]"
+            elif key in TOKEN_KEYS and path:
+                words = "belongs to the token; put it below [tokens.NAME], above its values"
+            self._fault((*path, key), f"{shown(key)}: {words}")
 
     def _fault(self, path: Place, words: str) -> None:
         self._faults.add((self._places.line_of(path), words))

@@ -49,6 +49,11 @@ def test_faults_and_notes_of_settings_are_told(
     assert TOKEN not in str(findings)
 
 
+def test_a_weak_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_AUTH_TOKEN", "a" * 40)
+    assert words(local.settings_in_force()) == {"setting-odd"}
+
+
 def test_files_that_others_may_change_are_told(tmp_path: Path) -> None:
     file = tmp_path / "tokens.toml"
     file.write_text("")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gatehouse.assembly.location import remarks_on, shown_by
+from gatehouse.assembly.location import shown_by
 from gatehouse.settings.environment import Settings, SettingsError, load_settings
+from gatehouse.settings.notes import on_fronts
 from tests.harness.hosts import LOOPBACK, NAMED, PUBLIC, SPACE
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def test_in_a_space_its_first_host_stands_for_it_elsewhere_nothing(
 def test_without_a_word_about_the_front_that_https_needs_the_start_asks_for_it(
     given: dict[str, Any], said: bool
 ) -> None:
-    assert ["TRUSTED_HOPS" in words for words in remarks_on(settings_of(**given))] == [True] * said
+    assert ["TRUSTED_HOPS" in words for words in on_fronts(settings_of(**given))] == [True] * said
 
 
 @pytest.mark.parametrize(

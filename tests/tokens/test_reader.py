@@ -110,6 +110,12 @@ def test_every_spelling_of_toml_is_understood(text: str) -> None:
         # what is not known here
         ("\n[token.alice]\n", 2, "token: is not known here; this place may have: tokens"),
         (f"{VALUES}[tokens.alice]\ntool = []\n", 4, "tool: is not known here"),
+        (
+            f"[tokens.alice]\nexpires = 2026-12-24\n{VALUES}",
+            2,
+            "expires: belongs to a value; put it below [[tokens.NAME.values]]",
+        ),
+        (f'{VALUES}rate = "off"\n', 3, "rate: belongs to the token; put it below [tokens.NAME]"),
         (f"{VALUES}revoked = true\n", 3, "revoked: is not known here; this place may have: digest"),
         (f'tokens.alice = {{values = [\n{{digest = "{D}", x = 1}}]}}', 2, "x: is not known here"),
         # names
