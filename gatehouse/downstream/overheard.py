@@ -31,8 +31,8 @@ class Overheard:
     def heard(self, told: McpCall | None) -> Heard:
         """The facts; `told` is the call that the header fields name, and counts first."""
         body = call_in(self.request.beginning()) if self.request.is_whole else None
-        differs = told is not None and body is not None and told != body
-        call = told or body
+        call = told if told and told.method else body
+        differs = body is not None and call != body
         end = end_of_call(self.answer) if call and call.method != BATCH else ""
         return Heard(*(call.for_log if call else ("", "")), differs, end)
 
