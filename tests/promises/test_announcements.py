@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
@@ -98,6 +99,7 @@ def test_on_a_terminal_the_snippets_are_those_of_the_page_with_the_servers_own_n
     tmp_path: Path,
 ) -> None:
     terminal, side = os.openpty()
+    os.set_blocking(terminal, False)
     try:
         program = Program(tmp_path, loud(tmp_path, MCP_AUTH_TOKEN=TOKEN), output=side)
         try:
@@ -105,7 +107,9 @@ def test_on_a_terminal_the_snippets_are_those_of_the_page_with_the_servers_own_n
             deadline = time.monotonic() + 30
             while "Stop with Ctrl+C" not in screen:
                 assert time.monotonic() < deadline, screen
-                screen += os.read(terminal, 65536).decode().replace("\r\n", "\n")
+                time.sleep(0.02)
+                with suppress(BlockingIOError):
+                    screen += os.read(terminal, 65536).decode().replace("\r\n", "\n")
             page = httpx.get(program.url, trust_env=False).text
             assert program.stop() == 0
         finally:
