@@ -139,16 +139,15 @@ def fastmcp(_: Stage, plan: Plan) -> Iterator[str]:
             sessions = {"FASTMCP_STATELESS_HTTP": str(era != "stateful")}
             alone = partial(ungated, stage, **sessions)
             gated = partial(gate, stage, MCP_APP="tests.load.small_server:mcp", **sessions)
-            inprocess = partial(gated, UPSTREAM_MODE="inprocess")
-            on_asyncio = partial(inprocess, UPSTREAM_RUNTIME="asyncio")
-            on_trio = partial(inprocess, UPSTREAM_RUNTIME="trio")
+            network = partial(gated, UPSTREAM_MODE="network")
+            on_trio = partial(gated, UPSTREAM_RUNTIME="trio")
             with_token = partial(alone, "--token", TOKEN)
             cases = [
                 Case("ungated as it ships", alone, measure),
                 Case("ungated, no access log", partial(alone, "--no-access-log"), measure),
                 Case("ungated, FastMCP checks a static token", with_token, measure),
-                Case("gate, as it comes (network)", gated, measure, Goal(1.5)),
-                Case("gate, in-process, asyncio", on_asyncio, measure),
+                Case("gate, at a port (network)", network, measure, Goal(1.5)),
+                Case("gate, in-process, asyncio", gated, measure),
                 Case("gate, in-process, Trio", on_trio, measure, Goal(1.0)),
             ]
             yield f"Era {era}, tool `{tool}`:\n"
