@@ -35,7 +35,12 @@ class PantrySettings(BaseSettings):
 
     # The order matters: a field's validator sees only the fields above it.
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", hide_input_in_errors=True, frozen=True
+        env_file=".env",
+        # An empty variable leaves the value of `.env` in force.
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        frozen=True,
     )
 
     sqlite_path: Path = Field(default=Path("foodwise.sqlite3"), validate_default=True)

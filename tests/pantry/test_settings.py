@@ -50,6 +50,17 @@ def test_a_dotenv_file_is_read_and_what_is_not_ours_in_it_ignored(tmp_path: Path
     assert read_settings().sqlite_path == Path("/data/food.db")
 
 
+def test_an_empty_variable_leaves_the_file_in_force(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text(f"NOTION_SECRET={SECRET}\nNOTION_INVENTORY_DB_ID={DASHED}\n")
+    monkeypatch.setenv("NOTION_SECRET", "")
+    monkeypatch.setenv("NOTION_INVENTORY_DB_ID", "")
+    settings = read_settings()
+    assert settings.notion_secret is not None
+    assert settings.notion_inventory_db_id == DASHED
+
+
 @pytest.mark.parametrize(
     "pasted",
     [

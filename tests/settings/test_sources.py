@@ -83,6 +83,15 @@ def test_a_variable_in_a_value_must_be_set(monkeypatch: pytest.MonkeyPatch) -> N
     assert load_settings().port == 12345
 
 
+def test_a_file_that_may_not_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    (fault,) = faults_of("PORT=1")
+    assert fault == ": cannot be read (Permission denied); let the user who starts the gate read it"
+
+
 def test_what_is_no_readable_file_is_refused_in_words() -> None:
     assert faults_of(b"A=1\nPORT=\xff\xfe\n") == ["line 2: is not UTF-8; save the file as UTF-8"]
     assert faults_of("PORT=1\n".encode("utf-16"))[0].startswith("line 1: is not UTF-8")
