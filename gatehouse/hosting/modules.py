@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -93,12 +94,23 @@ def sentence_on_hidden(name: str) -> str:
 def not_there(module_name: str, name: str) -> str:
     """The sentence for a module that cannot be found, with the one that may have been meant."""
     told = f"MCP_APP: there is no module {module_name} to import {module_name}:{name} from"
-    found = [each for each, _ in in_folder()]
+    for path in FOLDER.glob("*.py"):
+        if path.stem != module_name == as_name(path.stem):
+            return f"{told}; {path} cannot be imported by its name: rename it {module_name}.py"
+    found = []
+    for each, file in in_folder():
+        inner = file.parent.glob("[!_]*.py") if file.stem == "__init__" else ()
+        found += [each, *(f"{each}.{path.stem}" for path in inner)]
     close = difflib.get_close_matches(module_name, found, n=1)
     meant = close or (found if len(found) == 1 else [])
     if meant:
         return f"{told}; did you mean MCP_APP={meant[0]}:{name}?"
     return f"{told}; put {module_name.partition('.')[0]}.py into {FOLDER}, or install the package that has it"
+
+
+def as_name(stem: str) -> str:
+    """The name of a module that is next to a file's name, such as `my_server` for `my-server`."""
+    return re.sub(r"\W", "_", stem)
 
 
 def advice_for(module_name: str) -> str:

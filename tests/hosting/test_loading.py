@@ -168,12 +168,16 @@ def test_the_folder_for_servers_comes_last_and_nothing_in_it_hides_what_others_n
 
 def test_a_server_that_is_not_there_is_looked_for(folder: Path) -> None:
     assert f"put my_server.py into {folder}, or install" in fault("my_server:mcp")
-    (folder / "my_servr.py").touch()
+    (folder / "my-server.py").touch()
+    assert fault("my_server:mcp").endswith("cannot be imported by its name: rename it my_server.py")
+    (folder / "my-server.py").rename(folder / "my_servr.py")
     assert fault("my_server:mcp").endswith("did you mean MCP_APP=my_servr:mcp?")
     (folder / "other").mkdir()
     (folder / "other" / "__init__.py").touch()
     assert "put lost.py into" in fault("lost.app:mcp")
     assert fault("othr:mcp").endswith("did you mean MCP_APP=other:mcp?")
+    (folder / "other" / "main.py").touch()
+    assert fault("other.man:mcp").endswith("did you mean MCP_APP=other.main:mcp?")
     (folder / "requirements.txt").touch()
     (folder / "needs.py").write_text("import no_such_library")
     assert advice.install_from(folder / "requirements.txt") in fault("needs:mcp")
