@@ -17,7 +17,9 @@ TO_CLIENT = "fastmcp.server.context.to_client"
 
 def tie_texts_to_requests() -> None:
     """From here on each such line begins with the id of its request: a long text is cut at its end."""
-    logging.getLogger(TO_CLIENT).addFilter(_tie)
+    texts = logging.getLogger(TO_CLIENT)
+    texts.setLevel(logging.DEBUG)  # those of `ctx.debug`, too: libraries stay at info otherwise
+    texts.addFilter(_tie)
 
 
 def _tie(entry: logging.LogRecord) -> bool:

@@ -213,9 +213,8 @@ def configure_logging(
     loggers.root.handlers = [Handler(formatter, put)]
     loggers.root.setLevel(LEVELS[level])
     libraries = Handler(formatter, put)
-    libraries.setLevel(
-        LEVELS[level]
-    )  # for those who set levels of their own, or log below them, as FastMCP does
+    # For those who set levels of their own, or log below them, as FastMCP does.
+    libraries.setLevel(LEVELS[level])
     libraries.addFilter(is_no_client_that_left)
     logging.basicConfig(level=max(logging.INFO, LEVELS[level]), handlers=[libraries], force=True)
     logging.captureWarnings(capture=True)

@@ -8,12 +8,15 @@ import shutil
 import subprocess
 from collections import defaultdict
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
+from gatehouse.tokens.token import Token
+from gatehouse.tokens.value import TokenValue, digest_of, make_value
 from tests.harness.house import open_house
 from tests.harness.program import ROOT
 from tests.harness.wire import answer
@@ -29,6 +32,12 @@ ALERTS = ROOT / "docs/monitoring/alerts.yml"
 DASHBOARD = ROOT / "docs/monitoring/dashboard.json"
 METRICS_TOKEN = "m0nitoring/for+prometheus~only-7b1c"
 RESULT = {"content": [], "isError": False}
+
+GOOD, EXPIRED = make_value(), make_value()
+TOKENS = [
+    Token("alice", (TokenValue(digest_of(GOOD)),)),  # in a header only
+    Token("bob", (TokenValue(digest_of(EXPIRED), expires=datetime(2000, 1, 1, tzinfo=UTC)),)),
+]
 
 OF_PROMETHEUS = {"job", "instance", "le"}
 """Labels that every series gets, and the one of histograms."""
@@ -83,9 +92,10 @@ async def use(house: House) -> None:
     for house.upstream.script in (broken_off, no_answer):
         with suppress(EOFError):
             await house.request(method=b"POST", body=b"{}")
-    wrong = b"Authorization: Bearer " + b"x" * 40
-    for _ in range(2):
-        await house.request(b"/mcp", wrong, token=False)
+    await house.request(b"/mcp?key=" + GOOD.encode(), token=False)
+    for credential in (EXPIRED, *3 * ["x" * 40]):
+        bearer = b"Authorization: Bearer " + credential.encode()
+        await house.request(b"/mcp", bearer, token=False)
     await house.request(b"/ready", token=False)
     peer = await house.connect()
     async with peer.stream:
@@ -97,7 +107,10 @@ async def scraped() -> str:
     """The page of a gate that has seen all that."""
     figures = b"Authorization: Bearer " + METRICS_TOKEN.encode()
     async with open_house(
-        metrics_token=METRICS_TOKEN, failure_rate="1/hour, burst 1", header_seconds=0.2
+        metrics_token=METRICS_TOKEN,
+        tokens=TOKENS,
+        failure_rate="1/hour, burst 3",
+        header_seconds=0.2,
     ) as house:
         await use(house)
         with trio.fail_after(10):

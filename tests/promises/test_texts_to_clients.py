@@ -20,7 +20,8 @@ mcp = FastMCP("telling")
 
 @mcp.tool
 async def tell(about: str, ctx: Context) -> str:
-    await ctx.warning(f"looked at {about}")
+    for say in ctx.debug, ctx.info, ctx.warning, ctx.error:
+        await say(f"looked at {about}")
     return "done"
 """
 
@@ -52,7 +53,8 @@ def test_at_debug_level_a_text_is_tied_to_the_request_that_called_the_tool(
             trust_env=False,
         )
         assert "done" in answer.text
-        program.wait_for_log(
-            r" DEBUG \S+: id the-call: Sending WARNING to client: looked at a thing\n"
-        )
+        for level in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            program.wait_for_log(
+                rf" DEBUG \S+: id the-call: Sending {level} to client: looked at a thing\n"
+            )
         program.wait_for_log(r"tools/call tell, id the-call\n")
