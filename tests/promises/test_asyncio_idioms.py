@@ -115,6 +115,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
         with running(folder, MCP_APP="idioms_server:mcp", **MODES[mode]) as program:
             program.wait_for()
             found = ask(program.endpoint)
+            told = program.log.count("tools/call idiom failed for lack of asyncio")
+            assert told == (mode == "trio")  # once
             assert program.stop() == 0
         return found
 

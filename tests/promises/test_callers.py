@@ -13,6 +13,7 @@ import pytest
 
 from gatehouse.tokens.value import digest_of
 from tests.harness.program import Program, running
+from tests.harness.tools import call_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -253,3 +254,13 @@ def test_a_route_outside_the_endpoint_has_the_caller_of_its_token_or_none_if_it_
         assert client.get("/status", headers={"X-API-Key": COOK}).status_code == 403
         assert client.get("/elsewhere", headers=bearer).status_code == 404
     assert "open to everybody, without a token: /webhook\n" in program.log
+
+
+def test_a_server_whose_own_auth_lets_nobody_in_says_why_in_its_answer(tmp_path: Path) -> None:
+    with running(tmp_path, MCP_APP="callers_server:with_auth_of_another_kind") as program:
+        program.wait_for()
+        answer = call_tool(program, "any")
+        assert answer.status_code == 401
+        assert "the server behind it has auth= of its own" in answer.json()["error"]["message"]
+        program.wait_for_log("has answered 401: its own auth= has found no credential")
+        assert program.stop() == 0
