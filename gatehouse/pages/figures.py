@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
+
 from gatehouse.http.reply import Reply
 
 if TYPE_CHECKING:
@@ -11,6 +13,10 @@ if TYPE_CHECKING:
     from gatehouse.identity.verifiers import Verifiers
     from gatehouse.records.metrics import Metrics
     from gatehouse.upstream.base import Upstream
+
+MAX_LOOK_SECONDS = 2.0
+"""How long a page waits to learn whether the server can be asked. A server that hangs would keep the page longer than
+Prometheus waits for it, and with it all figures, just when they are needed."""
 
 
 class Figures:
@@ -24,7 +30,10 @@ class Figures:
     async def __call__(self, exchange: Exchange) -> Reply:
         if refused := await exchange.identify(self._verifiers):
             return refused
-        self._metrics.upstream_up = await self._upstream.is_reachable()
+        up = False
+        with trio.move_on_after(MAX_LOOK_SECONDS):
+            up = await self._upstream.is_reachable()
+        self._metrics.upstream_up = up
         content_type, body = self._metrics.page()
         headers = ((b"Content-Type", content_type), (b"Cache-Control", b"no-store"))
         return Reply(200, body, headers)
