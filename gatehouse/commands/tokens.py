@@ -19,6 +19,7 @@ from gatehouse.commands.parser import give_up_stdout
 from gatehouse.commands.token_table import as_json, as_table, hints, rights, validity
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import Grants
+from gatehouse.settings.notes import read_notes
 from gatehouse.tokens import issue
 from gatehouse.tokens.editor import NotChangedError
 from gatehouse.tokens.file import TokensError
@@ -53,7 +54,7 @@ class NotShownError(Exception):
 def tokens_command(options: argparse.Namespace, settings: Settings) -> int:
     """Do the command that `parser` has read after `tokens`; returns the exit status."""
     if settings.tokens_file is None:
-        return _refuse(NO_FILE, status=2)
+        return _refuse(NO_FILE, *read_notes(settings)[1], status=2)  # perhaps one says why
     if not sys.stdout:  # closed before the start; a value would go nowhere
         return _refuse("stdout: is closed, and there is no other place to show anything", status=1)
     try:

@@ -92,6 +92,16 @@ def test_a_value_is_shown_once_alone_on_stdout_and_stored_nowhere(tool: Tool) ->
         assert made not in "".join(tool("list")) + "".join(tool("list", "--json"))
 
 
+def test_without_a_tokens_file_the_slip_in_its_name_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOKEN_FILE", "tokens.toml")
+    assert tokens_command(parser().parse_args(["tokens", "list"]), Settings(_env_file=None)) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("TOKENS_FILE: is not set")
+    assert "TOKEN_FILE: is in the environment, but is no setting; did you mean TOKENS_FILE?" in told
+
+
 def test_a_setting_in_the_place_of_an_option_is_told_where_it_belongs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
