@@ -44,8 +44,9 @@ def sealed_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sealed]
         upstream.setblocking(False)
         port = str(upstream.getsockname()[1])
         folder = tmp_path_factory.mktemp("sealed")
-        with discreet(folder, MCP_APP="", UPSTREAM_PORT=port) as program:
-            program.wait_for("/health")
+        with discreet(folder, MCP_APP="", UPSTREAM_PORT=port, LOG_LEVEL="debug") as program:
+            program.wait_for_log("ready after")
+            upstream.accept()[0].close()  # the gate's one look at it, at the start
             yield Sealed(program, upstream)
 
 

@@ -38,7 +38,7 @@ def discreet(folder: Path, **settings: str) -> Iterator[Program]:
 
 @dataclass
 class Sealed:
-    """A program, with TOKEN, whose upstream nobody may ever connect to."""
+    """A program, with TOKEN and a log that tells probes, too, whose upstream nobody may ever connect to."""
 
     program: Program
     upstream: socket.socket
