@@ -193,4 +193,4 @@ def test_the_commands_for_tokens_in_a_volume_work_as_they_stand(new: str, tmp_pa
     finally:
         podman(RUNTIME, "rm", "--force", "--time=0", name, check=False)
         podman("volume", "rm", "--force", name, check=False)
-        podman("untag", f"localhost/{name}", check=False)
+        podman("rmi", f"localhost/{name}", check=False)  # the name, not the image
