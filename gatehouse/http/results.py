@@ -59,11 +59,17 @@ def end_in(body: bytes) -> End:
         if isinstance(message, dict) and not message.keys().isdisjoint({"result", "error"}):
             error, result = message.get("error"), message.get("result")
             if isinstance(error, dict):
-                return "refused" if error.get("code") == FORBIDDEN else "error"
+                return "refused" if _is_of_the_lock(error) else "error"
             if isinstance(result, dict):
                 return "error" if result.get("isError") else "ok"
             return ""
     return ""
+
+
+def _is_of_the_lock(error: dict[str, Any]) -> bool:
+    """True if the lock in the hosted server says it: another server may give the code another meaning."""
+    said = error.get("message")
+    return error.get("code") == FORBIDDEN and str(said).startswith("Forbidden: ")
 
 
 def _message(text: bytes) -> Any:

@@ -69,11 +69,11 @@ async def test_supergateway_with_a_url_key_lists_and_calls_tools(
 async def test_supergateway_with_a_bearer_token_lists_and_calls_tools(
     program: Program, node: NodePrograms, path: str
 ) -> None:
-    url = program.url + path
-    async with node.start(
-        "supergateway", "--streamableHttp", url, "--oauth2Bearer", TOKEN, "--logLevel", "none"
-    ) as bridge:
+    url, name = program.url + path, f"supergateway{path.replace('/', '-')}"
+    given = ("--oauth2Bearer", TOKEN, "--header", f"X-Request-Id: {name}", "--logLevel", "none")
+    async with node.start("supergateway", "--streamableHttp", url, *given) as bridge:
         await use_and_leave(bridge)
+    program.wait_for_log(f"tools/call add, id {name}\n")
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,11 @@ async def test_mcp_remote_with_a_header_file_lists_and_calls_tools(
     program: Program, node: NodePrograms
 ) -> None:
     file = node.home / "headers.txt"
-    file.write_text(f"X-API-Key: {TOKEN}\n")
+    file.write_text(f"X-API-Key: {TOKEN}\nX-Request-Id: mcp-remote\n")
     header = ("--header-file", str(file))
     async with node.start("mcp-remote", program.endpoint, *header, *MCP_REMOTE) as bridge:
         await use_and_leave(bridge)
+    program.wait_for_log(r"tools/call add, id mcp-remote\n")
 
 
 async def test_mcp_remote_with_a_url_key_lists_and_calls_tools(

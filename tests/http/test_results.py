@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatehouse.http.calls import Kept
+from gatehouse.http.reply import FORBIDDEN
 from gatehouse.http.results import MAX_ANSWER_BYTES, end_in, end_of_call
 
 RESULT = {"jsonrpc": "2.0", "id": 1, "result": {"content": [], "isError": False}}
@@ -40,6 +41,12 @@ def test_a_result_is_told_from_an_error_and_a_refusal_in_json_and_in_events(line
         ):
             assert end_in(spelled(NEWS, message)) == end
             assert end_in(spelled(message)) == end
+
+
+@pytest.mark.parametrize("message", ["No seat is left", "", None, 7])
+def test_the_code_of_a_refusal_in_another_servers_words_is_an_error(message: object) -> None:
+    error = {"code": FORBIDDEN, "message": message}
+    assert end_in(as_json({**REFUSED, "error": error})) == "error"
 
 
 def as_sdk(message: object) -> bytes:

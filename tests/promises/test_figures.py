@@ -102,7 +102,11 @@ async def test_a_record_tells_the_call_and_its_end_of_a_client_that_names_it_onl
         params = {"name": name, "arguments": {"private": "x" * pad}}
         return json.dumps({"id": 1, "method": "tools/call", "params": params}).encode()
 
-    ends = {"result": RESULT}, {"result": FAILED}, {"error": {"code": -32015, "message": "no"}}
+    ends = (
+        {"result": RESULT},
+        {"result": FAILED},
+        {"error": {"code": -32015, "message": "Forbidden: no"}},
+    )
     bodies = [json.dumps({"jsonrpc": "2.0", "id": 1, **end}).encode() for end in ends]
     async with open_house(**way) as house:
 
