@@ -67,7 +67,8 @@ class UpstreamSide:
         self.hosted: HostedServer | None = None
         """The server to host, its address bound but not listening yet; None if it runs elsewhere."""
         own_fields: Headers = []
-        self.exposed = ExposedPaths(settings.expose_paths)
+        endpoint = settings.upstream_at.path.encode("ascii")
+        self.exposed = ExposedPaths(settings.expose_paths, endpoint)
         """Paths there, outside the endpoint, that pass, too."""
         self.upstream: Upstream = upstream or calls or transports_for(settings)
         """The way there."""
@@ -89,7 +90,7 @@ class UpstreamSide:
             own_fields.append((b"Authorization", given.get_secret_value().encode("ascii")))
         self.outbound = Outbound(
             self.upstream.authority,
-            settings.upstream_at.path.encode("ascii"),
+            endpoint,
             own_fields,
             names_principals=settings.hosts_upstream or settings.tokens_file is not None,
             shown=shown_by(settings),

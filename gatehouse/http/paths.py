@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,14 +55,24 @@ class ExposedPath(NamedTuple):
         """The beginning of all paths that are meant, if there may be several; else nothing."""
         return self.path[:-1] if self.path.endswith(b"/*") else b""
 
+    def may_mean(self, raw_path: bytes) -> bool:
+        """True if some server might take the raw path for this one, or for one below it if those are meant."""
+        asked, named = folded(raw_path), folded(self.prefix or self.path)
+        return is_at_or_below(asked, named) if self.prefix else asked == named
+
     def __str__(self) -> str:
         return self.path.decode("ascii")
 
 
 class ExposedPaths:
-    """The paths that pass, each by itself or with what is below it. The longest that fits counts."""
+    """The paths that pass, each by itself or with what is below it. The longest that fits counts.
 
-    def __init__(self, paths: Iterable[ExposedPath]) -> None:
+    None leads to the server's `endpoint`, to which `/mcp` leads, with its rules and records. Below an open path, one
+    that needs a token needs it in every spelling: servers differ in whether `/Admin` and `/admin/` are `/admin`.
+    """
+
+    def __init__(self, paths: Iterable[ExposedPath], endpoint: bytes = ENDPOINT) -> None:
+        self._endpoint = folded(endpoint)
         self._all = sorted(paths, key=lambda each: len(each.path), reverse=True)
         self._exact = {each.path: each for each in self._all if not each.prefix}
         self._prefixes = [each for each in self._all if each.prefix]
@@ -75,15 +86,32 @@ class ExposedPaths:
         """The one that a raw path, as it stood on the request line, falls under; None if it leads nowhere."""
         if not self._all or is_reserved(raw_path) or not is_plain(raw_path):
             return None
+        if self._endpoint and is_at_or_below(folded(raw_path), self._endpoint):
+            return None
         if found := self._exact.get(raw_path):
             return found
         below = (each for each in self._prefixes if raw_path.startswith(each.prefix))
-        return next((each for each in below if raw_path != each.prefix), None)
+        found = next((each for each in below if raw_path != each.prefix), None)
+        if found is None or found.needs_token:
+            return found
+        narrower = self._all[: self._all.index(found)]
+        guards = (each for each in narrower if each.needs_token and each.may_mean(raw_path))
+        return next(guards, found)
 
     def needs_no_token(self, raw_path: bytes) -> bool:
         """True if the path is open to everybody."""
         found = self.find(raw_path)
         return found is not None and not found.needs_token
+
+
+def folded(path: bytes) -> str:
+    """A path as the most lenient server reads it: upper and lower case are one, and so is a slash at its end."""
+    return unquote(path.decode("ascii")).casefold().rstrip("/")
+
+
+def is_at_or_below(path: str, above: str) -> bool:
+    """True if a folded path is `above`, or below it."""
+    return path == above or path.startswith(f"{above}/")
 
 
 def is_plain(raw_path: bytes) -> bool:

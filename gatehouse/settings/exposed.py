@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
-from gatehouse.http.paths import ExposedPath, is_plain, is_reserved
+from gatehouse.http.paths import ExposedPath, folded, is_at_or_below, is_plain, is_reserved
 
 _ITEM = re.compile(r"(?P<path>\S+)(?P<open>\s+without\s+token)?", re.IGNORECASE)
 
@@ -49,11 +49,11 @@ def _exposed(item: str) -> ExposedPath:
 
 def covers(exposed: ExposedPath, endpoint: str) -> bool:
     """True if a server whose endpoint has that path might take a request for `exposed` as one for it."""
-    named = (exposed.prefix or exposed.path).decode("ascii").lower()
-    there = endpoint.lower().rstrip("/") + "/"
-    if there == "/":
+    there = folded(endpoint.encode("ascii"))
+    if not there:
         return False
-    return there.startswith(named) if exposed.prefix else f"{named}/".startswith(there)
+    named = folded(exposed.prefix or exposed.path)
+    return is_at_or_below(named, there) or (bool(exposed.prefix) and is_at_or_below(there, named))
 
 
 Exposed = Annotated[tuple[ExposedPath, ...], NoDecode, BeforeValidator(_exposed_paths)]

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.http.paths import is_for_upstream, route_of, upstream_target
+from gatehouse.http.paths import (
+    ExposedPath,
+    ExposedPaths,
+    is_for_upstream,
+    route_of,
+    upstream_target,
+)
 from tests.harness.paths import DISCOVERY, ODD
 
 
@@ -97,3 +103,49 @@ def test_whatever_is_forwarded_reads_the_same_for_everybody(tail: str) -> None:
 )
 def test_each_path_is_one_of_a_few_routes_in_records(path: bytes, route: str) -> None:
     assert route_of(path) == route
+
+
+EXPOSED = ExposedPaths(
+    [
+        ExposedPath(b"/*", needs_token=True),
+        ExposedPath(b"/api/*", needs_token=False),
+        ExposedPath(b"/api/admin", needs_token=True),
+        ExposedPath(b"/api/private/*", needs_token=True),
+        ExposedPath(b"/api/private/logo.png", needs_token=False),
+    ],
+    b"/api/mcp/",
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_open"),
+    [
+        ("/api/a", True),
+        ("/api/administrators", True),
+        ("/api/private/logo.png", True),
+        ("/api/a/admin", True),
+        ("/api/admin", False),
+        ("/api/admin/", False),
+        ("/api/ADMIN", False),
+        ("/api/private", False),
+        ("/api/private/", False),
+        ("/api/Private/a", False),
+        ("/api/private/Logo.png", False),
+        ("/API/a", False),
+    ],
+)
+def test_below_an_open_path_what_needs_a_token_needs_it_in_every_spelling(
+    path: str, is_open: bool
+) -> None:
+    assert EXPOSED.find(path.encode()) is not None
+    assert EXPOSED.needs_no_token(path.encode()) is is_open
+
+
+@pytest.mark.parametrize("path", ["/api/mcp", "/api/mcp/", "/api/MCP", "/Api/mcp/below/it"])
+def test_no_exposed_path_leads_to_the_servers_endpoint(path: str) -> None:
+    assert EXPOSED.find(path.encode()) is None
+
+
+def test_an_endpoint_at_the_root_leaves_other_paths_to_be_exposed() -> None:
+    exposed = ExposedPaths([ExposedPath(b"/a", needs_token=True)], b"/")
+    assert exposed.find(b"/a") is not None

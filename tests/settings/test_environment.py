@@ -348,6 +348,10 @@ def test_what_makes_sense_is_accepted(
             "EXPOSE_PATHS: /api/MCP/ leads to the MCP endpoint",
         ),
         (
+            {"EXPOSE_PATHS": "/api/mcp/x/* without token", "UPSTREAM_PATH": "/api/mcp"},
+            "EXPOSE_PATHS: /api/mcp/x/* leads to the MCP endpoint",
+        ),
+        (
             {"EXPOSE_PATHS": "/api/mcp", "UPSTREAM_PATH": "/api/mcp/"},
             "EXPOSE_PATHS: /api/mcp leads to the MCP endpoint",
         ),
