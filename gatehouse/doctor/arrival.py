@@ -12,7 +12,15 @@ import trio
 
 from gatehouse.doctor.client import NoConnectionError, connected
 from gatehouse.doctor.finding import Finding, fine, found
-from gatehouse.doctor.visit import LEGACY, MODERN, OLDER, in_session, introduction, result_of
+from gatehouse.doctor.visit import (
+    LEGACY,
+    MODERN,
+    OLDER,
+    in_session,
+    introduction,
+    lets_in,
+    result_of,
+)
 
 if TYPE_CHECKING:
     from gatehouse.doctor.client import Answer
@@ -68,7 +76,7 @@ def certificate(stream: Any) -> list[Finding]:
 
 async def protocol(visit: Visit) -> list[Finding]:
     """Both eras of the protocol, and the lists of tools. Sets what the visit knows of the server."""
-    visit.open = "result" in result_of(await visit.knock(token=""))
+    visit.open = lets_in(await visit.knock(token=""))
     old = await visit.call("initialize", introduction())
     if refused := refusal(visit, old):
         return refused

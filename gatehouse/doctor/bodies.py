@@ -12,6 +12,7 @@ from gatehouse.doctor.finding import Finding, fine, found
 from gatehouse.doctor.visit import LEGACY, MODERN, in_session, message, result_of
 
 if TYPE_CHECKING:
+    from gatehouse.doctor.client import Fields
     from gatehouse.doctor.visit import Visit
 
 MIB = 1024 * 1024
@@ -25,7 +26,9 @@ HUGE_BYTES = 64 * MIB
 SENT_BYTES = 5 * MIB
 """The most that is sent, to see whether a server that has not looked at the length refuses it on the way."""
 
-PATIENCE_SECONDS = 1.5
+TOO_LARGE = 413
+
+PATIENCE_SECONDS = 4
 """How long the doctor waits for a refusal of a length that it has announced."""
 
 AWKWARD = "<a href='http://127.0.0.1:7870/mcp'>doctor@example.com</a> äß漢字 \\u00e9 &amp; \t%41"
@@ -33,35 +36,38 @@ AWKWARD = "<a href='http://127.0.0.1:7870/mcp'>doctor@example.com</a> äß漢字
 
 
 async def body_limit(visit: Visit) -> list[Finding]:
-    """The lengths that are refused as soon as they are announced."""
-    ordinary = await announced(visit, ORDINARY_BYTES)
-    if ordinary == 413:
-        return [found("body-limit-low", f"a body of {ORDINARY_BYTES // MIB} MiB gets 413")]
-    huge = await announced(visit, HUGE_BYTES, sent=SENT_BYTES)
-    if huge:
-        return [fine(f"a body of {HUGE_BYTES // MIB} MiB gets {huge} before it has been sent")]
+    """The lengths that are refused."""
+    content, fields = message("ping", None, LEGACY, 1)
+    try:
+        body = content.ljust(ORDINARY_BYTES)
+        ordinary = (await visit.ask("POST", *fields, body=body)).status
+    except NoAnswerError:  # it hung up: a refusal without words
+        ordinary = TOO_LARGE
+    if ordinary == TOO_LARGE:
+        return [found("body-limit-low", f"a body of {ORDINARY_BYTES // MIB} MiB gets {TOO_LARGE}")]
+    huge = HUGE_BYTES // MIB
+    if refused := await announced(visit, fields):
+        return [fine(f"a body of {huge} MiB gets {refused} before it has been sent")]
     sent = SENT_BYTES // MIB
-    return [
-        found("no-body-limit", f"{HUGE_BYTES // MIB} MiB announced, {sent} MiB sent: no refusal")
-    ]
+    return [found("no-body-limit", f"{huge} MiB announced, {sent} MiB sent: no refusal")]
 
 
-async def announced(visit: Visit, length: int, sent: int = 0) -> int:
-    """The status that a length gets before the body is complete; 0 for none. At most `sent` bytes go out."""
-    _, fields = message("ping", None, LEGACY, 1)
-    lines = [*visit.fields(None, *fields), ("Content-Length", str(length)), ("Connection", "close")]
+async def announced(visit: Visit, fields: Fields) -> int:
+    """The status that HUGE_BYTES get after at most SENT_BYTES of them; 0 for none."""
+    length = ("Content-Length", str(HUGE_BYTES))
+    lines = [*visit.fields(None, *fields), length, ("Connection", "close")]
     async with connected(visit.target) as stream:
         call = Call(stream)
         await call.send(h11.Request(method="POST", target=visit.target.path, headers=lines))
-        for _ in range(1 + sent // MIB):
-            with trio.move_on_after(PATIENCE_SECONDS if not sent else PATIENCE_SECONDS / 3):
+        for seconds in (PATIENCE_SECONDS / 8,) * (SENT_BYTES // MIB) + (PATIENCE_SECONDS,):
+            with trio.move_on_after(seconds):
                 try:
                     return (await call.head()).status
-                except NoAnswerError:  # it hung up: a refusal without words
-                    return 413
-            if sent:
+                except NoAnswerError:
+                    return TOO_LARGE
+            if seconds < PATIENCE_SECONDS:
                 with trio.move_on_after(PATIENCE_SECONDS):
-                    await call.send(h11.Data(data=b" " * min(MIB, sent)))
+                    await call.send(h11.Data(data=b" " * MIB))
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gatehouse.doctor.finding import Finding, fine, found
+from gatehouse.doctor.visit import lets_in
 
 if TYPE_CHECKING:
     from gatehouse.doctor.visit import Visit
@@ -19,7 +20,7 @@ async def origin(visit: Visit) -> list[Finding]:
     """A request of a web page from elsewhere."""
     answer = await visit.knock(("Origin", ORIGIN))
     seen = f"a request of a foreign web page gets {answer.status}"
-    return [found("origin-open", seen) if answer.good else fine(seen)]
+    return [found("origin-open", seen) if lets_in(answer) else fine(seen)]
 
 
 async def preflight(visit: Visit) -> list[Finding]:
@@ -46,5 +47,5 @@ async def host(visit: Visit) -> list[Finding]:
     answer = await visit.knock(("Host", FOREIGN))
     seen = f"a request for the host {FOREIGN} gets {answer.status}"
     # Over TLS a browser would have to accept the certificate for that name first.
-    exposed = answer.good and visit.target.scheme == "http"
+    exposed = lets_in(answer) and visit.target.scheme == "http"
     return [found("host-open", seen) if exposed else fine(seen)]

@@ -136,11 +136,11 @@ CATALOGUE = {
     "no-stream": ("note", "Nothing: the server offers no stream to watch"),
     "head-held": (
         "error",
-        "Switch buffering off in the front (nginx: proxy_buffering off; Caddy: flush_interval -1)",
+        "Switch buffering off in the front (nginx: proxy_buffering off, and no gzip of event streams; Caddy: flush_interval -1)",
     ),
     "stream-buffered": (
         "error",
-        "Switch buffering off in the front (nginx: proxy_buffering off; Caddy: flush_interval -1)",
+        "Switch buffering off in the front (nginx: proxy_buffering off, and no gzip of event streams; Caddy: flush_interval -1)",
     ),
     "stream-compressed": (
         "warning",

@@ -12,6 +12,7 @@ from gatehouse.doctor.arrival import place
 from gatehouse.doctor.client import NoAnswerError, ask
 from gatehouse.doctor.finding import Finding, fine, found
 from gatehouse.doctor.target import read_target
+from gatehouse.doctor.visit import lets_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +38,7 @@ async def spellings(visit: Visit) -> list[Finding]:
     answer = await visit.knock(path=other)
     if 300 <= answer.status < 400:
         return [found("slash-redirect", f"{other} gets {answer.status}, to {place(visit, answer)}")]
-    if answer.good:
+    if lets_in(answer):
         return [fine(f"{other} answers as {visit.target.path} does")]
     return [found("slash-missing", f"{other} gets {answer.status}")]
 
@@ -96,7 +97,7 @@ async def wrong_token(visit: Visit) -> list[Finding]:
     if visit.open:
         return [fine("no token is looked at")]
     answer = await visit.knock(token=secrets.token_urlsafe(32))
-    if answer.good:
+    if lets_in(answer):
         return [found("wrong-token-open", "initialize works with a made-up token")]
     if answer.status != 401:
         return [found("refusal-status", f"a wrong token gets {answer.status}")]
@@ -143,7 +144,7 @@ async def url_key(visit: Visit) -> list[Finding]:
     if not visit.key_in_url:
         return [fine("a wrong key in the URL does not come back")]
     answer = await visit.knock(token="", query=f"key={visit.token}")
-    if answer.good:
+    if lets_in(answer):
         return [found("key-in-url", "the token is good in the URL; the doctor took it off there")]
     return [found("key-refused", f"the token in the URL gets {answer.status}")]
 

@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from gatehouse.doctor.finding import Finding, fine, found
-from gatehouse.doctor.visit import in_session
+from gatehouse.doctor.visit import in_session, lets_in
 
 if TYPE_CHECKING:
     from gatehouse.doctor.visit import Visit
@@ -34,7 +34,7 @@ async def delete(visit: Visit) -> list[Finding]:
             return [found("delete-refused", f"DELETE gets {answer.status}")]
         after = await visit.call("tools/list", None, *in_session(session))
         seen = f"DELETE gets {answer.status}, the session {after.status} after it"
-        return [found("delete-ignored", seen) if after.good else fine(seen)]
+        return [found("delete-ignored", seen) if lets_in(after) else fine(seen)]
 
 
 async def session_of_another(visit: Visit) -> list[Finding]:
@@ -43,11 +43,11 @@ async def session_of_another(visit: Visit) -> list[Finding]:
         return [found("one-token", "with one token, this cannot be seen")]
     second = visit.tokens[1]
     answer = await visit.knock(token=second)
-    if not answer.good:
+    if not lets_in(answer):
         return [found("second-token-refused", f"the second token gets {answer.status}")]
     async with visit.session() as session:
         if not session:
             return [fine(NONE)]
         answer = await visit.call("tools/list", None, *in_session(session), token=second)
         seen = f"the second token gets {answer.status} in a session of the first"
-        return [found("session-shared", seen) if answer.good else fine(seen)]
+        return [found("session-shared", seen) if lets_in(answer) else fine(seen)]

@@ -121,6 +121,11 @@ class Visit:
             await self.leave(session, token)
 
 
+def lets_in(answer: Answer) -> bool:
+    """True if the server itself answered, with a result: a front may say 200 to anything."""
+    return answer.good and "result" in result_of(answer)
+
+
 def in_session(session: str, version: str = LEGACY) -> Fields:
     """The fields of a request in a session."""
     fields = (("MCP-Protocol-Version", version),)

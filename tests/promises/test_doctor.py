@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from gatehouse.doctor.examine import examine
 from gatehouse.doctor.target import Target
 from gatehouse.doctor.visit import Visit
+from tests.harness.fronts import front, server_alone
 from tests.harness.house import open_house
-from tests.harness.program import TOKEN
+from tests.harness.program import ROOT, TOKEN, free_port
 from tests.harness.sick_gate import FAULTS, OTHER_TOKEN, SickGate
 from tests.harness.wire import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from gatehouse.doctor.finding import Finding
 
@@ -57,7 +63,7 @@ async def test_each_fault_has_its_word_and_a_sound_gate_has_none() -> None:
     async with trio.open_nursery() as nursery:
         for fault, expected in {"none": set(), **FAULTS}.items():
             nursery.start_soon(visit, fault, expected)
-    assert wrong == {}
+    assert not wrong, f"{wrong}"
 
 
 async def test_our_gate_has_no_fault() -> None:
@@ -65,3 +71,54 @@ async def test_our_gate_has_no_fault() -> None:
         house.upstream.script = SickGate("no token is needed")
         findings = await findings_at(house.port, TOKEN)
     assert words(findings) == {"one-token"}, findings
+
+
+FRONTS = {
+    "nginx": {
+        "proxy_buffering off; client_max_body_size 5m;": set(),
+        "proxy_buffering off;": {"body-limit-low"},
+        "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering; client_max_body_size 5m; "
+        "gzip on; gzip_types text/event-stream; gzip_min_length 0; gzip_proxied any;": {
+            "head-held"
+        },
+    },
+    "caddy": {"": set(), "buffer_responses": {"head-held"}},
+}
+"""Lines more in a front's configuration, and the words for what they spoil."""
+
+
+@pytest.mark.parametrize("kind", FRONTS)
+async def test_each_front_that_spoils_something_is_noticed(kind: str, tmp_path: Path) -> None:
+    seen: dict[str, set[str]] = {}
+
+    async def visit(more: str, folder: Path) -> None:
+        with front(kind, folder, house.port, more) as port:
+            seen[more] = words(await findings_at(port, TOKEN)) - {"one-token"}
+
+    async with open_house() as house:
+        house.upstream.script = SickGate("no token is needed")
+        async with trio.open_nursery() as nursery:
+            for number, more in enumerate(FRONTS[kind]):
+                nursery.start_soon(visit, more, tmp_path / str(number))
+    assert seen == FRONTS[kind], f"{seen}"
+
+
+async def test_a_server_without_a_gate_is_open(tmp_path: Path) -> None:
+    with server_alone(tmp_path) as port:
+        findings = await findings_at(port, TOKEN)
+    assert words(findings) >= {"open", "origin-open", "host-open", "slash-redirect"}
+    assert "error" not in {finding.level.word for finding in findings}, findings
+
+
+def test_the_command_tells_no_token_and_its_status_is_the_worst(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    url = f"http://127.0.0.1:{free_port()}/mcp?key={OTHER_TOKEN}"
+    command = [sys.executable, str(ROOT / "run.py"), "doctor", url, "--json"]
+    for more in ([], ["--token-file", "token"]):
+        done = subprocess.run(
+            [*command, *more], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (2, "")
+        assert [each["word"] for each in json.loads(done.stdout)["findings"]] == ["no-connection"]
+        assert TOKEN not in done.stdout
+        assert OTHER_TOKEN not in done.stdout
