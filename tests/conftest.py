@@ -38,6 +38,7 @@ SLOWEST_FIRST = [
     "test_run.py",
     "test_the_end.py",
     "test_busy_threads.py",
+    "test_doctor.py",
     "test_asyncio_idioms.py",
     "test_named_tokens.py",
     "test_hypercorn.py",

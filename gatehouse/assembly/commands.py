@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gatehouse.commands.parser import give_up_stdout
 from gatehouse.process import signals
 from gatehouse.settings.environment import load_settings
 
@@ -17,7 +18,11 @@ def run_command(options: argparse.Namespace) -> int:
     if options.command == "doctor":
         from gatehouse.doctor.command import doctor_command
 
-        return doctor_command(options)  # faulty settings are among its findings
+        try:
+            return doctor_command(options)  # faulty settings are among its findings
+        except OSError:  # of stdout: a closed pipe, a full disk
+            give_up_stdout()
+            return 1
     from gatehouse.commands.tokens import tokens_command
 
     return tokens_command(options, load_settings())

@@ -55,6 +55,8 @@ async def way(visit: Visit) -> list[Finding]:
 def no_connection(visit: Visit, reason: BaseException) -> Finding:
     """The finding for a connection that there is not."""
     target = visit.target
+    if isinstance(reason, BaseExceptionGroup):  # one for each address
+        reason = reason.exceptions[0]
     if isinstance(reason, ssl.SSLCertVerificationError):
         return found("tls-untrusted", f"the certificate is not accepted: {reason.verify_message}")
     if isinstance(reason, ssl.SSLError):

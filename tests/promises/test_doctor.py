@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import trio
 from gatehouse.doctor.examine import examine
 from gatehouse.doctor.target import Target
 from gatehouse.doctor.visit import Visit
+from tests.harness.certificates import authority
 from tests.harness.fronts import front, server_alone
 from tests.harness.house import open_house
 from tests.harness.program import ROOT, TOKEN, free_port
@@ -110,6 +112,37 @@ async def test_a_server_without_a_gate_is_open(tmp_path: Path) -> None:
     assert "error" not in {finding.level.word for finding in findings}, findings
 
 
+@pytest.mark.parametrize(
+    ("name", "trusted", "word"),
+    [
+        ("127.0.0.1", True, "certificate-ends"),
+        ("127.0.0.1", False, "tls-untrusted"),
+        ("other.example", True, "tls-untrusted"),
+    ],
+)
+async def test_no_token_goes_to_a_server_whose_certificate_is_not_accepted(
+    name: str, trusted: bool, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority().file))
+    upstream = Upstream(SickGate(), tls=authority().server(name))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(upstream.serve)
+        target = Target("https", "127.0.0.1", upstream.port, "/mcp")
+        findings = await examine(Visit(target, (TOKEN,), 0), lambda *_: None)
+        nursery.cancel_scope.cancel()
+    assert words(findings) - {"one-token"} == {word}
+    assert (upstream.heads == []) == (word == "tls-untrusted")
+
+
+def test_a_closed_stdout_is_no_traceback(tmp_path: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} {ROOT / 'run.py'} doctor | true"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
 def test_the_command_tells_no_token_and_its_status_is_the_worst(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     url = f"http://127.0.0.1:{free_port()}/mcp?key={OTHER_TOKEN}"
@@ -120,5 +153,6 @@ def test_the_command_tells_no_token_and_its_status_is_the_worst(tmp_path: Path) 
         )
         assert (done.returncode, done.stderr) == (2, "")
         assert [each["word"] for each in json.loads(done.stdout)["findings"]] == ["no-connection"]
+        assert "refused" in done.stdout
         assert TOKEN not in done.stdout
         assert OTHER_TOKEN not in done.stdout
