@@ -3,6 +3,9 @@
 # machine in /usr/local. Elsewhere `podman pull` does. Needs root, podman and debootstrap.
 set -euo pipefail
 
+for tool in podman debootstrap; do
+    command -v "$tool" >/dev/null || { echo "$tool is not installed" >&2; exit 1; }
+done
 base=$(sed -n 's/^FROM \(\S*\).*/\1/p' "$(dirname "$0")/../../Dockerfile" | head -n 1)
 if podman image exists "$base"; then
     exit

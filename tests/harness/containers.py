@@ -76,21 +76,18 @@ def pip_of_this_machine() -> list[str]:
     pip = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
     ).stdout
-    # An environment variable wins over a file, and stands later here than it does there.
-    pairs = re.findall(r"^(?:global|install|:env:)\.([\w-]+)='(.*)'$", pip, re.MULTILINE)
-    values = {
-        name: value
-        for name, value in sorted(pairs)
-        if name not in {"config-file", "require-virtualenv"}
-    }
+    values: dict[str, str] = {}
+    for section in ("global", "install", ":env:"):  # the last one wins
+        values |= re.findall(rf"^{section}\.([\w-]+)='(.*)'$", pip, re.MULTILINE)
+    for name in ("config-file", "require-virtualenv"):
+        values.pop(name, None)
     folder = Path(tempfile.mkdtemp(prefix="pip-of-this-machine-"))
     lines = [f"{name} = {value}" for name, value in values.items()]
     (folder / "pip.conf").write_text("\n".join(["[global]", *lines, ""]))
-    named = {
-        path
-        for value in values.values()
-        for path in re.findall(r"(?<![\w/:.])/[^\s']+|(?<=file://)/[^\s']+", value)
-    }
+    text = " ".join(values.values())
+    # The pages of an index name files beside it, hence its parent.
+    named = {str(Path(path).parent) for path in re.findall(r"file://(/\S+)", text)}
+    named |= set(re.findall(r"(?<!\S)/\S+", text))
     volumes = [f"{folder}/pip.conf:/etc/pip.conf:ro"]
     volumes += [f"{path}:{path}:ro" for path in sorted(named) if Path(path).exists()]
     return [f"--volume={volume}" for volume in volumes]
