@@ -78,7 +78,10 @@ def certificate(stream: Any) -> list[Finding]:
 
 async def protocol(visit: Visit) -> list[Finding]:
     """Both eras of the protocol, and the lists of tools. Sets what the visit knows of the server."""
-    visit.open = lets_in(await visit.knock(token=""))
+    bare = await visit.knock(token="")
+    if is_redirect_to_tls(visit, bare):  # from where there is none the token must not go
+        return refusal(visit, bare)
+    visit.open = lets_in(bare)
     old = await visit.call("initialize", introduction())
     if refused := refusal(visit, old):
         return refused
@@ -113,6 +116,12 @@ def refusal(visit: Visit, answer: Answer) -> list[Finding]:
     if answer.status == 429:
         return [found("rate-limited", "the endpoint answers 429")]
     return []
+
+
+def is_redirect_to_tls(visit: Visit, answer: Answer) -> bool:
+    """True if the server is asked without TLS, and wants to be asked with it."""
+    to_tls = answer.get("location").lower().startswith("https:")
+    return visit.target.scheme == "http" and 300 <= answer.status < 400 and to_tls
 
 
 def place(visit: Visit, answer: Answer) -> str:

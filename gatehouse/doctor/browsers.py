@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gatehouse.doctor.finding import Finding, fine, found
 from gatehouse.doctor.visit import lets_in
+from gatehouse.http.address import is_nearby
 
 if TYPE_CHECKING:
     from gatehouse.doctor.visit import Visit
@@ -43,8 +44,12 @@ async def preflight(visit: Visit) -> list[Finding]:
 
 
 async def host(visit: Visit) -> list[Finding]:
-    """A request for a host name that is not the server's."""
-    answer = await visit.knock(("Host", FOREIGN))
+    """A request for a host name that is not the server's.
+
+    A front may hand it to a server of somebody else's, so the token goes along to a near one only.
+    """
+    is_near = visit.target.scheme == "http" and is_nearby(visit.target.host)
+    answer = await visit.knock(("Host", FOREIGN), token=None if is_near else "")
     seen = f"a request for the host {FOREIGN} gets {answer.status}"
     # Over TLS a browser would have to accept the certificate for that name first.
     exposed = lets_in(answer) and visit.target.scheme == "http"

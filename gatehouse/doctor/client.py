@@ -6,7 +6,7 @@ httpx would hide when the head came, and in which pieces the body.
 from __future__ import annotations
 
 import ssl
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import h11
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
     from gatehouse.doctor.target import Target
 
@@ -125,8 +125,8 @@ class Call:
             if not isinstance(event, h11.InformationalResponse):
                 raise NoAnswerError("the server ended the connection without an answer")
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body, as it comes."""
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body, as it comes. Whoever stops before its end closes it."""
         while isinstance(event := await self._next(), h11.Data):
             yield bytes(event.data)
 
@@ -176,10 +176,11 @@ async def ask(
     with trio.move_on_after(CONNECT_SECONDS + ANSWER_SECONDS):
         async with called(target, method, fields, body, query) as call:
             head = await call.head()
-            async for piece in call.pieces():
-                content += piece
-                if len(content) > MAX_ANSWER_BYTES:
-                    break
+            async with aclosing(call.pieces()) as pieces:
+                async for piece in pieces:
+                    content += piece
+                    if len(content) > MAX_ANSWER_BYTES:
+                        break
     if head is None:
         raise NoAnswerError(f"there was no answer within {ANSWER_SECONDS} s")
     return Answer(head.status, head.fields, content, head.head_seconds)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 STOPPED = 130
 """A shell's status for a program that Ctrl+C has ended."""
 
+MAX_SEEN_LENGTH = 1000
+"""How many characters of a finding are shown: a server chooses some of them."""
+
 STATUSES = {Level.OK: 0, Level.NOTE: 0, Level.WARNING: 1, Level.ERROR: 2}
 
 
@@ -61,11 +64,17 @@ def doctor_command(options: argparse.Namespace) -> int:
 
 def tell(subject: str, findings: Sequence[Finding], secrets: Sequence[str], *, json: bool) -> int:
     """Print the result without the secrets; returns the exit status."""
-    clean = [replace(each, seen=without(secrets, each.seen)) for each in findings]
+    clean = [replace(each, seen=short(without(secrets, each.seen))) for each in findings]
     text = (as_json if json else as_text)(without(secrets, subject), clean)
     if sys.stdout:
         print(text, flush=True)  # noqa: T201
     return STATUSES[worst(findings)]
+
+
+def short(text: str) -> str:
+    """The text, cut if it is long; no secret is in it any more, of which a half would be left."""
+    left_out = len(text) - MAX_SEEN_LENGTH
+    return f"{text[:MAX_SEEN_LENGTH]}... ({left_out} more characters)" if left_out > 0 else text
 
 
 def without(secrets: Sequence[str], text: str) -> str:

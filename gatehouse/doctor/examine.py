@@ -58,7 +58,7 @@ async def examine(visit: Visit, progress: Progress) -> list[Finding]:
         return findings
     arrived = await perform(arrival.protocol, visit, progress)
     words = {finding.word for finding in arrived}
-    if words & {"rate-limited", "no-answer"}:
+    if words & {"rate-limited", "no-answer", "redirect"}:
         return [*findings, *arrived]
     checks = list(FOR_ANYBODY)
     if visit.legacy or visit.modern or words & {"token-needed", "token-refused"}:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
 
-from gatehouse.doctor.client import NoAnswerError, called
+from gatehouse.doctor.client import MAX_ANSWER_BYTES, NoAnswerError, called
 from gatehouse.doctor.finding import Finding, fine, found
 from gatehouse.doctor.visit import in_session
 
@@ -48,14 +48,24 @@ async def idle_stream(visit: Visit) -> list[Finding]:
             head = await call.head()
             if head.status != 200:
                 return [found("no-stream", NO_STREAM.format(head.status))]
-            with suppress(NoAnswerError):  # cut, or ended in order: the same for a client
-                async for piece in call.pieces():
-                    pieces.append(piece)  # noqa: PERF401 - what came before the end of the watch counts
-            ended = True
+            ended = await read(call, pieces)
         watched = seconds - max(0.0, watch.deadline - trio.current_time())
         if head is None:
             return [found("head-held", f"no head came within {seconds:g} s")]
         return judged(head, pieces, watched, ended=ended)
+
+
+async def read(call: Call, pieces: list[bytes]) -> bool:
+    """Add the pieces of a stream until it ends, or until there are too many bytes. True if it has ended."""
+    size = 0
+    with suppress(NoAnswerError):  # cut, or ended in order: the same for a client
+        async with aclosing(call.pieces()) as stream:
+            async for piece in stream:
+                pieces.append(piece)  # what came before somebody stops this counts
+                size += len(piece)
+                if size > MAX_ANSWER_BYTES:
+                    return False
+    return True
 
 
 def judged(head: Answer, pieces: list[bytes], watched: float, *, ended: bool) -> list[Finding]:

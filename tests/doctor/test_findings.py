@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gatehouse.doctor.catalogue import CATALOGUE
-from gatehouse.doctor.command import without
+from gatehouse.doctor.command import MAX_SEEN_LENGTH, tell, without
 from gatehouse.doctor.finding import Finding, Level, fine, found, worst
 from gatehouse.doctor.report import as_json, as_text
 from gatehouse.doctor.target import read_target
@@ -61,6 +61,16 @@ def test_json_has_all_members_of_a_finding() -> None:
 @pytest.mark.parametrize("secret", [TOKEN, "short"])
 def test_no_secret_is_told(secret: str) -> None:
     assert secret not in without([secret, ""], f"it said {secret}!")
+
+
+def test_a_long_text_of_the_servers_is_cut_and_no_half_of_a_secret_is_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen = "a" * (MAX_SEEN_LENGTH - 10) + TOKEN + "a" * 100_000
+    tell("http://x/mcp", [fine(seen)], [TOKEN], json=True)
+    told = capsys.readouterr().out
+    assert len(told) < 2 * MAX_SEEN_LENGTH
+    assert TOKEN[:8] not in told
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ FAULTS = {
     "clock off by an hour": {"clock-off"},
     "head held back": {"head-held"},
     "comments held back": {"stream-buffered"},
+    "comments without end": {"stream-buffered"},
     "no comments": {"no-comments"},
     "streams cut": {"stream-cut"},
     "streams compressed": {"stream-compressed"},
@@ -255,6 +256,9 @@ class SickGate:
             return
         if self.has("no comments"):
             await peer.receive()
+        if self.has("comments without end"):
+            while True:
+                await peer.send(b"C0\r\n" + b": x\n" * 48 + b"\r\n")
         together = 2 if self.has("comments held back") else 1
         text = b": still here\n\n" * together
         gone = False

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from gatehouse.doctor import arrival, browsers, streams
+from gatehouse.doctor.client import Answer
 from gatehouse.doctor.examine import examine
 from gatehouse.doctor.target import Target
 from gatehouse.doctor.visit import Visit
@@ -23,7 +25,7 @@ from tests.harness.sick_gate import FAULTS, OTHER_TOKEN, SickGate
 from tests.harness.wire import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from gatehouse.doctor.finding import Finding
@@ -156,3 +158,44 @@ def test_the_command_tells_no_token_and_its_status_is_the_worst(tmp_path: Path) 
         assert "refused" in done.stdout
         assert TOKEN not in done.stdout
         assert OTHER_TOKEN not in done.stdout
+
+
+async def test_a_server_that_floods_a_stream_is_not_read_for_long() -> None:
+    async with standing("comments without end") as port:
+        visit = Visit(Target("http", "127.0.0.1", port, "/mcp"), (TOKEN,), idle_seconds=60)
+        with trio.fail_after(30):
+            assert words(await streams.idle_stream(visit)) == {"stream-buffered"}
+
+
+TO_TLS = Answer(301, (("Location", "https://gate.example/mcp"),), b"", 0.0)
+ELSEWHERE = Answer(421, (), b"{}", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("check", "scheme", "host", "answer", "sent"),
+    [
+        (arrival.protocol, "http", "gate.example", TO_TLS, False),
+        (browsers.host, "https", "gate.example", ELSEWHERE, False),
+        (browsers.host, "http", "gate.example", ELSEWHERE, False),
+        (browsers.host, "http", "127.0.0.1", ELSEWHERE, True),
+    ],
+)
+async def test_the_token_goes_neither_to_another_host_nor_where_only_a_redirect_to_tls_is(
+    check: Callable[[Visit], Awaitable[list[Finding]]],
+    scheme: str,
+    host: str,
+    answer: Answer,
+    sent: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    async def ask(*told: object) -> Answer:
+        asked.append(str(told))
+        return answer
+
+    monkeypatch.setattr("gatehouse.doctor.visit.ask", ask)
+    findings = await check(Visit(Target(scheme, host, 443, "/mcp"), (TOKEN,)))
+    assert asked
+    assert any(TOKEN in told for told in asked) is sent
+    assert words(findings) == ({"redirect"} if answer is TO_TLS else set())
