@@ -37,9 +37,10 @@ RESERVED = frozenset(
 transport, which has no place for a token's rules. All that is below the last four is reserved, too."""
 
 # A segment: unreserved characters, sub-delims without ";", ":" and "@" (RFC 3986 section 3.3), and
-# percent-encoded bytes that can be written in no other way: a space, quotes, brackets, non-ASCII.
+# percent-encoded bytes that can be written in no other way: a space, quotes, brackets, non-ASCII. Not among the
+# last: longer forms of UTF-8 than needed (RFC 3629 section 10), which old decoders read as `.` or `/`.
 _PLAIN = rb"[A-Za-z0-9._~!$&'()*+,=:@-]"
-_ENCODED = rb"%(?:2[02]|3[CEce]|5[BDEbde]|60|7[BCDbcd]|[89A-Fa-f][0-9A-Fa-f])"
+_ENCODED = rb"(?!%[Cc][01]%[89ABab]|%[Ee]0%[89]|%[Ff]0%8)%(?:2[02]|3[CEce]|5[BDEbde]|60|7[BCDbcd]|[89A-Fa-f][0-9A-Fa-f])"
 _BELOW = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))(?:" + _PLAIN + rb"|" + _ENCODED + rb")+)+/?")
 
 

@@ -9,6 +9,7 @@ ODD = """
     /mcp/a#b /mcp%00 /mcp/a%00 /mcp/%0d%0a /mcp/%7f /mcp/%1b /mcp/%25 /mcp/%252e%252e /mcp/%3f
     /mcp/%23 /mcp/% /mcp/%4 /mcp/%zz /mcp/%u002e /mcpx /mcp.json /mcp, mcp mcp/ *
     host:443 /xmcp /a/mcp /mcp/a|b /mcp/a"b /mcp/<a> /mcp/a^b /mcp/{a} /mcp/a`b /mcp%20 /mcp/.%2F
+    /mcp/%c0%ae%c0%ae/admin /mcp/a%C0%AFb /mcp/%e0%80%ae /mcp/%F0%80%80%AF /mcp/%c1%8d
 """.split()
 
 DISCOVERY = """

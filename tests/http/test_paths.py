@@ -27,6 +27,7 @@ from tests.harness.paths import DISCOVERY, ODD
         (b"/mcp/a/", b"/mcp/a/"),
         (b"/mcp/a/b.c-d_e~f", b"/mcp/a/b.c-d_e~f"),
         (b"/mcp/a%20b%C3%A9", b"/mcp/a%20b%C3%A9"),
+        (b"/mcp/%E4%B8%AD%f0%9f%8d%85%E0%A4%85", b"/mcp/%E4%B8%AD%f0%9f%8d%85%E0%A4%85"),
         (b"/mcp/...", b"/mcp/..."),
         (b"/mcp/a=b,c:@!$&'()*+", b"/mcp/a=b,c:@!$&'()*+"),
     ],
