@@ -26,6 +26,10 @@ RESPONSE = McpCall("response", "")
 """A client's answer to a question of the server's, which has no method."""
 
 
+MAX_CHUNKS = 64
+"""How many chunks are kept apart: a chunk of one byte takes as much memory as fifty bytes of a long one."""
+
+
 class Kept:
     """The beginning of a body: its chunks, as they passed, up to `limit` bytes."""
 
@@ -35,9 +39,11 @@ class Kept:
         self._size = 0
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next chunk. It is not copied, but for the one that crosses the limit."""
+        """Take the next chunk. It is copied only if it crosses the limit, or is one of many."""
         if self._size < self._limit:
             self._chunks.append(chunk[: self._limit - self._size])
+            if len(self._chunks) > MAX_CHUNKS:
+                self._chunks = [b"".join(self._chunks)]
         self._size += len(chunk)
 
     @property

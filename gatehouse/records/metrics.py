@@ -3,7 +3,8 @@
 Counting only adds to plain numbers, since it happens for every request; the client library makes the
 page on request, and only a program with metrics imports it. Clients can neither grow the page nor put
 text on it: a tool has a label once a call of it has succeeded, the first MAX_NAMES tokens, and the first MAX_NAMES
-tools of each, have labels of their own, and all others count as "other".
+tools of each, have labels of their own, and all others count as "other". The same goes for a call whose header fields name
+another tool than its body: nobody here knows which of the two was called.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ class Metrics:
             # Before its first success nobody knows that there is such a tool: a client can invent any name.
             tools = self._tools[token]
             proved = record.status == 200 and record.result in {"ok", "long"}
-            label = tools[record.tool] if record.tool in tools or proved else OTHER
+            known = (record.tool in tools or proved) and not record.differs
+            label = tools[record.tool] if known else OTHER
             self._calls[token, label, RESULTS.get(record.result, UNKNOWN)] += 1
 
     def page(self) -> tuple[bytes, bytes]:

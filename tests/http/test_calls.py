@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -109,6 +110,20 @@ def test_only_so_much_is_kept_and_no_chunk_is_copied_before() -> None:
     kept.feed(bytes(1000))
     assert not kept.is_whole
     assert len(kept.beginning()) == MAX_CALL_BYTES
+
+
+def test_a_body_in_tiny_pieces_takes_little_memory() -> None:
+    body = bytes(range(256)) * (MAX_CALL_BYTES // 256)
+    kept = Kept(MAX_CALL_BYTES)
+    tracemalloc.start()
+    try:
+        for at in range(0, len(body), 2):
+            kept.feed(body[at : at + 2])
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept.beginning() == body
+    assert size < 2 * MAX_CALL_BYTES
 
 
 def test_a_hostile_body_costs_little() -> None:

@@ -180,6 +180,13 @@ def test_a_tool_has_its_name_only_once_a_call_of_it_has_succeeded() -> None:
     assert len(labelled(found, "calls_total")) == 4
 
 
+def test_a_call_that_header_fields_and_body_name_differently_counts_for_no_tool() -> None:
+    found = observed(ANSWERED, ANSWERED._replace(differs=True))
+    assert calls(found, token="alice", tool="list_inventory") == 1
+    assert calls(found, token="alice", tool=OTHER) == 1
+    assert calls(observed(ANSWERED._replace(differs=True)), token="alice", tool=OTHER) == 1
+
+
 @pytest.mark.parametrize("result", ["", "long"])
 def test_an_end_that_nobody_can_tell_counts_as_unknown(result: str) -> None:
     found = observed(ANSWERED, ANSWERED._replace(result=result))
