@@ -129,6 +129,8 @@ class Ending:
         self._end()
 
     def _end(self) -> None:
+        # Python runs, and the last things may take their time on a busy machine; the status stays what it is.
+        self._arm(LAST_SECONDS * (len(self._last_things) + 1) + C_SECONDS)
         if self._words:
             self._bounded(lambda: logger.warning("%s", self._words))
         for last_thing in self._last_things:
