@@ -61,7 +61,11 @@ def open_house(settings: Settings) -> tuple[House, Announcement]:
     side = house.upstream_side  # opens its socket now, if it has one
     if side.exposed.open:
         paths = ", ".join(map(str, side.exposed.open))
-        logger.warning("EXPOSE_PATHS: open to everybody, without a token: %s", paths)
+        as_gate = settings.upstream_authorization is not None
+        more = "; the server takes each such request as the gate's own, by UPSTREAM_AUTHORIZATION"
+        logger.warning(
+            "EXPOSE_PATHS: open to everybody, without a token: %s%s", paths, more * as_gate
+        )
     tell_sources(settings)
     forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
     announcement = Announcement(

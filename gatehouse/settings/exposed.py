@@ -9,6 +9,7 @@ from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
 from gatehouse.http.paths import ExposedPath, folded, is_at_or_below, is_plain, is_reserved
+from gatehouse.settings.hosts import MIN_SECRET_LENGTH
 
 _ITEM = re.compile(r"(?P<path>\S+)(?P<open>\s+without\s+token)?", re.IGNORECASE)
 
@@ -29,7 +30,7 @@ def _exposed_paths(value: Any) -> Any:
 def _exposed(item: str) -> ExposedPath:
     match = _ITEM.fullmatch(item)
     if match is None or not match["path"].isascii():
-        raise ValueError(f"{item} is no path; {FORM}")
+        raise ValueError(f"{_shown(item)} is no path; {FORM}")
     found = ExposedPath(match["path"].encode("ascii"), needs_token=not match["open"])
     if found.path == b"/*":
         if not found.needs_token:
@@ -43,8 +44,16 @@ def _exposed(item: str) -> ExposedPath:
             "those of MCP's old transport (/sse, /messages) cannot be exposed"
         )
     if not is_plain(found.prefix or found.path) or b"*" in (found.prefix or found.path):
-        raise ValueError(f"{found} is no plain path; {FORM}")
+        raise ValueError(f"{_shown(item)} is no plain path; {FORM}")
     return found
+
+
+def _shown(item: str) -> str:
+    """The item without what may be a secret: a query, or a token in the wrong place."""
+    path = re.split("[?#]", item, maxsplit=1)[0]
+    if not path.startswith("/") and len(path) >= MIN_SECRET_LENGTH:
+        return "an entry"
+    return path if path == item else f"{path}?..."
 
 
 def covers(exposed: ExposedPath, endpoint: str) -> bool:

@@ -207,12 +207,14 @@ async def whole_program(folder: Path) -> None:
             UPSTREAM_CA=str(authority().file),
             UPSTREAM_AUTHORIZATION=HUGGING_FACE,
             UPSTREAM_PORT="",
+            EXPOSE_PATHS="/hook without token",
         ) as program:
             await trio.to_thread.run_sync(program.wait_for)
             assert (await trio.to_thread.run_sync(called, program)) == 200
             assert program.stop() == 0
         assert f"forwards to https://127.0.0.1:{upstream.port}/mcp/" in program.output
         assert "OnlyForTests" not in program.output
+        assert "/hook; the server takes each such request as the gate's own" in program.output
         assert upstream.head.get(b"Authorization") == HUGGING_FACE.encode()
         nursery.cancel_scope.cancel()
 
