@@ -35,6 +35,9 @@ MAX_FIRST_BYTE_SECONDS = 3.0
 MAX_CLOCK_SECONDS = 30
 """How far two clocks may be apart: a token's expiry is told in minutes."""
 
+NO_TLS_REASONS = {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
+"""OpenSSL says one of these, depending on its release, of an answer that is no TLS, such as a plain 400."""
+
 
 async def way(visit: Visit) -> list[Finding]:
     """Name, connection and TLS."""
@@ -59,8 +62,10 @@ def no_connection(visit: Visit, reason: BaseException) -> Finding:
         reason = reason.exceptions[0]
     if isinstance(reason, ssl.SSLCertVerificationError):
         return found("tls-untrusted", f"the certificate is not accepted: {reason.verify_message}")
+    if isinstance(reason, ssl.SSLError) and reason.reason in NO_TLS_REASONS:
+        return found("speaks-no-tls", f"port {target.port} answers, but not with TLS")
     if isinstance(reason, ssl.SSLError):
-        return found("tls-untrusted", f"TLS failed: {reason.reason}; does the port speak TLS?")
+        return found("tls-untrusted", f"TLS failed: {reason.reason}")
     if isinstance(reason, socket.gaierror):
         return found("name-unknown", f"{target.host}: {reason.strerror}")
     words = getattr(reason, "strerror", None) or str(reason) or "it took too long"

@@ -18,6 +18,10 @@ CATALOGUE = {
         "error",
         "Mend the certificate; for an authority of your own, set SSL_CERT_FILE. No token was sent",
     ),
+    "speaks-no-tls": (
+        "error",
+        "Write http:// in the URL for the gate's own port, or name the port of the front that has TLS",
+    ),
     "certificate-ends": (
         "warning",
         "Renew the certificate; see why that does not happen by itself",
@@ -174,7 +178,7 @@ CATALOGUE = {
     "echo-failed": ("note", "Look into the log of the server"),
     # This machine
     "setting-wrong": ("error", "Mend the setting"),
-    "setting-odd": ("warning", "Correct the name, or take it away"),
+    "setting-odd": ("warning", "Correct the setting, or its name, or take it away"),
     "file-readable": ("warning", "Take the rights of others away (chmod 600): it holds secrets"),
     "file-writable": (
         "error",

@@ -54,13 +54,15 @@ def read_target(text: str) -> tuple[Target, str]:
         parts = urlsplit(text.strip())
         port = parts.port
     except ValueError:
-        raise ValueError("is no URL; write https://host/mcp") from None
+        raise ValueError("this is no URL; write https://host/mcp") from None
     if parts.scheme not in PORTS or not parts.hostname:
-        raise ValueError("must begin with https:// or http://, and name a host")
+        raise ValueError("the URL must begin with https:// or http://, and name a host")
     if parts.username is not None:
-        raise ValueError("has a user before the host; the gate knows tokens only: use --token-file")
+        raise ValueError(
+            "the URL has a user before the host; the gate knows tokens only: use --token-file"
+        )
     if not text.isascii() or not text.strip().isprintable() or " " in text.strip():
-        raise ValueError("may hold visible ASCII characters only")
+        raise ValueError("the URL may hold visible ASCII characters only")
     keys = parse_qs(parts.query).get("key", [""])
     path = "/mcp" if parts.path in {"", "/"} else parts.path
     return Target(parts.scheme, parts.hostname, port or PORTS[parts.scheme], path), keys[0]

@@ -9,11 +9,11 @@ from pathlib import Path
 from gatehouse.errors import text_of
 
 NOT_THEIRS = (
-    "<frozen ",
+    "<",
     os.path.dirname(os.__file__) + os.sep,  # noqa: PTH120 - as it stands in tracebacks
     str(Path(__file__).parent.parent) + os.sep,
 )
-"""The names of Python's files and of the gate's begin like this; the server's do not."""
+"""The names of Python's files, of no file at all, and of the gate's begin like this; the server's do not."""
 
 
 class HostedServerError(Exception):
@@ -33,6 +33,12 @@ def in_a_line(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(NOT_THEIRS)]
     own = [frame for frame in own if "site-packages" not in frame.filename]
-    place = "".join(f" ({frame.filename}, line {frame.lineno})" for frame in (own or frames)[-1:])
+    others = [frame for frame in frames if not frame.filename.startswith("<")]
+    places = [(frame.filename, frame.lineno) for frame in (own or others)[-1:]]
     text = "; ".join(text_of(error).split("\n"))
+    if (
+        isinstance(error, SyntaxError) and error.filename
+    ):  # its text names the file's last part only
+        text, places = error.msg, [(error.filename, error.lineno)]
+    place = "".join(f" ({filename}, line {line})" for filename, line in places)
     return f"{type(error).__name__}: {text}{place}"

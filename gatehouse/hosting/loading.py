@@ -18,6 +18,7 @@ from sniffio import thread_local as current_library
 from gatehouse import pinned
 from gatehouse.hosting import modules
 from gatehouse.hosting.faults import HostedServerError, in_a_line
+from gatehouse.hosting.import_advice import advice_on, of_fastmcp
 from gatehouse.http.mcp import printable
 from gatehouse.records.loggers import logger_of
 from gatehouse.scheduling.own_threads import OwnThreads
@@ -67,7 +68,10 @@ class Loaded(NamedTuple):
 async def imported(import_string: str) -> Loaded:
     """The server. The gate answers until its own module is imported. Raises HostedServerError in words."""
     for ours in OURS_TOO:
-        await IMPORT_THREADS.run(importlib.import_module, ours)
+        try:
+            await IMPORT_THREADS.run(importlib.import_module, ours)
+        except ValueError as error:  # FastMCP reads settings of its own when it is imported
+            raise HostedServerError(*of_fastmcp(error), started=False) from error
     from gatehouse.hosting import loops
 
     loops.prepare()
@@ -150,7 +154,5 @@ def no_server(import_string: str, module: ModuleType, found: object) -> str:
 
 def cannot_import(import_string: str, error: BaseException) -> HostedServerError:
     """The fault for an import that has failed."""
-    told = f"MCP_APP: importing {import_string} failed: {in_a_line(error)}"
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        told += modules.advice_for(error.name)
+    told = f"MCP_APP: importing {import_string} failed: {in_a_line(error)}{advice_on(error)}"
     return HostedServerError(f"{told}{modules.hidden_too()}", started=False)

@@ -94,7 +94,26 @@ def fault(app: str) -> str:
             "broken:mcp",
             r"JSONDecodeError: .* \(.*broken.py, line 2\)",
         ),
-        ("def f(:", "broken:mcp", "SyntaxError"),
+        ("\ndef f(:", "broken:mcp", r"SyntaxError: invalid syntax \(/.*/broken.py, line 2\)$"),
+        (
+            "import typing\ndef f(x: 'Foo'): ...\ntyping.get_type_hints(f)",
+            "broken:mcp",
+            r"NameError: name 'Foo' is not defined \(.*broken.py, line 3\)$",
+        ),
+        (
+            "import os\nos.environ['THEIR_KEY']",
+            "broken:mcp",
+            "KeyError: 'THEIR_KEY' .*; the server wants THEIR_KEY in the environment",
+        ),
+        ("{}['THEIR_KEY']", "broken:mcp", r"KeyError: 'THEIR_KEY' \(.*broken.py, line 1\)$"),
+        (
+            "open('no/such.txt')",
+            "broken:mcp",
+            "begins at the folder of the start .*: Path\\(__file__\\).parent is that of the module$",
+        ),
+        ("open('/no/such.txt')", "broken:mcp", "'/no/such.txt' \\(.*line 1\\)$"),
+        ("from .tools import f", "broken:mcp", "as they stand: import my_tools, without a dot$"),
+        ("exit()", "broken:mcp", 'put what ends the program under: if __name__ == "__main__":$'),
         (
             "class Odd(SystemExit):\n    def __str__(self): raise Odd\nraise Odd",
             "broken:mcp",
@@ -112,6 +131,21 @@ def test_a_server_that_cannot_be_imported_is_one_clear_line(
 ) -> None:
     (folder / "broken.py").write_text(module)
     assert re.search(words, fault(app))
+
+
+async def test_a_setting_that_fastmcp_does_not_take_is_named_without_its_value(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "reads_settings.py").write_text("from fastmcp.settings import Settings\nSettings()")
+    modules.let_servers_be_found()
+    monkeypatch.setenv("FASTMCP_STATELESS_HTTP", "yess")
+    monkeypatch.setattr(loading, "OURS_TOO", ("reads_settings",))
+    with pytest.raises(HostedServerError) as failed:
+        await loading.imported("any:mcp")
+    (line,) = failed.value.faults
+    assert line.startswith("FASTMCP_STATELESS_HTTP: FastMCP does not take this setting: ")
+    assert "yess" not in line
+    assert "\n" not in line
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,13 @@ async def test_no_token_goes_to_a_server_whose_certificate_is_not_accepted(
     assert (upstream.heads == []) == (word == "tls-untrusted")
 
 
+async def test_a_port_without_tls_is_told_from_a_bad_certificate() -> None:
+    async with open_house() as house:
+        target = Target("https", "127.0.0.1", house.port, "/mcp")
+        findings = await examine(Visit(target, (TOKEN,), 0), lambda *_: None)
+    assert words(findings) - {"one-token"} == {"speaks-no-tls"}
+
+
 def test_a_closed_stdout_is_no_traceback(tmp_path: Path) -> None:
     command = f"{shlex.quote(sys.executable)} {ROOT / 'run.py'} doctor | true"
     done = subprocess.run(
