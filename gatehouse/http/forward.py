@@ -1,8 +1,8 @@
 """Which header fields pass, in both directions.
 
 Everything end-to-end passes unchanged. Hop-by-hop fields are dropped (RFC 9110 section 7.6.1), and so are
-those by which a client could pose as somebody else. Fields of our own are added last, so that nothing a
-client sends can remove them.
+those by which a client could pose as somebody else, or ask for another path than the judged one. Fields of our
+own are added last, so that nothing a client sends can remove them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ VIA = (b"Via", b"1.1 mcp-gate")
 
 # Replaced by ours, or void once forwarded.
 _OURS = frozenset(name.lower() for name in (SECRET_HEADER, PRINCIPAL_HEADER, REQUEST_ID_HEADER))
-_REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"x-real-ip"}) | _OURS
+# Some servers and libraries take the path from these (IIS, PHP frameworks), and the gate has judged another one.
+_OTHER_PATHS = frozenset({b"x-original-url", b"x-rewrite-url"})
+_REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"x-real-ip"}) | _OTHER_PATHS | _OURS
 NOT_FORWARDED = HOP_BY_HOP | CREDENTIAL_FIELDS | _REQUEST_ONLY
 """The fields of a client's request that never reach the upstream, in lower case."""
 

@@ -101,6 +101,10 @@ def test_a_client_can_neither_pose_as_another_nor_strip_what_the_gate_adds() -> 
     )
 
 
+def test_a_client_cannot_have_a_server_take_another_path_than_the_judged_one() -> None:
+    assert forwarded((b"X-Original-URL", b"/mcp"), (b"x-rewrite-url", b"/mcp")) == []
+
+
 def test_expect_is_not_forwarded_because_it_was_meant_for_the_gate() -> None:
     assert forwarded((b"Expect", b"100-continue")) == []
 
