@@ -13,7 +13,6 @@ import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +31,10 @@ if TYPE_CHECKING:
 
 MIN_FREE_MIB = 100
 """With less room, a database or a log soon cannot be written."""
+
+LOCAL_SECONDS, LOCAL_BYTES = 2, 4096
+"""How long the program at the gate's port may take to accept, and again to answer, and how much of that is read: it
+may be any program."""
 
 PINS = advice.ROOT / "requirements.txt"
 
@@ -133,16 +136,14 @@ def taken(host: str, port: int) -> str:
 
 
 def is_gate(host: str, port: int) -> bool:
-    """True if the program there answers `/health` as the gate does."""
+    """True if the program there answers `/health` as the gate does: at once, and in one piece."""
     there = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    connection = HTTPConnection(there, port, timeout=2)
     try:
-        connection.request("GET", "/health")
-        return b'"status"' in connection.getresponse().read(200)
-    except (OSError, HTTPException):
+        with socket.create_connection((there, port), LOCAL_SECONDS) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return b'"status"' in connection.recv(LOCAL_BYTES)
+    except OSError:
         return False
-    finally:
-        connection.close()
 
 
 def server(settings: Settings) -> Iterator[Finding]:

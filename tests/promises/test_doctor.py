@@ -7,12 +7,13 @@ import shlex
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from gatehouse.doctor import arrival, browsers, streams
+from gatehouse.doctor import arrival, browsers, local, streams
 from gatehouse.doctor.client import Answer
 from gatehouse.doctor.examine import examine
 from gatehouse.doctor.target import Target
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gatehouse.doctor.finding import Finding
+    from tests.harness.wire import Head, Peer
 
 IDLE_SECONDS = 1.0
 AT_A_TIME = 22
@@ -206,3 +208,22 @@ async def test_the_token_goes_neither_to_another_host_nor_where_only_a_redirect_
     assert asked
     assert any(TOKEN in told for told in asked) is sent
     assert words(findings) == ({"redirect"} if answer is TO_TLS else set())
+
+
+async def drip(peer: Peer, _: Head) -> None:
+    """The head of an answer, for ever."""
+    await peer.send(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        await peer.send(b"a")
+        await trio.sleep(0.5)
+
+
+async def test_whoever_is_at_the_gates_port_is_asked_for_no_longer_than_a_gate_needs() -> None:
+    async with open_house() as house, trio.open_nursery() as nursery:
+        stranger = Upstream(drip)
+        await nursery.start(stranger.serve)
+        with trio.fail_after(20):
+            for port, is_gate in {house.port: True, stranger.port: False}.items():
+                asked = partial(local.is_gate, "127.0.0.1", port)
+                assert await trio.to_thread.run_sync(asked, abandon_on_cancel=True) is is_gate
+        nursery.cancel_scope.cancel()
