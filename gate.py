@@ -330,3 +330,7 @@ class Gate:
         """Take no new requests; return when those in flight are over, or after the grace."""
         self.hosted_start.give_up()
         await self.in_flight.drain()
+
+
+if __name__ == "__main__":
+    raise SystemExit("gate.py serves nothing by itself; start run.py, as README.md says")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+import gate
 from gate import Gate
 from gatehouse.assembly.house import House as Parts
 from gatehouse.hosting.runtimes import Direct
@@ -181,3 +184,8 @@ async def test_on_its_whole_way_a_requests_fields_are_gone_through_twice_at_most
     assert sent[0]["status"] == 200
     assert fields.passes <= 2
     assert scope.keys_asked.count("headers") == 1
+
+
+def test_the_file_itself_says_which_program_to_start() -> None:
+    with pytest.raises(SystemExit, match="start run"):
+        runpy.run_path(str(gate.__file__), run_name="__main__")

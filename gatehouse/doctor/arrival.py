@@ -184,7 +184,7 @@ def tools(answer: Answer, era: str) -> Finding:
     content = result_of(answer)
     listed = content.get("result", {}).get("tools")
     if isinstance(listed, list):
-        return fine(f"{len(listed)} tools with {era}")
+        return fine(f"{len(listed)} {'tool' if len(listed) == 1 else 'tools'} with {era}")
     if content.get("error", {}).get("code") == -32601:  # no such method: a server without tools
         return fine(f"no tools with {era}")
     return found("tools-failed", f"tools/list with {era} gets {answer.status}")

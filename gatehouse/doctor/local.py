@@ -21,6 +21,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from gatehouse import advice
 from gatehouse.doctor.finding import Finding, fine, found
 from gatehouse.hosting import modules
+from gatehouse.process.fresh_start import SECRETS
+from gatehouse.settings.env_file import read_env_file
 from gatehouse.settings.environment import Settings, SettingsError, load_settings
 from gatehouse.settings.notes import read_notes
 from gatehouse.tokens.file import TokensError
@@ -37,6 +39,9 @@ LOCAL_SECONDS, LOCAL_BYTES = 2, 4096
 may be any program."""
 
 PINS = advice.ROOT / "requirements.txt"
+
+HARMLESS = {name.upper() for name in Settings.model_fields}.difference(SECRETS)
+"""The settings in `.env` that hold no secret. Any other name may be the hosted server's, and hold one."""
 
 
 def examine_machine() -> list[Finding]:
@@ -76,7 +81,9 @@ def files(settings: Settings) -> Iterator[Finding]:
     """The rights of files that hold secrets, and of those that the gate writes."""
     env_file = Path(".env").absolute()
     if (mode := mode_of(env_file)) and mode & (stat.S_IRGRP | stat.S_IROTH):
-        yield found("file-readable", f"{env_file}: others may read it ({stat.filemode(mode)})")
+        written = {name.upper() for name, value in read_env_file(env_file).written.items() if value}
+        if written - HARMLESS:
+            yield found("file-readable", f"{env_file}: others may read it ({stat.filemode(mode)})")
     if settings.tokens_file is not None:
         if (mode := mode_of(settings.tokens_file)) and mode & (stat.S_IWGRP | stat.S_IWOTH):
             yield found(

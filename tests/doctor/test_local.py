@@ -49,6 +49,15 @@ def test_faults_and_notes_of_settings_are_told(
     assert TOKEN not in str(findings)
 
 
+def test_an_env_file_without_secrets_may_be_read_by_others(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("TOKENS_FILE=tokens.toml\nMCP_AUTH_TOKEN=\n")
+    file.chmod(0o644)
+    assert words(local.files(settings())) == set()
+    file.write_text("TOKENS_FILE=tokens.toml\nTHEIR_API_KEY=x\n")
+    assert words(local.files(settings())) == {"file-readable"}
+
+
 def test_a_weak_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MCP_AUTH_TOKEN", "a" * 40)
     assert words(local.settings_in_force()) == {"setting-odd"}
