@@ -33,7 +33,6 @@ hypothesis_settings.load_profile("unhurried")
 
 SLOWEST_FIRST = [
     "test_node_clients.py",
-    "test_deploy.py",
     "test_load_tool.py",
     "test_run.py",
     "test_the_end.py",
@@ -46,6 +45,7 @@ SLOWEST_FIRST = [
     "test_session_bounds.py",
     "test_forks.py",
     "test_upset_process.py",
+    "test_token_commands.py",
     "test_python_clients.py",
     "test_callers.py",
     "test_unruly_upstream.py",
