@@ -275,7 +275,7 @@ class Exchange:
     def record(self) -> Record:
         """The record of the exchange at its end: no query, no header field but for the names in MCP's."""
         request, now = self.request, time.perf_counter()
-        heard = self._overheard.heard(request.call) if self._overheard else told_only(request.call)
+        heard = self._overheard.heard(request.call) if self._overheard else told_only(request)
         if (heard.end, self.status, self.outcome) == ("refused", 200, "done"):
             self.outcome, self.reason = "refused", "grants"
         return Record(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gatehouse.http.calls import BATCH, MAX_CALL_BYTES, Kept, call_in
+from gatehouse.http.paths import is_endpoint
 from gatehouse.http.results import MAX_ANSWER_BYTES, End, end_of_call
 
 if TYPE_CHECKING:
     from gatehouse.http.mcp import McpCall
+    from gatehouse.http.request import Request
 
 
 class Heard(NamedTuple):
@@ -37,6 +39,7 @@ class Overheard:
         return Heard(*(call.for_log if call else ("", "")), differs, end)
 
 
-def told_only(told: McpCall | None) -> Heard:
-    """The facts if nobody has listened: those of the header fields."""
+def told_only(request: Request) -> Heard:
+    """The facts if nobody has listened: those of the header fields, which are MCP's at the endpoint only."""
+    told = request.call if is_endpoint(request.path) else None
     return Heard(*(told.for_log if told else ("", "")), False, "")

@@ -61,14 +61,17 @@ async def test_exposed_paths_pass_as_they_are_with_a_token_or_without_one_where_
 
 
 @pytest.mark.parametrize("way", ["close"], indirect=True)
-async def test_the_log_takes_no_body_outside_the_endpoint_for_a_call(
+async def test_the_log_takes_no_body_and_no_field_outside_the_endpoint_for_a_call(
     house: House, access_log: pytest.LogCaptureFixture
 ) -> None:
     body = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"forged"}}'
-    await house.request(b"/webhook", method=b"POST", body=body, token=False)
-    await house.request(b"/status", method=b"POST", body=body)
+    fields = [b"MCP-Protocol-Version: 2026-07-28", b"Mcp-Method: tools/call", b"Mcp-Name: forged"]
+    for path, token in ((b"/webhook", False), (b"/status", True), (b"/none", False)):
+        await house.request(path, method=b"POST", body=body, token=token)
+        await house.request(path, *fields, method=b"POST", body=body, token=token)
     await trio.testing.wait_all_tasks_blocked(0.01)
     assert "forged" not in access_log.text
+    assert "tools/call" not in access_log.text
 
 
 NOWHERE = """/status/ /status/a /Status /files /files/ /files/a//b /files/../mcp /files/%2e%2e/mcp /files/a%2fb /files/./a
