@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gatehouse import advice
 from gatehouse.hosting import modules
 from gatehouse.hosting.faults import in_a_line
 from gatehouse.http.mcp import printable
@@ -42,13 +44,19 @@ def is_of_environment(error: KeyError) -> bool:
     return bool(frames) and frames[-1].f_code is type(os.environ).__getitem__.__code__
 
 
-def of_fastmcp(error: ValueError) -> list[str]:
-    """A line for each setting of FastMCP's own that it does not take; without the value, which may be a secret."""
+def of_fastmcp(error: Exception) -> list[str]:
+    """A line for each setting of FastMCP's own that it does not take, without the value, which may be a secret; or one for
+    a package that cannot be imported."""
     errors: Callable[..., list[dict[str, Any]]] | None = getattr(
         error, "errors", None
     )  # Pydantic's
     if errors is None:
-        return [f"FastMCP cannot be imported: {in_a_line(error)}"]
+        told = (
+            f"FastMCP cannot be imported: {in_a_line(error)}; if server/requirements.txt has brought another release of a "
+            "package that the gate pins, take it out there, and put the gate's own back, in the folder of run.py: "
+            f"{shlex.quote(advice.python())} -m {advice.INSTALL} --force-reinstall"
+        )
+        return [told]
     return [
         f"FASTMCP_{'_'.join(map(str, each['loc'])).upper()}: FastMCP does not take this setting: {each['msg']}"
         for each in errors(include_input=False, include_url=False)

@@ -70,7 +70,7 @@ async def imported(import_string: str) -> Loaded:
     for ours in OURS_TOO:
         try:
             await IMPORT_THREADS.run(importlib.import_module, ours)
-        except ValueError as error:  # FastMCP reads settings of its own when it is imported
+        except Exception as error:  # a setting that FastMCP does not take, or a package that is not as it was pinned
             raise HostedServerError(*of_fastmcp(error), started=False) from error
     from gatehouse.hosting import loops
 

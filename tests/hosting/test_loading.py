@@ -148,6 +148,19 @@ async def test_a_setting_that_fastmcp_does_not_take_is_named_without_its_value(
     assert "\n" not in line
 
 
+async def test_a_package_in_the_place_of_a_pinned_one_is_told_with_the_command_that_mends_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "not_ours.py").write_text("from fastmcp import NoSuchName")
+    modules.let_servers_be_found()
+    monkeypatch.setattr(loading, "OURS_TOO", ("not_ours",))
+    with pytest.raises(HostedServerError) as failed:
+        await loading.imported("any:mcp")
+    (line,) = failed.value.faults
+    assert line.startswith("FastMCP cannot be imported: ImportError: ")
+    assert line.endswith(f"{advice.INSTALL} --force-reinstall")
+
+
 @pytest.mark.parametrize(
     "call",
     [
