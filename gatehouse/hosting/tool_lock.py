@@ -38,6 +38,7 @@ from gatehouse.policy.tools import (
     words_for_method,
 )
 from gatehouse.records.loggers import logger_of
+from gatehouse.records.record import as_word
 from gatehouse.upstream.inprocess import REQUEST_ID
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Caller(NamedTuple):
             return
         things = things_in(method, params)
         if things is None:
-            self.log_refusal(printable(method))
+            self.log_refusal(shown_in_log(method))
             raise MCPError(FORBIDDEN, words_for_method(self.name, method))
         for kind, thing in things:
             self.check_thing(method, kind, thing)
@@ -103,8 +104,8 @@ class Caller(NamedTuple):
     def check_thing(self, method: str, kind: Kind, thing: str) -> None:
         """Raise MCPError if the token may not use the thing of a message, or of the task that it names."""
         if not granted(self.grants, kind, thing):
-            shown = "" if kind == "resources" else f" {printable(thing)}"
-            self.log_refusal(f"{printable(method)}{shown}")
+            shown = "" if kind == "resources" else f" {shown_in_log(thing)}"
+            self.log_refusal(f"{shown_in_log(method)}{shown}")
             raise MCPError(FORBIDDEN, words_for(self.name, kind, thing))
 
     def log_refusal(self, refused: str) -> None:
@@ -184,7 +185,7 @@ class ToolLock(Middleware):
         task = self._tasks.get(task_id)
         strange = caller.grants.restricted if task is None else task.name != caller.name
         if strange or not isinstance(task_id, str):  # nobody knows how a server reads another id
-            caller.log_refusal(f"{method} of a task not its own")
+            caller.log_refusal(f"{shown_in_log(method)} of a task not its own")
             # FastMCP says the same of an unknown task.
             which = f"Task {printable(task_id)}" if isinstance(task_id, str) else "Task"
             raise MCPError(INVALID_PARAMS, f"{which} not found")
@@ -234,6 +235,11 @@ def current_scope() -> Mapping[str, Any] | None:
         # FastMCP's background tasks keep the fields of the request that began them.
         name = get_http_headers().get(PRINCIPAL.decode("ascii"))
         return None if name is None else {"headers": [(PRINCIPAL, name.encode("latin-1"))]}
+
+
+def shown_in_log(chosen: str) -> str:
+    """A client's word, fit for a line: nothing in it passes for the rest of that, such as another request's id."""
+    return as_word(printable(chosen))
 
 
 def fields_of(message: object) -> Mapping[str, Any]:

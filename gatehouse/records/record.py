@@ -63,16 +63,16 @@ class Record(NamedTuple):
         first_byte = "" if first is None else f" (first byte {first * 1000:.1f})"
         lane = f" by {self.lane}" if self.lane else ""
         nobody = ", needs no token" if self.lane else ""
-        name = f", {_word(self.name)}{lane}" if self.name else nobody
-        called = f", {_word(self.rpc_method)}" if self.rpc_method else ""
-        tool = f" {_word(self.tool)}" if self.tool else ""
+        name = f", {as_word(self.name)}{lane}" if self.name else nobody
+        called = f", {as_word(self.rpc_method)}" if self.rpc_method else ""
+        tool = f" {as_word(self.tool)}" if self.tool else ""
         if self.differs:
             tool += " (the body calls something else)"
         reason = f": {self.reason}" if self.reason else ""
         outcome = "ended with an error" if self.is_failed_call else self.outcome
         end = f" ({outcome}{reason})" if outcome != "done" else ""
         return (
-            f"{_word(self.method)} {_word(self.path)} {self.status} {self.seconds * 1000:.1f} ms"
+            f"{as_word(self.method)} {as_word(self.path)} {self.status} {self.seconds * 1000:.1f} ms"
             f"{first_byte}, {self.bytes_in} bytes in, {self.bytes_out} bytes out"
             f"{name}, from {self.client}{called}{tool}, id {self.request_id}{end}"
         )
@@ -119,7 +119,7 @@ def write(record: Record) -> None:
     tell(record)  # its handler formats it, as text or as JSON
 
 
-def _word(chosen: str) -> str:
+def as_word(chosen: str) -> str:
     """A foreign text as one word of a line: as it is, or quoted as JSON; cut if it is long.
 
     With a space it could pass for the words that follow, with a control character for the next line.
