@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,8 +52,8 @@ def of_fastmcp(error: Exception) -> list[str]:
     if errors is None:
         told = (
             f"FastMCP cannot be imported: {in_a_line(error)}; if server/requirements.txt has brought another release of a "
-            "package that the gate pins, take it out there, and put the gate's own back, in the folder of run.py: "
-            f"{shlex.quote(advice.python())} -m {advice.INSTALL} --force-reinstall"
+            "package that the gate pins, take it out there, and make .venv anew, in the folder of run.py: "
+            f"python3 -m venv --clear .venv && .venv/bin/{advice.INSTALL}"
         )
         return [told]
     return [
