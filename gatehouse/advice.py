@@ -43,6 +43,9 @@ PACKAGES = (
 
 INSTALL = "pip install -q --no-deps --require-hashes -r requirements.txt"
 
+INSTALL_ANEW = f"python3 -m venv --clear .venv && .venv/bin/{INSTALL}"
+"""Without `--clear`, pip takes the files of a package's old release away after it has put the new ones there."""
+
 
 def run_py(*arguments: str) -> str:
     """The command that runs this program with these arguments."""

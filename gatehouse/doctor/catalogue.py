@@ -196,7 +196,7 @@ CATALOGUE = {
     "package-missing": ("error", "Install requirements.txt as README.md has it"),
     "package-differs": (
         "warning",
-        "Make .venv anew (python3 -m venv --clear .venv), and install requirements.txt as README.md has it: only those were tested",
+        "Remove .venv, and make it again as README.md has it: only those were tested",
     ),
     "disk-low": ("warning", "Make room: last use, and what the server keeps, cannot be written"),
     "no-authorities": (

@@ -53,7 +53,7 @@ def of_fastmcp(error: Exception) -> list[str]:
         told = (
             f"FastMCP cannot be imported: {in_a_line(error)}; if server/requirements.txt has brought another release of a "
             "package that the gate pins, take it out there, and make .venv anew, in the folder of run.py: "
-            f"python3 -m venv --clear .venv && .venv/bin/{advice.INSTALL}"
+            f"{advice.INSTALL_ANEW}"
         )
         return [told]
     return [

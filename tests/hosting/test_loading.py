@@ -158,7 +158,7 @@ async def test_a_package_in_the_place_of_a_pinned_one_is_told_with_the_command_t
         await loading.imported("any:mcp")
     (line,) = failed.value.faults
     assert line.startswith("FastMCP cannot be imported: ImportError: ")
-    assert line.endswith(f"python3 -m venv --clear .venv && .venv/bin/{advice.INSTALL}")
+    assert line.endswith(f" {advice.INSTALL_ANEW}")
 
 
 @pytest.mark.parametrize(
