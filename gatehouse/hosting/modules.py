@@ -120,4 +120,7 @@ def advice_for(module_name: str) -> str:
     requirements = FOLDER / "requirements.txt"
     if not requirements.is_file():
         return f"; install the package that has {module_name} beside the gate's own, and list it in {requirements}"
-    return f"; install what the server needs: {advice.install_from(requirements)}"
+    return (
+        f"; the package that has {module_name} belongs into {requirements}; "
+        f"this installs what stands there: {advice.install_from(requirements)}"
+    )

@@ -227,7 +227,9 @@ def test_a_server_that_is_not_there_is_looked_for(folder: Path) -> None:
     assert fault("other.man:mcp").endswith("did you mean MCP_APP=other.main:mcp?")
     (folder / "requirements.txt").touch()
     (folder / "needs.py").write_text("import no_such_library")
-    assert advice.install_from(folder / "requirements.txt") in fault("needs:mcp")
+    told = fault("needs:mcp")
+    assert advice.install_from(folder / "requirements.txt") in told
+    assert "the package that has no_such_library belongs into" in told
 
 
 def test_a_servers_module_says_where_it_runs(
