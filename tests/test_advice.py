@@ -92,7 +92,8 @@ def test_a_python_without_the_packages_is_told_what_to_do(
 ) -> None:
     assert advice.unfit() == ""
     monkeypatch.setattr(advice, "PACKAGES", ("trio", "not_there"))
-    monkeypatch.setattr(advice, "HERE", ROOT)
+    for folder in ("ROOT", "HERE"):  # one without a .venv
+        monkeypatch.setattr(advice, folder, tmp_path)
     monkeypatch.setattr(sys, "executable", f"{tmp_path}/a b/python")
     has = f"This Python ({tmp_path}/a b/python) has no not_there. "
     monkeypatch.setattr(sys, "prefix", str(tmp_path))  # a virtual environment

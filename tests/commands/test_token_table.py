@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gatehouse import advice
 from gatehouse.commands.token_table import as_json, as_table, hints
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import Grants
@@ -89,7 +90,7 @@ def test_a_value_that_can_go_is_named_with_the_command_for_it(
         token.values[number].digest: ago(days) for number, days in used.items() if days is not None
     }
     last_use = LastUse(times, began=ago(20))
-    command = f"python run.py tokens revoke alice --value {value(1).id}"
+    command = advice.revoke_value("alice", value(1).id)
     wanted = [f"alice: {hint.format(value(1).id)}: {command}"] if hint else []
     assert list(hints([token], last_use, NOW)) == wanted
 
