@@ -97,11 +97,11 @@ def test_a_python_without_the_packages_is_told_what_to_do(
     monkeypatch.setattr(sys, "executable", f"{tmp_path}/a b/python")
     has = f"This Python ({tmp_path}/a b/python) has no not_there. "
     monkeypatch.setattr(sys, "prefix", str(tmp_path))  # a virtual environment
-    own = f"'{tmp_path}/a b/python' -m {advice.INSTALL}"
+    own = f"'a b/python' -m {advice.INSTALL}"
     if importlib.util.find_spec("pip"):
         assert advice.unfit() == f"{has}Install the packages: {own}"
     monkeypatch.setattr(sys, "prefix", sys.base_prefix)
-    assert advice.unfit().startswith(f"{has}Make one of its own: '{tmp_path}/a b/python' -m venv")
+    assert advice.unfit().startswith(f"{has}Make one of its own: 'a b/python' -m venv")
 
 
 def test_a_folder_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
