@@ -139,7 +139,9 @@ async def test_what_is_revoked_is_gone_within_2_seconds_though_the_file_is_writt
             assert "bob" in file.names, way
             file.never_more()
         for way in ("at once", "in place", "without a difference", "appended", "made anew"):
-            assert files[way].names == {"bob", "carol"}, way
+            with trio.fail_after(10):  # new names may take longer on a busy machine
+                while files[way].names != {"bob", "carol"}:
+                    await trio.sleep(0.05)
         with trio.fail_after(3):
             while slow.names != {"dora", "bob", "guest"}:
                 await trio.sleep(0.05)
