@@ -98,8 +98,8 @@ async def test_a_thousand_questions_of_one_name_hold_up_no_other_and_are_no_fail
         nursery.cancel_scope.cancel()
     assert lines(log) == []
     assert UNAVAILABLE not in answers
-    # Fewer where some are answered before the last have asked.
-    assert 0 < answers.count(BUSY) <= 200 if not delay else answers.count(None) >= 20
+    # Fewer, or none, where some are answered before the last have asked.
+    assert answers.count(BUSY) <= 200 if not delay else answers.count(None) >= 20
     assert len(answers) == 1200
 
 
