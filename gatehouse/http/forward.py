@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gatehouse.http.fields import Headers
+    from gatehouse.http.front_marks import FrontMarks
     from gatehouse.http.request import Request
 
 HOP_BY_HOP = frozenset(
@@ -55,9 +56,15 @@ NOT_FORWARDED = HOP_BY_HOP | CREDENTIAL_FIELDS | _REQUEST_ONLY
 """The fields of a client's request that never reach the upstream, in lower case."""
 
 
-def request_headers(request: Request, *, host: bytes, public: tuple[bytes, bytes]) -> Headers:
+def request_headers(
+    request: Request,
+    *,
+    host: bytes,
+    public: tuple[bytes, bytes],
+    marks: FrontMarks | None = None,
+) -> Headers:
     """The fields to send to the upstream that is called `host`; clients call the gate by the scheme and authority
-    of `public`.
+    of `public`. `marks` of a signed front go no further.
 
     The body keeps its framing: a length stays a length, chunked stays chunked, and never both (RFC 9112
     section 6.3).
@@ -71,6 +78,8 @@ def request_headers(request: Request, *, host: bytes, public: tuple[bytes, bytes
         name = pair[0].lower()
         if name not in dropped and not name.startswith(b"x-forwarded-"):
             forwarded.append(pair)
+    if marks is not None:
+        forwarded = marks.taken_off(forwarded)
     if chunked:
         forwarded.append((b"Transfer-Encoding", b"chunked"))
     scheme, authority = public

@@ -11,6 +11,7 @@ from gatehouse.http.paths import upstream_target
 
 if TYPE_CHECKING:
     from gatehouse.http.fields import Headers
+    from gatehouse.http.front_marks import FrontMarks
     from gatehouse.http.request import Request
 
 
@@ -31,7 +32,8 @@ class Outbound:
     """Makes requests for the upstream at `authority`, whose MCP endpoint has the path `endpoint`.
 
     `own_fields` are the gate's own header fields for each request. With `names_principals`, the upstream is told
-    whose request it gets. `shown` is the address that it sees as the gate's.
+    whose request it gets. `shown` is the address that it sees as the gate's. `marks` of a signed front are for the
+    gate alone.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class Outbound:
         *,
         names_principals: bool,
         shown: Shown,
+        marks: FrontMarks | None = None,
     ) -> None:
         self._authority = authority.encode("ascii")
         self._endpoint = endpoint
         self._own_fields = own_fields
         self._names_principals = names_principals
         self._shown = shown
+        self._marks = marks
         self._url = httpx.URL(f"http://{authority}")
 
     def forwarded(self, request: Request, name: str, body: httpx.AsyncByteStream) -> httpx.Request:
@@ -57,7 +61,8 @@ class Outbound:
         return httpx.Request(
             request.method,
             self._url,
-            headers=request_headers(request, host=host, public=public) + self._added(name),
+            headers=request_headers(request, host=host, public=public, marks=self._marks)
+            + self._added(name),
             stream=body,
             extensions={
                 "target": upstream_target(request.path, request.query, self._endpoint),

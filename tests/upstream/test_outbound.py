@@ -1,0 +1,27 @@
+"""The requests to the upstream."""
+
+from __future__ import annotations
+
+from httpx import ByteStream
+
+from gatehouse.http.front_marks import FrontMarks
+from gatehouse.upstream.outbound import Outbound, Shown
+from tests.harness.request_of import request_of
+
+FIELDS = [(b"Host", b"gate"), (b"X-Front-Jwt", b"a.b.c"), (b"Cookie", b"front=x; a=1")]
+
+
+def sent(marks: FrontMarks | None) -> list[tuple[bytes, bytes]]:
+    """The fields that arrive upstream, but for those that the gate sets."""
+    outbound = Outbound("up:1", b"/mcp", [], names_principals=False, shown=Shown(), marks=marks)
+    request = outbound.forwarded(request_of(FIELDS), "", ByteStream(b""))
+    return [pair for pair in request.headers.raw if pair[0] in {b"X-Front-Jwt", b"Cookie"}]
+
+
+def test_marks_of_a_front_do_not_reach_the_upstream() -> None:
+    marks = FrontMarks(fields=(b"x-front-",), cookies=(b"front",))
+    assert sent(marks) == [(b"Cookie", b"a=1")]
+
+
+def test_without_a_front_they_are_fields_like_any_other() -> None:
+    assert sent(None) == FIELDS[1:]
