@@ -202,7 +202,7 @@ class Gate:
         """Send the request and wait for the response's head; a reply if there is none to relay."""
         request = self.outbound.forwarded(exchange.request, exchange.name, exchange.body)
         try:
-            exchange.body.admit(self.bodies, exchange.name)
+            exchange.body.admit(self.bodies, exchange.id)
             with exchange.body.patience as patience:
                 response = await transport.handle_async_request(request)
         except BodyTooLargeError:

@@ -3,6 +3,7 @@
 The gate itself passes a body on as it comes. But the server collects all of it before looking at it, as
 FastMCP does, and a hosted server's memory is this program's. A body therefore counts from when it is let
 in until its exchange is over: with the length that it announces, or else with the bytes that have come.
+A name is here a principal's id, which for a static token is its name.
 """
 
 from __future__ import annotations

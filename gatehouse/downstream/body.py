@@ -92,7 +92,7 @@ class RequestBody(httpx.AsyncByteStream):
         raise StopAsyncIteration
 
     def admit(self, bodies: Bodies, name: str) -> None:
-        """Count the body among `bodies` until `give_back`. Raises BodiesFullError before a byte of it is read."""
+        """Count the body among `bodies` for that name, until `give_back`. Raises BodiesFullError before a byte of it is read."""
         self._bodies, self._owner = bodies, name
         self._count(self._length or 0)
 

@@ -253,9 +253,9 @@ class Connection:
         """Let the next response's head wait for the first of its body, which the app has ready."""
         self._hold = True
 
-    def _prove(self, name: str) -> bool:
-        """The request has shown a good token of that name. False if the name holds too many places."""
-        good = self.common.places.prove(self, name)
+    def _prove(self, principal: str) -> bool:
+        """The request has shown a good token of the principal of that id. False if that one holds too many places."""
+        good = self.common.places.prove(self, principal)
         self._incoming.proven = good
         return good
 

@@ -67,8 +67,8 @@ class Exchange:
         self.added: Headers = []
         """The gate's own header fields for the response, the upstream's or its own."""
         self.principal: Principal | None = None
-        self.name = self.lane = ""
-        """The name of the request's token, good or not, if it is known; and where a good one stood, or OPEN."""
+        self.id = self.name = self.lane = ""
+        """The principal's id; the name of the credential, good or not, if known; where a good one stood, or OPEN."""
         self.status = 0
         self.over = False
         """True once the client has been sent all that it will get."""
@@ -101,9 +101,9 @@ class Exchange:
         self.name = who.name
         if isinstance(who, Unknown):
             return verifiers.refusal(request, who)
-        self.principal, self.lane = who, who.lane
+        self.principal, self.id, self.lane = who, who.id, who.lane
         prove = self._state.get(PROVEN)
-        return None if prove is None or prove(who.name) else refusals.TOO_MANY_OF_NAME
+        return None if prove is None or prove(who.id) else refusals.TOO_MANY_OF_NAME
 
     # The way back to the client.
 

@@ -3,7 +3,8 @@
 A connection has shown a good token if its last request did. As soon as a newcomer needs a place, a connection
 that has shown none gives up its own: the longest resting first, then the one with the oldest work under way.
 After them comes one that rests with a good token, of the name that has most. Work under way with a good token is
-never cut. No address without a good token, and no name among others, holds all places.
+never cut. No address without a good token, and no name among others, holds all places. A name is here a
+principal's id, which for a static token is its name: two people may have the same name.
 
 A newcomer has not shown its token yet. Good tokens therefore leave some places to newcomers, and an
 address that floods these gives up its own first. Nothing here looks through all connections.

@@ -18,8 +18,8 @@ HOLD_HEAD = "gate.hold_head"
 Both then leave in one packet. A server of the gate may leave it out."""
 
 PROVEN = "gate.proven"
-"""In a scope's `state`, and optional, too: call it with the name of the good token that the request has
-shown. False if that name holds as many connections as it may."""
+"""In a scope's `state`, and optional, too: call it with the id of the principal whose good credential the request has
+shown. False if that principal holds as many connections as it may."""
 
 NEEDS = "gate.needs"
 """In a scope's `state`, and optional: call it with the seconds that the exchange needs although its client has left.

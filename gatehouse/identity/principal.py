@@ -40,6 +40,11 @@ class Principal:
     """None is the rate of all."""
 
 
+def is_token(name: str) -> bool:
+    """True if a principal of that name, or id, is a static token: no other name is without a colon."""
+    return ":" not in name
+
+
 class Unknown(NamedTuple):
     """Nobody whom the gate lets in: whose credential it was, if that is known, and why it is no good.
 

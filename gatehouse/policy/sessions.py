@@ -1,8 +1,8 @@
-"""The ledger of sessions: the token, by its name, to which each session of the upstream belongs.
+"""The ledger of sessions: the principal, by its id, to whom each session of the upstream belongs.
 
-The upstream knows sessions, but not tokens. Without the ledger, anybody who learns a session's id could
+The upstream knows sessions, but not principals. Without the ledger, anybody who learns a session's id could
 use it with another token. A session that is not in it is answered as unknown, so losing an entry costs a
-client a new session, and never opens a session to another token.
+client a new session, and never opens a session to another. A name is here such an id: a static token's is its name.
 
 The ledger is bounded for each name, so no name's sessions push out another's. The upstream may have one bound for
 all; what the ledger drops is therefore ended there, too, in the background.
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gatehouse.identity.principal import is_token
 from gatehouse.policy.owed_writes import Write
 from gatehouse.policy.shared_state import NoAnswer
 
@@ -182,12 +183,12 @@ class Sessions:
             self._touch(session, entry, -1)
 
     def forget_names(self, kept: Collection[str]) -> None:
-        """Forget, here, the sessions of all other names, and end them: their tokens have been revoked.
+        """Forget, here, the sessions of all other tokens, and end them: they have been revoked. People keep theirs.
 
         The shared state forgets these sessions in time; until then they belong to names that no token has.
         """
         for name, owned in list(self._names.items()):
-            if name not in kept:
+            if is_token(name) and name not in kept:
                 for session in (*owned.idle, *owned.busy):
                     self._give_up(session)
 

@@ -158,6 +158,18 @@ async def test_the_sessions_of_revoked_names_are_forgotten() -> None:
     assert sessions.known == 1
 
 
+async def test_people_keep_their_sessions_when_tokens_change_and_two_of_one_name_have_their_own() -> (
+    None
+):
+    sessions = Sessions(max_per_name=1)
+    one, other = (f"oauth:{digit * 32}" for digit in "ab")
+    assert await sessions.opened(b"1", one)
+    assert await sessions.opened(b"2", other)
+    assert not await sessions.opened(b"1", other)
+    sessions.forget_names(["alice"])
+    assert [await sessions.owner(session) for session in (b"1", b"2")] == [one, other]
+
+
 async def test_sessions_of_names_that_never_come_back_are_swept(mock_clock: MockClock) -> None:
     sessions = Sessions(idle_seconds=IDLE)
     for number in range(50):
