@@ -22,7 +22,7 @@ from gatehouse.http.events import COMMENT
 from gatehouse.http.forward import HOP_BY_HOP, NOT_FORWARDED
 from gatehouse.http.paths import is_for_upstream
 from gatehouse.http.reply import Reply
-from gatehouse.pages import snippets
+from gatehouse.pages import snippets, well_known
 from gatehouse.policy import tools
 from gatehouse.records.ends import SAYS
 from gatehouse.records.metrics import Metrics
@@ -276,7 +276,7 @@ def told(reply: Reply) -> str:
 
 def worded() -> Iterator[Reply]:
     """Every refusal that has fixed words."""
-    for module in (tools, refusals):
+    for module in (tools, refusals, well_known):
         for value in vars(module).values():
             if isinstance(value, Reply) and value.reason:
                 yield value

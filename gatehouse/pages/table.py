@@ -13,7 +13,7 @@ from gatehouse.http.paths import is_for_upstream, is_old_transport
 from gatehouse.identity.principal import OPEN
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Container, Mapping
 
     from gatehouse.downstream.exchange import Exchange
     from gatehouse.http.paths import ExposedPaths
@@ -25,10 +25,22 @@ if TYPE_CHECKING:
 class Pages:
     """The pages by their paths. All of them answer GET and HEAD."""
 
-    def __init__(self, table: Mapping[bytes, Page], exposed: ExposedPaths) -> None:
-        """`exposed` are paths of the server's outside its endpoint."""
+    def __init__(
+        self,
+        table: Mapping[bytes, Page],
+        exposed: ExposedPaths,
+        *,
+        judge_methods: Container[bytes] = (),
+        not_found: Reply = refusals.NOT_FOUND,
+    ) -> None:
+        """`exposed` are paths of the server's outside its endpoint.
+
+        The pages at the paths `judge_methods` get requests of every method. `not_found` is for paths without a page.
+        """
         self._table = table
         self._exposed = exposed
+        self._judge_methods = judge_methods
+        self._not_found = not_found
 
     @property
     def paths(self) -> frozenset[bytes]:
@@ -38,8 +50,8 @@ class Pages:
     async def reply(self, exchange: Exchange) -> Reply | None:
         """The gate's own answer; None if the request is for the upstream.
 
-        OAuth discovery (`/.well-known/` anywhere, `/register`, ...) gets a clean 404 on purpose: the gate runs
-        no OAuth, and a client that gets this answer goes on with its own token.
+        OAuth discovery (`/.well-known/` anywhere, `/register`, ...) gets a clean 404 on purpose, unless there is a page:
+        the gate is no authorization server, and a client that gets this answer goes on with its own token.
         """
         request = exchange.request
         if is_for_upstream(request.path):
@@ -50,7 +62,7 @@ class Pages:
                 exchange.lane = OPEN
             return None
         if page is None:
-            return refusals.OLD_TRANSPORT if is_old_transport(request.path) else refusals.NOT_FOUND
-        if request.method not in {"GET", "HEAD"}:
+            return refusals.OLD_TRANSPORT if is_old_transport(request.path) else self._not_found
+        if request.method not in {"GET", "HEAD"} and request.path not in self._judge_methods:
             return refusals.METHOD_NOT_ALLOWED
         return await page(exchange)
