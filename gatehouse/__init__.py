@@ -11,7 +11,7 @@
 4  policy/         the rules: origins, tools, rates, sessions, and the state that several gates share
 4  tokens/         named tokens: the file, and the verifier over it
 4  downstream/     the client's side: sockets, connections, places, bodies, one exchange
-3  identity/       principals, their grants and their rates
+3  identity/       who is asking: verifiers, principals, people, scopes, grants and rates
 3  upstream/       the ways to the upstream, over the network and in this process
 3  process/        this program among others: a start without secrets, signals, the end, forks, memory
 2  http/           messages: fields, credentials, addresses, paths, MCP's own fields, refusals

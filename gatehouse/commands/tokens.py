@@ -18,7 +18,7 @@ from gatehouse.commands.for_clients import NAMES, Clients, WrongClientError
 from gatehouse.commands.parser import give_up_stdout
 from gatehouse.commands.token_table import as_json, as_table, hints, rights, validity
 from gatehouse.http.credentials import LANES
-from gatehouse.identity.grants import Grants
+from gatehouse.identity.grants import by_kind
 from gatehouse.settings.notes import read_notes
 from gatehouse.tokens import issue
 from gatehouse.tokens.editor import NotChangedError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from gatehouse.http.mcp import Kind
     from gatehouse.settings.environment import Settings
     from gatehouse.tokens.issue import Issued
 
@@ -89,12 +90,12 @@ def _run(options: argparse.Namespace, path: Path, state_db: Path | None, clients
 
 
 def _add(options: argparse.Namespace, path: Path, now: datetime, clients: Clients) -> None:
-    globs: dict[str, list[str] | None] = {kind: getattr(options, kind) for kind in KINDS}
+    globs: dict[Kind, list[str] | None] = {kind: getattr(options, kind) for kind in KINDS}
     token = Token(
         name=options.name,
         values=(),
-        grants=Grants(
-            **{kind: None if listed is None else tuple(listed) for kind, listed in globs.items()}
+        grants=by_kind(
+            {kind: None if listed is None else tuple(listed) for kind, listed in globs.items()}
         ),
         rate=options.rate,
         lanes=LANES if options.query else HEADER_ONLY,

@@ -97,7 +97,7 @@ class Exchange:
             return None
         if request.credentials is None:
             return refusals.AMBIGUOUS_CREDENTIALS
-        who = await verifiers.identify(request.credentials)
+        who = await verifiers.identify(request)
         self.name = who.name
         if isinstance(who, Unknown):
             return verifiers.refusal(request, who)

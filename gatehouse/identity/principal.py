@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gatehouse.identity.grants import EVERYTHING
 
 if TYPE_CHECKING:
     from gatehouse.http.credentials import Lane
+    from gatehouse.http.reply import Reply
     from gatehouse.identity.grants import Grants
     from gatehouse.identity.rate import RateOrOff
+    from gatehouse.identity.subject import Subject
+
+PrincipalKind = Literal["token", "oauth", "front"]
+"""The kinds of principals: by a static token, by an access token of an authorization server, through a front."""
 
 SHARED_NAME = "default"
 """The name of MCP_AUTH_TOKEN, in the log, in metrics and upstream."""
@@ -26,8 +31,8 @@ METRICS_NAME = "metrics"
 class Principal:
     """The one that a verifier lets in, and what they may do.
 
-    `id` is what sessions and rates go by; `name` is safe to log. Neither is part of a secret. A static
-    token's id is its name.
+    `id` is what sessions, rates and places go by; `name` is for people, and safe to log. Neither is part of a
+    secret. A static token's id is its name, and has no colon; all others have one (`Subject`).
     """
 
     id: str
@@ -38,6 +43,9 @@ class Principal:
     grants: Grants = EVERYTHING
     rate: RateOrOff | None = None
     """None is the rate of all."""
+    kind: PrincipalKind = "token"
+    subject: Subject | None = None
+    """The facts of the access token or the assertion; None for a static token."""
 
 
 def is_token(name: str) -> bool:
@@ -53,7 +61,18 @@ class Unknown(NamedTuple):
 
     name: str
     reason: str
+    reply: Reply | None = None
+    """The answer; None is the challenge to a static token that is no good."""
+    counts: bool = True
+    """True if it counts as a failure of its address: too many of these are answered with 429."""
+    ends: bool = False
+    """True if no other credential can make up for it."""
+
+    @property
+    def weight(self) -> int:
+        """The status by which one of several answers is chosen: nobody can tell (503), known (403), unknown (401)."""
+        return self.reply.status if self.reply else 401
 
 
-NO_CREDENTIAL = Unknown("", "no-token")
+NO_CREDENTIAL = Unknown("", "no-token", counts=False)
 WRONG_CREDENTIAL = Unknown("", "token")

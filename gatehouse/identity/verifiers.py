@@ -1,7 +1,6 @@
 """Verifiers: each one judges the credentials of some kinds, and finds the principal behind a good one.
 
-A new way to show who one is comes in here: its kind of credential into `http/credentials.py`, a verifier
-for that kind into `gatehouse/assembly/house.py`.
+A new way to show who one is comes in here: a verifier, into the list in `gatehouse/assembly/house.py`.
 """
 
 from __future__ import annotations
@@ -9,24 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from gatehouse.http import refusals
-from gatehouse.identity.principal import NO_CREDENTIAL, WRONG_CREDENTIAL, Principal, Unknown
+from gatehouse.identity.principal import NO_CREDENTIAL, Principal, Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from gatehouse.http.credentials import Credential
     from gatehouse.http.reply import Reply
     from gatehouse.http.request import Request
 
 
 class Verifier(Protocol):
-    """Turns a credential into a principal, or says that nobody is known by it."""
+    """Finds the principal of a request by the credentials that are this verifier's business."""
 
-    def judges(self, credential: Credential) -> bool:
-        """True if a credential of that kind and shape is this verifier's business; never by trial."""
+    async def verify(self, request: Request) -> Principal | Unknown | None:
+        """The principal; somebody unknown if the credentials are no good; None if there are none of that kind.
 
-    async def verify(self, credential: Credential) -> Principal | Unknown:
-        """The principal of a credential that `judges` has accepted. Takes the same time for every wrong value."""
+        Takes the same time for every wrong value of a static token.
+        """
 
     @property
     def takes_url_keys(self) -> bool:
@@ -37,45 +35,53 @@ class Verifier(Protocol):
 
 
 class Verifiers:
-    """The verifiers of one place in the gate, and the words for strangers there.
+    """The verifiers of one place in the gate, in the order in which they are asked, and the words for strangers there.
 
     `retry_after` counts a failure of an address: it returns None, or the seconds that this address has to wait.
-    `challenge` is the 401 of a place that is not the MCP endpoint.
+    `nobody` is the one who brings no credential. `challenge` is the 401 of a place that is not the MCP endpoint.
     """
 
     def __init__(
         self,
         verifiers: Sequence[Verifier],
         retry_after: Callable[[str], float | None],
+        *,
+        nobody: Unknown = NO_CREDENTIAL,
         challenge: Reply | None = None,
     ) -> None:
         self._verifiers = tuple(verifiers)
         self._retry_after = retry_after
+        self._nobody = nobody
         self._challenge = challenge
 
-    async def identify(self, credentials: Iterable[Credential]) -> Principal | Unknown:
-        """Judge every credential; the first good one gives the principal."""
-        principal = None
-        unknown = NO_CREDENTIAL
-        for credential in credentials:
-            verifier = next((each for each in self._verifiers if each.judges(credential)), None)
-            who = await verifier.verify(credential) if verifier else WRONG_CREDENTIAL
+    async def identify(self, request: Request) -> Principal | Unknown:
+        """Ask every verifier in turn; the first one that knows the request gives the principal.
+
+        If none does, an answer that somebody known gets goes before a challenge.
+        """
+        unknown: list[Unknown] = []
+        for verifier in self._verifiers:
+            who = await verifier.verify(request)
             if isinstance(who, Principal):
-                principal = principal or who
-            elif not unknown.name:
-                unknown = who
-        return principal or unknown
+                return who
+            if who is not None:
+                unknown.append(who)
+                if who.ends:
+                    break
+        return max(unknown, key=lambda who: who.weight, default=self._nobody)
 
     def refusal(self, request: Request, unknown: Unknown) -> Reply:
         """The reply to somebody unknown. Only credentials that are no good are counted, and after they were judged:
         a good one is let in however many failures come from its address.
         """
-        if request.credentials:
+        if unknown.counts:
             seconds = self._retry_after(request.client)
             if seconds is not None:
                 return refusals.too_many_failures(seconds)
         if self._challenge is not None:
             return self._challenge
+        if unknown.reply is not None:
+            return unknown.reply
         if request.credentials and request.has_url_key and not self.takes_url_keys:
             return refusals.URL_KEY_CHALLENGE
         return refusals.challenge(unknown.reason)

@@ -112,8 +112,12 @@ def granted(grants: Grants, kind: Kind, thing: str) -> bool:
     `x://*/public`, so every such reading must be granted. FastMCP also finds the tools of apps by a hash
     of the app's name, as `0123456789ab_delete`: no glob but `*` means such a tool.
     """
+    return all(_granted_by(part, kind, thing) for part in grants.parts)
+
+
+def _granted_by(grants: Grants, kind: Kind, thing: str) -> bool:
     named = getattr(grants, kind) or ()
-    if not grants.restricted or thing in named:
+    if thing in named:
         return True
     if kind == "resources":
         return all(grants.allow(kind, uri) and not climbs(uri) for uri in readings(thing))

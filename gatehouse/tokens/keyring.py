@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import hmac
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from gatehouse.http.credentials import LANES
+from gatehouse.identity.clock import clock
 from gatehouse.identity.principal import SHARED_NAME, WRONG_CREDENTIAL, Principal, Unknown
 from gatehouse.tokens.token import Token
 from gatehouse.tokens.value import TokenValue, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from gatehouse.http.credentials import Credential, Lane
+    from gatehouse.http.request import Request
     from gatehouse.identity.grants import Grants
-
-
-class Clock:
-    """Unix time that never goes back: setting the clock back makes no expired value good again."""
-
-    def __init__(self) -> None:
-        self._ahead = time.time() - time.monotonic()
-
-    def __call__(self) -> float:
-        """The time by the system's clock, or counted from the start if that is later."""
-        return max(time.time(), self._ahead + time.monotonic())
-
-
-clock = Clock()
 
 
 class Key(NamedTuple):
@@ -44,7 +31,7 @@ class Keyring:
     """The tokens in force: the shared one, if any, and those of the tokens file.
 
     They are replaced all at once, so that no request is judged by half of a new set. With `query_keys`,
-    tokens may come in a URL.
+    tokens may come in a URL. `is_static` is False for what is no static token, but plainly something else.
     """
 
     def __init__(
@@ -54,10 +41,12 @@ class Keyring:
         shared: str = "",
         shared_name: str = SHARED_NAME,
         query_keys: bool = True,
+        is_static: Callable[[Credential], bool] = lambda _: True,
     ) -> None:
         value = TokenValue(digest_of(shared)) if shared else None
         self._shared = [Token(shared_name, (value,), lanes=LANES)] if value else []
         self._lanes = LANES if query_keys else LANES - {"query"}
+        self._is_static = is_static
         self.used: dict[bytes, float] = {}
         """When values were last used, by their digest: Unix time."""
         self.replace(tokens)
@@ -93,11 +82,19 @@ class Keyring:
         """True if some token may come in a URL."""
         return any("query" in key.principals for key in self._keys.values())
 
-    def judges(self, credential: Credential) -> bool:  # noqa: ARG002
-        """True: every value may be a token."""
-        return True
+    async def verify(self, request: Request) -> Principal | Unknown | None:
+        """Judge every value that is presented; the first good one gives the principal."""
+        principal = None
+        unknown = None
+        for credential in request.credentials or ():
+            who = self.judge(credential)
+            if isinstance(who, Principal):
+                principal = principal or who
+            elif self._is_static(credential) and not (unknown and unknown.name):
+                unknown = who
+        return principal or unknown
 
-    async def verify(self, credential: Credential) -> Principal | Unknown:
+    def judge(self, credential: Credential) -> Principal | Unknown:
         """Judge a presented value.
 
         Nobody can choose how the digest of a random value begins, so the time to find a digest tells

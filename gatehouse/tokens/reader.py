@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gatehouse import advice
 from gatehouse.http.credentials import LANES, Lane
-from gatehouse.identity.grants import Grants
+from gatehouse.identity.grants import by_kind
 from gatehouse.identity.rate import RateOrOff, parse_rate_or_off
 from gatehouse.tokens.file import TokensError, read_text
 from gatehouse.tokens.moments import beginning_of, end_of
@@ -118,7 +118,7 @@ class Reader:
             values=tuple(
                 self._value((*path, "values", number), value) for number, value in enumerate(values)
             ),
-            grants=Grants(**{kind: self._get(path, table, kind, _globs, None) for kind in KINDS}),
+            grants=by_kind({kind: self._get(path, table, kind, _globs, None) for kind in KINDS}),
             rate=self._get(path, table, "rate", _rate, None),
             lanes=self._get(path, table, "lanes", _lanes, HEADER_ONLY),
             note=self._get(path, table, "note", _text, ""),

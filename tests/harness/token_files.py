@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from gatehouse.http.credentials import Lane
-from gatehouse.identity.grants import Grants
+from gatehouse.identity.grants import by_kind
 from gatehouse.identity.rate import parse_rate
-from gatehouse.tokens.token import Token
+from gatehouse.tokens.token import KINDS, Token
 from gatehouse.tokens.value import TokenValue
 
 comments = st.lists(
@@ -84,10 +84,7 @@ def token_files(draw: st.DrawFn, only_tables: bool = False) -> Written:
 
 
 def as_token(name: str, keys: dict[str, Any], values: list[dict[str, Any]]) -> Token:
-    granted = {
-        kind: None if keys[kind] is None else tuple(keys[kind])
-        for kind in ("tools", "resources", "prompts")
-    }
+    granted = {kind: None if keys[kind] is None else tuple(keys[kind]) for kind in KINDS}
     return Token(
         name,
         tuple(
@@ -100,7 +97,7 @@ def as_token(name: str, keys: dict[str, Any], values: list[dict[str, Any]]) -> T
             )
             for value in values
         ),
-        Grants(**granted),
+        by_kind(granted),
         parse_rate(keys["rate"]),
         frozenset(keys["lanes"]),
         keys["note"],

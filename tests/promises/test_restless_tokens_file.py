@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from gatehouse.identity.clock import Clock
 from gatehouse.identity.grants import Grants
 from gatehouse.tokens import last_use, watch
 from gatehouse.tokens.file import TokensError, read_data, read_text
-from gatehouse.tokens.keyring import Clock, Keyring
+from gatehouse.tokens.keyring import Keyring
 from gatehouse.tokens.last_use import keep_last_use
 from gatehouse.tokens.reader import parse_tokens
 from gatehouse.tokens.settling import agreed, taken_apart

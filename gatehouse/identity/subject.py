@@ -1,0 +1,146 @@
+"""The subject of a verified access token or assertion: the facts by which the gate knows a person or a machine.
+
+A subject is known by its issuer and its `sub` together, never by an e-mail address, which changes hands, nor by the
+bytes of a token, which are new every few minutes (RFC 9068 section 2.2.2, RFC 9700 section 4.10).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gatehouse.identity.principal import PrincipalKind
+
+MAX_NAME_LENGTH = 64
+"""How long a name may be, in characters: lines of log and header fields hold it."""
+
+ID_DIGITS = 32
+"""The hex digits of an id: 128 bits, so that nobody finds two subjects with one id."""
+
+MAX_SCOPES = 100
+"""How many scopes of a token count. A challenge repeats them, and header fields have bounds."""
+
+MAX_SCOPE_LENGTH = 100
+"""How long one of them may be, in characters."""
+
+MAX_ORGS = 100
+"""How many organisations of a person count."""
+
+_ODD = re.compile(r"[^!-~]|[\"',;\\]")  # what could end a word of a line, or is no visible ASCII
+_SCOPE = re.compile(rf"[!#-\[\]-~]{{1,{MAX_SCOPE_LENGTH}}}")  # RFC 6749 section 3.3
+_ORG_CLAIMS = ("org_id", "org_name", "organization", "organizations", "orgs")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The one who brings a verified token or assertion, in the words of its issuer."""
+
+    kind: PrincipalKind
+    issuer: str
+    sub: str
+    """Empty only for a machine."""
+    client: str = ""
+    """The OAuth client, or the name of a service token; empty if it is not told."""
+    is_machine: bool = False
+    """True if the client acts for itself, and not for a person."""
+    email: str = ""
+    """Only if the issuer has verified that it is this person's."""
+    username: str = ""
+    orgs: frozenset[str] = frozenset()
+    scopes: tuple[str, ...] = ()
+    expires: float = 0.0
+    """The Unix time from which on the token is no good, leeway included."""
+    key: str = ""
+    """The thumbprint of the key that signed (RFC 7638); empty for a token that was introspected."""
+    shown: str = ""
+    """The name for logs: the kind, a colon, and visible ASCII, MAX_NAME_LENGTH at most."""
+
+    @property
+    def id(self) -> str:
+        """The key of sessions, rates and last use."""
+        who = f"client:{self.client}" if self.is_machine else f"sub:{self.sub}"
+        digest = sha256(json.dumps([self.issuer, who]).encode()).hexdigest()
+        return f"{self.kind}:{digest[:ID_DIGITS]}"
+
+
+def subject_of(
+    kind: PrincipalKind,
+    claims: Mapping[str, Any],
+    *,
+    issuer: str,
+    expires: float,
+    key: str = "",
+    name_claim: str = "",
+    email_is_verified: bool = False,
+) -> Subject:
+    """The subject of verified claims, which must name a `sub` or a client.
+
+    `name_claim` is the claim that gives the name, if it is there. `email_is_verified` is True for issuers that
+    tell no address but a verified one.
+    """
+    sub = _text(claims, "sub")
+    client = next(filter(None, (_text(claims, name) for name in ("client_id", "azp", "appid"))), "")
+    verified = email_is_verified or claims.get("email_verified") is True
+    email = _text(claims, "email") if verified else ""
+    username = _text(claims, "preferred_username")
+    chosen = "" if name_claim in {"", "email"} else _text(claims, name_claim)
+    name = chosen or email or username or client or sub
+    return Subject(
+        kind=kind,
+        issuer=issuer,
+        sub=sub,
+        client=client,
+        is_machine=_is_machine(claims, sub, client),
+        email=email,
+        username=username,
+        orgs=frozenset(list(_orgs(claims))[:MAX_ORGS]),
+        scopes=scopes_in(claims),
+        expires=expires,
+        key=key,
+        shown=shown_as(kind, name),
+    )
+
+
+def shown_as(kind: PrincipalKind, name: str) -> str:
+    """The name of a principal of that kind for logs and for the upstream."""
+    return f"{kind}:{_ODD.sub('_', name)}"[:MAX_NAME_LENGTH]
+
+
+def scopes_in(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    """The scopes of an access token: `scope` (RFC 9068 section 2.2.3), or `scp`, as one text or as a list."""
+    given = claims.get("scope", claims.get("scp", ""))
+    words = given.split(" ") if isinstance(given, str) else given
+    if not isinstance(words, list):
+        return ()
+    known = [word for word in words if isinstance(word, str) and _SCOPE.fullmatch(word)]
+    return tuple(dict.fromkeys(known))[:MAX_SCOPES]
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str:
+    value = claims.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _is_machine(claims: Mapping[str, Any], sub: str, client: str) -> bool:
+    """True for a token of the client credentials grant: RFC 9068 section 2.2, or in the words of Auth0 and Entra."""
+    told = claims.get("gty") == "client-credentials" or claims.get("idtyp") == "app"
+    return bool(client) and (not sub or sub == client or told)
+
+
+def _orgs(claims: Mapping[str, Any]) -> Iterator[str]:
+    """The organisations that claims name: texts, lists of texts, tables by name, or lists of tables."""
+    for claim in _ORG_CLAIMS:
+        given = claims.get(claim)
+        for each in given if isinstance(given, list | dict) else [given]:
+            if isinstance(each, str):
+                yield each
+            elif isinstance(each, dict):
+                yield from (
+                    text for name in ("sub", "preferred_username") if (text := _text(each, name))
+                )
