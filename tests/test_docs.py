@@ -55,7 +55,7 @@ SOURCES = sorted(
     path
     for place in ("gate.py", "run.py", "gatehouse", "tests")
     for path in ([ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py"))
-    if "node_modules" not in path.parts
+    if not {"node_modules", ".venv"} & {*path.relative_to(ROOT).parts}
 )
 
 MAX_README_LINES = 130

@@ -1,0 +1,58 @@
+// A certified authorization server for the tests, oidc-provider, with one person (any name and password) and one machine.
+// PORT; FORMAT is that of access tokens: jwt or opaque; TTL is their life in seconds.
+// WIDE=1: a client may later ask for more scopes than it has registered with.
+import { generateKeyPairSync } from 'node:crypto';
+import { Provider, errors } from 'oidc-provider';
+
+const { PORT, FORMAT = 'jwt', TTL = '600', WIDE } = process.env;
+const SCOPES = 'mcp:read mcp:write';
+const SIGNS = 'RS256';
+
+const key = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' });
+const machine = (client_id, grant_types) => ({
+  client_id,
+  client_secret: `${client_id}-s3cret-of-the-tests-0123456789`,
+  grant_types,
+  redirect_uris: [],
+  response_types: [],
+});
+
+const provider = new Provider(`http://127.0.0.1:${PORT}`, {
+  jwks: { keys: [{ ...key, kid: 'first', use: 'sig', alg: SIGNS }] },
+  clients: [machine('gate', []), { ...machine('machine', ['client_credentials']), scope: SCOPES }],
+  scopes: ['openid', 'offline_access', ...SCOPES.split(' ')],
+  cookies: { keys: ['of the tests'] },
+  pkce: { required: () => true },
+  ttl: { AccessToken: Number(TTL), ClientCredentials: Number(TTL) },
+  features: {
+    clientCredentials: { enabled: true },
+    devInteractions: { enabled: true },
+    introspection: { enabled: true, allowedPolicy: (context, client) => client.clientId === 'gate' },
+    registration: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: (context, client, only) => only,
+      useGrantedResource: () => true,
+      getResourceServerInfo(context, resource) {
+        if (!/^http:\/\/127\.0\.0\.1:\d+\/mcp\/?$/.test(resource)) throw new errors.InvalidTarget();
+        return { scope: SCOPES, audience: resource, accessTokenFormat: FORMAT, jwt: { sign: { alg: SIGNS } } };
+      },
+    },
+  },
+});
+
+provider.on('server_error', (context, error) => console.error(error));
+
+provider.use(async (context, next) => {
+  if (WIDE && context.path === '/reg' && context.method === 'POST') {
+    const pieces = [];
+    for await (const piece of context.req) pieces.push(piece);
+    context.req.body = { ...JSON.parse(Buffer.concat(pieces)), scope: undefined };
+  }
+  await next();
+  const { method, path, status } = context;
+  const shown = context.get('authorization');
+  console.log(JSON.stringify({ method, path, status, authorization: shown }));
+});
+
+provider.listen(Number(PORT), '127.0.0.1');
