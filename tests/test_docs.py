@@ -144,7 +144,7 @@ def test_every_file_that_prose_names_is_there() -> None:
 # Settings
 
 
-NONE = (None, ())
+NONE = (None, (), "")
 """The defaults that are written as nothing, or as `none`."""
 
 GATES_OWN = {*Settings.model_fields} - NOT_SETTINGS

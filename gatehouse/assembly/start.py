@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote_plus, unquote, urlsplit
 
 from gatehouse import advice
 from gatehouse.assembly.announce import Announcement
@@ -113,4 +114,13 @@ def secrets_of(settings: Settings) -> list[str]:
         value.partition(" ")[2] or value
     )  # the scheme is no secret, and stands in many a line
     known = [token.get_secret_value() for token in tokens if token]
-    return [*known, unquote(password or ""), credentials]
+    return [*known, unquote(password or ""), credentials, *_spellings_of_client(settings)]
+
+
+def _spellings_of_client(settings: Settings) -> list[str]:
+    """The client's secret, and as it is sent: form-encoded, with the client id, in base64 (RFC 6749 section 2.3.1)."""
+    if settings.auth_client_secret is None:
+        return []
+    secret = settings.auth_client_secret.get_secret_value()
+    pair = f"{quote_plus(settings.auth_client_id or '')}:{quote_plus(secret)}"
+    return [secret, quote_plus(secret), base64.b64encode(pair.encode()).decode()]

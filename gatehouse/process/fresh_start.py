@@ -15,7 +15,10 @@ import signal
 import sys
 import time
 
-SECRETS = ("MCP_AUTH_TOKEN", "METRICS_TOKEN", "SHARED_STATE_URL", "UPSTREAM_AUTHORIZATION")
+SECRETS = (
+    *("MCP_AUTH_TOKEN", "METRICS_TOKEN", "SHARED_STATE_URL", "UPSTREAM_AUTHORIZATION"),
+    "AUTH_CLIENT_SECRET",
+)
 """Settings that the MCP server and its tools need not know."""
 
 BEGAN = time.monotonic()

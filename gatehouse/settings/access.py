@@ -48,11 +48,6 @@ class AccessSettings(BaseModel):
     """The token for /metrics. Unset: there is no such page."""
 
     @property
-    def makes_token(self) -> bool:
-        """True if no token is set, so that one is made for this run."""
-        return self.mcp_auth_token is None and self.tokens_file is None
-
-    @property
     def shared_query_rate(self) -> Rate | None:
         """The rate of MCP_AUTH_TOKEN in a URL; None is no limit."""
         return None if isinstance(self.query_rate, str) else self.query_rate

@@ -20,11 +20,10 @@ from pydantic_settings import (
 from gatehouse import advice
 from gatehouse.errors import FaultsError
 from gatehouse.http.address import is_loopback
-from gatehouse.settings.access import AccessSettings
 from gatehouse.settings.env_file import EnvFile, read_env_file
+from gatehouse.settings.identity import IdentitySettings
 from gatehouse.settings.kinds import lowered, stripped
 from gatehouse.settings.limits import LimitSettings
-from gatehouse.settings.location import LocationSettings
 from gatehouse.settings.misspelt import FOODWISE_SETTINGS, meant
 from gatehouse.settings.upstream import UpstreamSettings
 from gatehouse.settings.words import in_words
@@ -62,7 +61,7 @@ def _counts(name: str, value: Any) -> bool:
     return stripped(value) != "" or name in BLANK_MEANS_NONE
 
 
-class Settings(LimitSettings, UpstreamSettings, LocationSettings, AccessSettings, BaseSettings):
+class Settings(LimitSettings, UpstreamSettings, IdentitySettings, BaseSettings):
     """All settings of the gate. The string under each field is its meaning; docs/settings.md has more."""
 
     model_config = SettingsConfigDict(
