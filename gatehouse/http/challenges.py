@@ -42,16 +42,15 @@ class Challenges:
         self._pointer = f'resource_metadata="{pointer}"' if pointer else ""
         self._scopes = tuple(scopes)
         scope = f'scope="{" ".join(scopes)}"' if scopes else ""
-        self.sign_in = self._unauthorized(self._pointer, scope and self._pointer and scope)
+        told = (self._pointer, scope) if pointer else ()
+        self.sign_in = replace(self._unauthorized(*told), reason="no-token")
         """The answer to a request without a credential."""
-        self.invalid_token = self._unauthorized(
-            self._pointer, scope and self._pointer and scope, 'error="invalid_token"'
-        )
+        self.invalid_token = self._unauthorized(*told, 'error="invalid_token"')
         """The answer to an access token that is no good: the same bytes whatever is wrong with it."""
 
     @staticmethod
     def _unauthorized(*parameters: str) -> Reply:
-        value = ", ".join(['Bearer realm="mcp"', *filter(None, parameters)])
+        value = ", ".join(filter(None, ['Bearer realm="mcp"', *parameters]))
         fields = [pair for pair in CHALLENGE.headers if pair[0] != b"WWW-Authenticate"]
         return replace(CHALLENGE, headers=(*fields, (b"WWW-Authenticate", value.encode("ascii"))))
 
