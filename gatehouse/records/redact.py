@@ -1,4 +1,4 @@
-"""Blanks secrets in text: every piece of a known one, and every value that looks like a token of ours."""
+"""Blanks secrets in text: every piece of a known one, and every value that looks like a token, ours or a signed one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ PREFIX = "mcpgate_"
 PIECE_LENGTH = 8
 """How many characters of a secret in a row count as a piece of it. Fewer occur by chance."""
 
+JWT_BEGINS = "eyJ"
+"""How a signed token begins, and its second part again: it is base64 of `{"`, and of the first letter of a name."""
+
 FRAGMENT_LENGTH = 4
 """Every piece contains a whole aligned fragment of this length, so looking up the fragments is a fast first test."""
 
@@ -31,7 +34,8 @@ class Redactor:
     """Blanks the pieces of secrets in text: as they are, percent-encoded, in base64, or escaped in JSON.
 
     It also blanks, in the same spellings, text that looks like a token value that the gate's tool has
-    made, whole or cut off: of these the gate knows only the digests.
+    made, whole or cut off: of these the gate knows only the digests. The same goes for text that looks like a signed token
+    of an authorization server or a front, percent-encoded or not.
 
     Any characters may be percent-encoded, and the percent signs again, as often as anybody likes. Letters count in
     either case: a front may have changed it, and what is left of a secret then is nearly all of it.
@@ -57,7 +61,9 @@ class Redactor:
 
     def suspects(self, text: str) -> bool:
         """True if there may be anything to blank: cheap, and never wrong when False."""
-        return "%" in text or self._has_fragment(text)
+        # One letter is found ten times as fast as three, and hardly a line has this one.
+        signed = "J" in text and JWT_BEGINS in text
+        return signed or "%" in text or self._has_fragment(text)
 
     def _has_fragment(self, text: str) -> bool:
         data = text.encode("utf-8", "replace").lower()
@@ -66,11 +72,11 @@ class Redactor:
 
     def _blanked(self, text: str) -> str:
         read, begins = _undone(text)
-        if begins and not self._has_fragment(read):
+        if begins and JWT_BEGINS not in read and not self._has_fragment(read):
             return text
         kept: list[str] = []
         end = 0  # of the text that has been kept or blanked so far
-        for first, last in self._found(_lower(read)):
+        for first, last in self._found(read):
             at, over = (begins[first], begins[last]) if begins else (first, last)
             if at > end or not kept:
                 kept += [text[end:at], MASK]
@@ -78,14 +84,16 @@ class Redactor:
         return "".join([*kept, text[end:]])
 
     def _found(self, text: str) -> list[tuple[int, int]]:
-        """The first and last borders of all pieces of secrets, and of values of ours, in their order."""
+        """The first and last borders of all pieces of secrets, and of what looks like a token, in their order."""
+        signed = [match.span() for match in _JWT.finditer(text)]
+        text = _lower(text)
         values = [match.span() for match in _VALUE.finditer(text)]
         ats = (
             at
             for at in range(len(text) - PIECE_LENGTH + 1)
             if text[at : at + PIECE_LENGTH] in self._pieces
         )
-        return sorted([*values, *((at, at + PIECE_LENGTH) for at in ats)])
+        return sorted([*signed, *values, *((at, at + PIECE_LENGTH) for at in ats)])
 
 
 def _undone(text: str) -> tuple[str, Sequence[int]]:
@@ -125,3 +133,7 @@ def _spellings(secret: str) -> Iterator[str]:
 
 _PREFIXES = sorted({_lower(spelling) for spelling in _spellings(PREFIX)})
 _VALUE = re.compile(rf"(?:{'|'.join(map(re.escape, _PREFIXES))})[a-z0-9_+/=-]{{{PIECE_LENGTH},}}")
+
+# The shortest header there is, of `alg: none`, has 19 characters (RFC 7515 section 7.1; an encrypted token has five parts,
+# RFC 7516 section 7.1). In the other case it could not be read any more, and words such as «keyjoin» could be.
+_JWT = re.compile(rf"{JWT_BEGINS}[A-Za-z0-9_-]{{12,}}(?:\.[A-Za-z0-9_-]*){{0,4}}")

@@ -96,6 +96,28 @@ def test_a_token_value_of_ours_is_blanked_though_nobody_knows_it(spelling: str) 
     assert not pieces(spelling) & pieces(blanked)
 
 
+HEADER = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ"
+CLAIMS = "eyJpc3MiOiJodHRwczovL2EuZXhhbXBsZSIsInN1YiI6IjcifQ"
+SIGNED = f"{HEADER}.{CLAIMS}.dGhlLXNpZ25hdHVyZS1vZi1pdA-_"
+"""As an authorization server makes one, or a front."""
+
+
+@pytest.mark.parametrize("redact", [Redactor([]), Redactor([TOKEN])], ids=["none", "one"])
+def test_a_signed_token_is_blanked_though_nobody_knows_it_whole_or_cut(redact: Redactor) -> None:
+    whole = [SIGNED, f"{HEADER}.{CLAIMS}.", f"{HEADER}.a.b.c.d"]
+    for shown in [*whole, *(SIGNED[:at] for at in range(15, len(SIGNED)))]:
+        for spelled in (shown, percent(shown), quote(quote(shown.replace("e", "%65")))):
+            blanked = redact(f"GET /mcp/{spelled}, from 203.0.113.7, id 5f0c")
+            assert blanked == f"GET /mcp/{MASK}, from 203.0.113.7, id 5f0c"
+    for at in range(1, len(HEADER) + 2):  # cut within its header, which tells nothing
+        assert redact(f"/{SIGNED[at:]}") == f"/{SIGNED[at : len(HEADER) + 1]}{MASK}"
+
+
+def test_words_that_only_look_like_the_beginning_of_a_signed_token_are_kept() -> None:
+    for text in ("eyJ", "keyJoin", "/keyJson/eyJab.cd.ef", "eyjhbGciOiJSUzI1NiIsImtpZCI6ImEifQ"):
+        assert Redactor([])(text) == text
+
+
 @given(
     st.data(), st.sampled_from([TOKEN, AWKWARD, VALUE, "100%sure%20of%41ll-that-is-secret-here"])
 )
