@@ -14,6 +14,7 @@ import trio
 
 from gate import Gate
 from gatehouse.assembly.location import origins_of
+from gatehouse.assembly.pages import pages_of
 from gatehouse.assembly.tokens import tokens_tasks
 from gatehouse.assembly.upstream import UpstreamSide
 from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, Bodies
@@ -27,7 +28,6 @@ from gatehouse.identity.verifiers import Verifiers
 from gatehouse.pages.figures import Figures
 from gatehouse.pages.health import Readiness, alive
 from gatehouse.pages.landing import Landing
-from gatehouse.pages.table import Pages
 from gatehouse.policy.budgets import Budgets
 from gatehouse.policy.failures import Failures
 from gatehouse.policy.own_sessions import OwnSessions
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from gatehouse.pages.table import Page
+    from gatehouse.pages.table import Page, Pages
     from gatehouse.policy.base import Policy
     from gatehouse.policy.origins import Origins
     from gatehouse.records.metrics import Metrics
@@ -215,7 +215,7 @@ class House:
         if self.metrics is not None:
             upstream = self.upstream_side.upstream
             table[b"/metrics"] = Figures(self.metrics, self.metrics_verifiers, upstream)
-        return Pages(table, self.upstream_side.exposed)
+        return pages_of(self.settings, table, self.landing, self.upstream_side.exposed)
 
     @cached_property
     def observers(self) -> list[Observer]:

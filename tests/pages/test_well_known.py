@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from gatehouse.assembly.house import House
 from gatehouse.http import refusals
 from gatehouse.http.paths import ExposedPath, ExposedPaths
 from gatehouse.pages.table import Pages
@@ -19,6 +20,7 @@ from gatehouse.pages.well_known import (
     STATIC_TOKEN,
     WellKnown,
 )
+from gatehouse.settings.environment import Settings
 from tests.harness.paths import DISCOVERY
 from tests.harness.program import TOKEN
 from tests.harness.records import VALUE
@@ -172,3 +174,39 @@ async def test_the_log_tells_of_another_host_once_and_of_a_few_only(
     lines = [entry.getMessage() for entry in caplog.records]
     assert len(lines) == MAX_HOSTS_TOLD
     assert all(line.isprintable() and len(line) < 1000 and ORIGIN in line for line in lines)
+
+
+def of_a_gate(**given: Any) -> House:
+    return House(Settings(_env_file=None, mcp_app="", **given), [])
+
+
+OAUTH: dict[str, Any] = {"auth_issuer": ISSUER, "public_url": ORIGIN}
+BEHIND = {"front": "cloudflare", "front_team": "team", "front_audience": "a" * 64}
+
+
+async def test_a_gate_has_the_documents_only_with_an_issuer_and_no_front_that_is_one_itself() -> (
+    None
+):
+    shown = [OAUTH, {**OAUTH, **BEHIND, "front_required": False}]
+    hidden: list[dict[str, Any]] = [{}, {"public_url": ORIGIN}, BEHIND, {**OAUTH, **BEHIND}]
+    for given in shown:
+        house = of_a_gate(**given, auth_scopes="mcp files:read")
+        for name in ("", "FoodWise"):
+            house.landing.name = name or house.landing.name
+            told = json.loads((await asked(house.pages, METADATA, HOST)).body)
+            assert told["authorization_servers"] == [ISSUER]
+            assert told["scopes_supported"] == ["mcp", "files:read"]
+            assert told.get("resource_name", "") == name
+    for given in hidden:
+        for path in DISCOVERY:
+            for method in ("GET", "HEAD", "OPTIONS", "POST"):
+                reply = await asked(of_a_gate(**given).pages, path.encode(), HOST, method=method)
+                assert reply == refusals.NOT_FOUND
+
+
+def test_the_404_without_an_authorization_server_is_as_ever() -> None:
+    assert refusals.NOT_FOUND.body == (
+        b'{"error": "not_found", "error_description": "Nothing is here, and no OAuth: the MCP endpoint is /mcp. If the '
+        b"client came here, its access token was missing, wrong, expired or revoked: set a good one as "
+        b"'Authorization: Bearer TOKEN'.\"}"
+    )

@@ -255,3 +255,25 @@ async def test_a_websocket_is_refused(house: House) -> None:
     assert 400 <= head.status < 500
     assert house.upstream.heads == []
     await peer.stream.aclose()
+
+
+async def test_a_document_of_discovery_comes_over_a_connection_whatever_host_is_asked() -> None:
+    path = b"/.well-known/oauth-protected-resource/mcp"
+    async with open_house(
+        auth_issuer="https://sign-in.example", public_url="https://gate.example"
+    ) as house:
+        head, body = await house.request(path, token=False)
+        only, nothing = await house.request(path, method=b"HEAD", token=False)
+        before, _ = await house.request(path, b"Origin: https://a", method=b"OPTIONS", token=False)
+        same = (await house.request(path, b'X-Forwarded-Host: e"vil', token=False))[1]
+        peer = await house.connect()
+        async with peer.stream:
+            await peer.send(b"GET %s HTTP/1.1\r\nHost: evil.example\r\n\r\n" % path)
+            evil = await peer.body(await peer.head())
+        static, refused = await house.request(path)
+    assert (head.status, only.status, before.status, static.status) == (200, 200, 204, 404)
+    assert json.loads(body)["resource"] == "https://gate.example/mcp"
+    assert (body, nothing) == (same, b"") == (evil, b"")
+    assert only.get(b"Content-Length") == head.get(b"Content-Length") == b"%d" % len(body)
+    assert "remove the static token" in json.loads(refused)["error_description"]
+    assert house.upstream.heads == []
