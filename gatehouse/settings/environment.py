@@ -5,11 +5,12 @@ Every fault is collected, so that one run tells everything that has to be mended
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ValidationError, model_validator
+from pydantic import BeforeValidator, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -24,7 +25,7 @@ from gatehouse.settings.env_file import EnvFile, read_env_file
 from gatehouse.settings.identity import IdentitySettings
 from gatehouse.settings.kinds import lowered, stripped
 from gatehouse.settings.limits import LimitSettings
-from gatehouse.settings.misspelt import FOODWISE_SETTINGS, meant
+from gatehouse.settings.misspelt import FOODWISE_SETTINGS, INJECTED, meant
 from gatehouse.settings.upstream import UpstreamSettings
 from gatehouse.settings.words import in_words
 
@@ -115,7 +116,7 @@ class Settings(LimitSettings, UpstreamSettings, IdentitySettings, BaseSettings):
         """Settings that do not go together, though each is fine by itself: their names, and a sentence."""
         if self.makes_token and self.exposed:
             yield (
-                {"mcp_auth_token", "tokens_file", "host"},
+                {"mcp_auth_token", "tokens_file", "host", "auth_issuer", "front"},
                 (
                     "MCP_AUTH_TOKEN: is missing, and the gate never runs open. On a HOST that others can "
                     "reach, or in a Space, set it to 32 random characters or more (or set TOKENS_FILE). "
@@ -132,6 +133,7 @@ class Settings(LimitSettings, UpstreamSettings, IdentitySettings, BaseSettings):
                 {"tokens_file", "state_db"},
                 "STATE_DB: is the same file as TOKENS_FILE; give it a name of its own",
             )
+        yield from self.identity_disagreements()
         yield from self.upstream_disagreements()
         if self.loops:
             yield (
@@ -166,7 +168,7 @@ def load_settings(env_file: str = ".env") -> Settings:
         # Check the rest, too: read again as if the faulty settings were not set.
         settings = Settings(_env_file=env_file, **mended)
     faults += [fault for names, fault in settings.disagreements() if not names & mended.keys()]
-    faults += _misspelt(file)
+    faults += [*_misspelt(file), *_injected(settings, file)]
     if faults:
         raise SettingsError(*faults, *unread_env_file(file))
     return settings
@@ -179,6 +181,33 @@ def _misspelt(file: EnvFile) -> Iterator[str]:
                 f"{file.path}, line {lines[-1]}: {shown_name(name)} is no setting; did you mean {setting}? If your "
                 "server reads it, put it into the environment instead"
             )
+
+
+def _injected(settings: Settings, file: EnvFile) -> Iterator[str]:
+    """Faults about what Hugging Face gives to a Space for signing people in, where it is meant for something else."""
+    given = {
+        name.upper(): value.strip() for name, value in (*file.written.items(), *os.environ.items())
+    }
+    for name in ("auth_client_id", "auth_client_secret"):
+        setting = getattr(settings, name)
+        value = setting.get_secret_value() if isinstance(setting, SecretStr) else setting
+        if value and value == given.get(f"O{name.upper()}"):
+            yield (
+                f"{name.upper()}: is O{name.upper()}, by which people sign in at huggingface.co; Hugging Face judges no tokens for "
+                "others. Name a client of your own authorization server, or take the three settings of introspection away"
+            )
+    for place, name in injected_in(file) if settings.has_other_ways_in else ():
+        yield (
+            f"{place}: {name} is no setting of the gate; Hugging Face gives a Space that name, for signing people in at "
+            "huggingface.co. Take it away, or put it into the environment if your server reads it"
+        )
+
+
+def injected_in(file: EnvFile) -> Iterator[tuple[str, str]]:
+    """The names in the file that Hugging Face gives to a Space, each with its place."""
+    for name in INJECTED:
+        if name in file.names.keys() - file.empty:
+            yield f"{file.path}, line {file.names[name][-1]}", name
 
 
 def shown_name(name: str) -> str:

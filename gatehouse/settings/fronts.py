@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator
 
-from gatehouse.settings.identity_kinds import Algorithms, Audiences, Claim, HeaderName, Team
-from gatehouse.settings.issuers import AskedUrl, FrontIssuer
+from gatehouse.settings.identity_kinds import (
+    Algorithms,
+    Audiences,
+    Claim,
+    HeaderName,
+    Team,
+    given,
+)
+from gatehouse.settings.issuers import AskedUrl, FrontIssuer, refused_issuer
 from gatehouse.settings.kinds import lowered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WANTED = {
+    "front_header": "the header field in which the front puts its assertion",
+    "front_issuer": "the issuer in the assertions",
+    "front_jwks_url": "the URL of the front's keys",
+    "front_algorithms": "the algorithms of its signatures, such as ES256",
+}
+"""The settings that FRONT=jwt needs beside its audience."""
 
 
 class FrontSettings(BaseModel):
@@ -42,3 +60,54 @@ class FrontSettings(BaseModel):
 
     front_required: bool = True
     """Whether every request to the endpoint needs an assertion of the front."""
+
+    def front_disagreements(self) -> Iterator[tuple[set[str], str]]:
+        """Settings of the front that do not go together: their names, and a sentence."""
+        if self.front is None:
+            names = [name for name in FrontSettings.model_fields if name != "front"]
+            for name in given(self, names):
+                yield (
+                    {"front", name},
+                    (
+                        f"{name.upper()}: means nothing without FRONT; set FRONT to cloudflare, iap, pomerium or jwt, or take "
+                        f"{name.upper()} away"
+                    ),
+                )
+            return
+        if not self.front_audience:
+            yield (
+                {"front", "front_audience"},
+                (
+                    f"FRONT_AUDIENCE: is missing, and FRONT={self.front} needs it: the audience that the front's assertions for this "
+                    "gate have, since those for another application must not open it"
+                ),
+            )
+        if self.front_issuer and (fault := refused_issuer("FRONT_ISSUER", self.front_issuer)):
+            yield {"front_issuer"}, fault
+        yield from self._team_disagreements()
+        yield from self._kind_disagreements()
+
+    def _team_disagreements(self) -> Iterator[tuple[set[str], str]]:
+        if self.front == "cloudflare" and self.front_team is None:
+            yield (
+                {"front", "front_team"},
+                "FRONT_TEAM: is missing, and FRONT=cloudflare needs it: the acme of acme.cloudflareaccess.com",
+            )
+        if self.front != "cloudflare" and self.front_team is not None:
+            yield (
+                {"front", "front_team"},
+                "FRONT_TEAM: is for FRONT=cloudflare only; take it away, or set that",
+            )
+
+    def _kind_disagreements(self) -> Iterator[tuple[set[str], str]]:
+        for name, what in WANTED.items():
+            if self.front == "jwt" and not getattr(self, name):
+                yield (
+                    {"front", name},
+                    f"{name.upper()}: is missing, and FRONT=jwt needs it: {what}",
+                )
+            elif self.front != "jwt" and name != "front_jwks_url" and getattr(self, name):
+                yield (
+                    {"front", name},
+                    f"{name.upper()}: is for FRONT=jwt; FRONT={self.front} knows its own, so take {name.upper()} away",
+                )

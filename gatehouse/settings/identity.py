@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from gatehouse.http.address import is_loopback
+from gatehouse.records.redact import PREFIX
 from gatehouse.settings.access import AccessSettings
 from gatehouse.settings.fronts import FrontSettings
 from gatehouse.settings.identity_kinds import (
@@ -18,10 +21,17 @@ from gatehouse.settings.identity_kinds import (
     PeopleListed,
     Scopes,
     TokenType,
+    given,
 )
-from gatehouse.settings.issuers import AskedUrl, Issuer
+from gatehouse.settings.issuers import AskedUrl, Issuer, is_open, open_issuer, refused_issuer
 from gatehouse.settings.kinds import stripped
 from gatehouse.settings.location import LocationSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+INTROSPECTION = ("auth_introspection_url", "auth_client_id", "auth_client_secret")
+"""The settings that come together, or not at all."""
 
 
 class IdentitySettings(FrontSettings, AccessSettings, LocationSettings, BaseModel):
@@ -100,3 +110,96 @@ class IdentitySettings(FrontSettings, AccessSettings, LocationSettings, BaseMode
     def makes_token(self) -> bool:
         """True if there is no way in, so that a token is made for this run."""
         return self.mcp_auth_token is None and not self.has_principals
+
+    @property
+    def open_issuers(self) -> list[str]:
+        """The settings that name an issuer that anybody can join: then somebody must say who may come in."""
+        named = {"AUTH_ISSUER": self.auth_issuer, "FRONT_ISSUER": self.front_issuer}
+        return [name for name, issuer in named.items() if issuer and is_open(issuer)]
+
+    def identity_disagreements(self) -> Iterator[tuple[set[str], str]]:
+        """Settings of the ways in that do not go together: their names, and a sentence."""
+        yield from self.front_disagreements()
+        for name in [] if self.people or self.tokens_file else self.open_issuers:
+            yield {name.lower(), "people", "tokens_file"}, open_issuer(name)
+        if self.people and not self.has_other_ways_in:
+            yield (
+                {"people", "auth_issuer", "front"},
+                (
+                    "PEOPLE: says who may come in as a person, but there is no way in for people: whoever has a token comes in. Set "
+                    "AUTH_ISSUER or FRONT, too, or take PEOPLE away"
+                ),
+            )
+        if self.auth_issuer is not None:
+            yield from self._issuer_disagreements(self.auth_issuer)
+            yield from self._introspection_disagreements()
+            return
+        names = [name for name in IdentitySettings.model_fields if name.startswith("auth_")]
+        for name in given(self, names):
+            yield (
+                {"auth_issuer", name},
+                f"{name.upper()}: means nothing without AUTH_ISSUER; set that, too, or take {name.upper()} away",
+            )
+
+    def _issuer_disagreements(self, issuer: str) -> Iterator[tuple[set[str], str]]:
+        if fault := refused_issuer("AUTH_ISSUER", issuer):
+            yield {"auth_issuer"}, fault
+        public = urlsplit(self.public_origin)
+        if not self.public_origin:
+            yield (
+                {"auth_issuer", "public_url"},
+                (
+                    "PUBLIC_URL: is missing, and AUTH_ISSUER needs it: tokens are made for the URL by which clients call the gate, "
+                    "such as https://gate.example.com"
+                ),
+            )
+        elif public.scheme == "http" and not is_loopback(public.hostname or ""):
+            yield (
+                {"auth_issuer", "public_url"},
+                (
+                    "PUBLIC_URL: must begin with https:// beside AUTH_ISSUER, since whoever is on the way could read the tokens; http:// "
+                    "is for this machine (127.0.0.1, localhost)"
+                ),
+            )
+        own = (self.public_origin, self.public_endpoint)
+        if self.public_origin and issuer.lower().rstrip("/") in own:
+            yield (
+                {"auth_issuer", "public_url"},
+                "AUTH_ISSUER: is the gate itself, which makes no access tokens; set the issuer of your authorization server",
+            )
+        if self.auth_client_id is not None and self.auth_client_id in self.audiences:
+            yield (
+                {"auth_audience", "auth_client_id", "public_url"},
+                (
+                    "AUTH_AUDIENCE: has AUTH_CLIENT_ID in it, which is the audience of ID tokens; these are no access tokens. Let the "
+                    f"authorization server make tokens for {self.public_endpoint}"
+                ),
+            )
+
+    def _introspection_disagreements(self) -> Iterator[tuple[set[str], str]]:
+        missing = [name.upper() for name in INTROSPECTION if getattr(self, name) is None]
+        if len(missing) == len(INTROSPECTION):
+            return
+        for name in missing:
+            others = " and ".join(each.upper() for each in INTROSPECTION if each.upper() != name)
+            yield (
+                {*INTROSPECTION},
+                f"{name}: is missing; it goes with {others}, all three or none",
+            )
+        url, shared = self.auth_introspection_url, self.mcp_auth_token
+        if url and urlsplit(url).path.rstrip("/").lower().endswith("/userinfo"):
+            yield (
+                {"auth_introspection_url"},
+                (
+                    "AUTH_INTROSPECTION_URL: is for people's names, and does not say for whom a token was made; name the endpoint that "
+                    "the server's metadata has as introspection_endpoint"
+                ),
+            )
+        if url and shared and not shared.get_secret_value().startswith(PREFIX):
+            yield (
+                {"auth_introspection_url", "mcp_auth_token"},
+                (
+                    f"MCP_AUTH_TOKEN: must begin with {PREFIX} beside AUTH_INTROSPECTION_URL, since any other bearer with a slip in it "
+                    f"goes to the authorization server; put {PREFIX} before it, here and in the clients"
+                ),
+            )

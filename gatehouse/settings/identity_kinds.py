@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, SecretStr
+from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from gatehouse.http.credentials import CREDENTIAL_FIELDS
 from gatehouse.http.forward import HOP_BY_HOP
 from gatehouse.settings.hosts import MIN_SECRET_LENGTH
 from gatehouse.settings.kinds import PLACEHOLDER, stripped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DEFAULT_ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 """The algorithms of access tokens that are in use; each has keys of its own kind or size (RFC 8725 section 3.1)."""
@@ -43,6 +47,19 @@ _UNSIGNED = re.compile(
     r"|cf-access-authenticated-user-email|cf-connecting-ip|x-amzn-oidc-.*"
 )
 """Fields of well-known fronts in which nothing is signed, and Amazon's, which is for no audience."""
+
+
+def given(settings: BaseModel, names: Iterable[str]) -> list[str]:
+    """Those settings of these names that somebody has set. A default that stands in `.env` counts as unset: a copy of
+    `.env.example` has it; in the environment it stands for somebody's sake."""
+    there = {name.lower() for name, value in os.environ.items() if value.strip()}
+    fields = type(settings).model_fields
+    return [
+        name
+        for name in names
+        if getattr(settings, name) != fields[name].default
+        or (name in there and name in settings.model_fields_set)
+    ]
 
 
 def listed(value: Any) -> Any:

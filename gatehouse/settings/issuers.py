@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BeforeValidator
 
+from gatehouse import advice
 from gatehouse.http.address import is_loopback
 from gatehouse.settings.kinds import stripped
 
@@ -55,6 +56,25 @@ def is_every_tenant(issuer: str) -> bool:
 def is_hugging_face(issuer: str) -> bool:
     """True if the issuer is Hugging Face itself; a Space may be anybody's authorization server."""
     return bool(re.fullmatch(r"(?:.+\.)?(?:huggingface\.co|hf\.co)", host_of(issuer)))
+
+
+def refused_issuer(name: str, url: str) -> str:
+    """Why no token of the issuer in the setting of that name can ever be good here; empty if it may be."""
+    if not is_hugging_face(url):
+        return ""
+    return (
+        f"{name}: is Hugging Face, whose tokens are for huggingface.co, and the same for every program that signs "
+        "people in there: each of these could use them here. Set the issuer of an authorization server that makes tokens "
+        f"for this gate alone, or give people named tokens: {advice.add_token()}"
+    )
+
+
+def open_issuer(name: str) -> str:
+    """The fault of an issuer that `is_open`, in the setting of that name, while nobody is listed."""
+    return (
+        f"{name}: anybody can join that issuer, so that everybody could come in; say in PEOPLE who may, such as "
+        "PEOPLE=alice@example.com, or with [[people]] in TOKENS_FILE"
+    )
 
 
 def _judged(text: str) -> SplitResult:

@@ -11,11 +11,22 @@ from typing import TYPE_CHECKING
 
 from gatehouse import advice
 from gatehouse.settings.env_file import EnvFile, read_env_file
-from gatehouse.settings.environment import BLANK_MEANS_NONE, KNOWN, Settings, unread_env_file
+from gatehouse.settings.environment import (
+    BLANK_MEANS_NONE,
+    KNOWN,
+    Settings,
+    injected_in,
+    unread_env_file,
+)
+from gatehouse.settings.issuers import is_every_tenant
 from gatehouse.settings.misspelt import MIN_LENGTH, meant, perhaps_meant
 
 MIN_DIFFERENT = 8
 """Of 32 random characters, even of hex digits only, fewer are different once in a million times."""
+
+IDLE_SCOPES = {"openid", "offline_access"}
+"""Scopes that ask for something beside an access token: an ID token, a refresh token (OpenID Connect Core sections
+3.1.2.1 and 11)."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +42,11 @@ def sources(file: EnvFile) -> str:
 def notes(file: EnvFile, settings: Settings | None) -> Iterator[str]:
     """A sentence for each thing about the environment and `.env` that is probably not what was meant."""
     yield from unread_env_file(file)
+    for place, name in injected_in(file):
+        yield (
+            f"{place}: {name} switches nothing on in the gate; Hugging Face gives a Space that name, for signing people in "
+            "at huggingface.co"
+        )
     for name, lines in file.names.items():
         if name in KNOWN and len(lines) > 1:
             told = ", ".join(map(str, lines[:-1]))
@@ -67,6 +83,7 @@ def effects(settings: Settings) -> Iterator[str]:
                 f"{advice.make_secret()}"
             )
     yield from on_fronts(settings)
+    yield from on_people(settings)
     if not settings.in_process or settings.mcp_app != fields["mcp_app"].default:
         return
     for name in ("upstream_host", "upstream_port"):
@@ -85,6 +102,27 @@ def on_fronts(settings: Settings) -> Iterator[str]:
             "PUBLIC_URL: is https, so a front stands before the gate, but TRUSTED_HOPS is not set: all clients "
             "seem to have the front's address, and share the limit for bad tokens. TRUSTED_HOPS=1 is right for "
             "one front that sets X-Forwarded-For; 0 says that there is none"
+        )
+
+
+def on_people(settings: Settings) -> Iterator[str]:
+    """A sentence about each way in for people that does not do what it seems to."""
+    if settings.auth_issuer is not None and not settings.shows_discovery:
+        yield (
+            "AUTH_ISSUER: clients are not told of it, since FRONT_REQUIRED has them sign in at the front; set "
+            "FRONT_REQUIRED=false if they may come past the front"
+        )
+    if settings.auth_issuer is not None and is_every_tenant(settings.auth_issuer):
+        yield (
+            "AUTH_ISSUER: stands for all tenants, but each token names its own, and none will be good; write your tenant's id in its place"
+        )
+    for name in settings.open_issuers:
+        if "*" in settings.people:
+            yield f"PEOPLE: has *, and anybody can join {name}, so that everybody may come in"
+    for scope in filter(IDLE_SCOPES.__contains__, settings.auth_scopes):
+        yield (
+            f"AUTH_SCOPES: {scope} is for the authorization server, and no access token needs to have it; take it away, or tokens "
+            "without it get 403"
         )
 
 
