@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from gate import Gate
+from gatehouse.assembly.identity import IdentitySide
 from gatehouse.assembly.location import origins_of
 from gatehouse.assembly.pages import pages_of
 from gatehouse.assembly.tokens import tokens_tasks
@@ -22,14 +23,11 @@ from gatehouse.downstream.connections import Connections
 from gatehouse.downstream.descriptors import connections_within
 from gatehouse.downstream.in_flight import InFlight
 from gatehouse.downstream.places import Places
-from gatehouse.http import refusals
-from gatehouse.identity.principal import METRICS_NAME, SHARED_NAME
-from gatehouse.identity.verifiers import Verifiers
+from gatehouse.identity.principal import SHARED_NAME
 from gatehouse.pages.figures import Figures
 from gatehouse.pages.health import Readiness, alive
 from gatehouse.pages.landing import Landing
 from gatehouse.policy.budgets import Budgets
-from gatehouse.policy.failures import Failures
 from gatehouse.policy.own_sessions import OwnSessions
 from gatehouse.policy.rates import Rates
 from gatehouse.policy.seals import Seals
@@ -40,7 +38,6 @@ from gatehouse.process.watchdog import Watchdog
 from gatehouse.records import record
 from gatehouse.records.loggers import logger_of
 from gatehouse.records.redact import Redactor
-from gatehouse.tokens.keyring import Keyring
 
 if TYPE_CHECKING:
     import socket
@@ -52,6 +49,7 @@ if TYPE_CHECKING:
     from gatehouse.records.metrics import Metrics
     from gatehouse.records.record import Observer
     from gatehouse.settings.environment import Settings
+    from gatehouse.tokens.keyring import Keyring
     from gatehouse.tokens.token import Token
     from gatehouse.upstream.base import Upstream
 
@@ -103,10 +101,10 @@ class House:
             hops=settings.hops,
             pages=self.pages,
             origins=self.origins,
-            verifiers=self.verifiers,
+            verifiers=self.identity.verifiers,
             bodies=Bodies(
                 MAX_LARGEST_BODIES * settings.max_body_bytes,
-                by_name=self.has_names or bool(self.upstream_side.exposed.open),
+                by_name=self.settings.has_principals or bool(self.upstream_side.exposed.open),
             ),
             strangers=self.upstream_side.strangers,
             policies=self.policies,
@@ -126,37 +124,15 @@ class House:
 
     # Identity: who is this.
 
-    @property
-    def has_names(self) -> bool:
-        """True if tokens have names."""
-        return self.settings.tokens_file is not None
-
     @cached_property
+    def identity(self) -> IdentitySide:
+        """The ways in, and the people."""
+        return IdentitySide(self.settings, self.tokens, self._shared_token)
+
+    @property
     def keyring(self) -> Keyring:
         """The static tokens in force."""
-        query_keys = self.settings.allow_query_key
-        return Keyring(self.tokens, shared=self._shared_token, query_keys=query_keys)
-
-    @cached_property
-    def failures(self) -> Failures:
-        """The failures of each address, at the MCP endpoint and at the figures together."""
-        return Failures(self.settings.failure_rate)
-
-    @cached_property
-    def verifiers(self) -> Verifiers:
-        """Verifiers of the callers of the MCP endpoint."""
-        return Verifiers([self.keyring], self.failures.retry_after)
-
-    @property
-    def metrics_verifiers(self) -> Verifiers:
-        """Verifiers of the readers of the figures: METRICS_TOKEN lets in, but not in a URL."""
-        token = self.settings.metrics_token
-        value = token.get_secret_value() if token else ""
-        return Verifiers(
-            [Keyring(shared=value, shared_name=METRICS_NAME, query_keys=False)],
-            self.failures.retry_after,
-            challenge=refusals.METRICS_CHALLENGE,
-        )
+        return self.identity.keyring
 
     # Policies: may they.
 
@@ -179,7 +155,7 @@ class House:
         """The rules for known principals. A gate with one shared token and no rates asks nothing."""
         settings = self.settings
         policies: list[Policy] = []
-        if self.has_names or settings.token_rate or settings.shared_query_rate:
+        if self.settings.has_principals or settings.token_rate or settings.shared_query_rate:
             by_query = {SHARED_NAME: settings.shared_query_rate}
             policies.append(
                 Rates(
@@ -188,7 +164,7 @@ class House:
                     by_query=lambda name: by_query.get(name, settings.named_query_rate),
                 )
             )
-        if self.has_names:
+        if self.settings.has_principals:
             policies += [OwnSessions(self.ledger), Tools(hosted=settings.hosts_upstream)]
         return policies
 
@@ -197,7 +173,7 @@ class House:
     @cached_property
     def landing(self) -> Landing:
         """The landing page."""
-        return Landing(self.endpoint, self.readiness, self.verifiers, self.origins)
+        return Landing(self.endpoint, self.readiness, self.identity.verifiers, self.origins)
 
     @cached_property
     def readiness(self) -> Readiness:
@@ -214,7 +190,7 @@ class House:
         }
         if self.metrics is not None:
             upstream = self.upstream_side.upstream
-            table[b"/metrics"] = Figures(self.metrics, self.metrics_verifiers, upstream)
+            table[b"/metrics"] = Figures(self.metrics, self.identity.metrics_verifiers, upstream)
         return pages_of(self.settings, table, self.landing, self.upstream_side.exposed)
 
     @cached_property
@@ -247,7 +223,7 @@ class House:
         possible, line = connections_within(self.settings.max_connections)
         if line:
             logger.warning(line)
-        places = Places(possible, by_name=self.has_names)
+        places = Places(possible, by_name=self.settings.has_principals)
         return Connections(self.settings.limits, places, hops=self.settings.hops)
 
     @cached_property
@@ -256,7 +232,7 @@ class House:
         return UpstreamSide(
             self.settings,
             secret=self._secret,
-            grants=(lambda: self.keyring.grants) if self.has_names else None,
+            grants=(lambda: self.keyring.grants) if self.settings.has_principals else None,
             upstream=self._given_upstream,
             started=self._started,
         )
@@ -265,7 +241,7 @@ class House:
     def in_flight(self) -> InFlight:
         """The exchanges with the upstream that are not over."""
         return InFlight(
-            self.verifiers.in_force,
+            self.identity.verifiers.in_force,
             upstream=self.upstream_side.upstream.authority,
             grace_seconds=self.settings.grace_seconds,
         )
@@ -280,7 +256,7 @@ class House:
     @property
     def background(self) -> list[Callable[[], Awaitable[None]]]:
         """Work beside the serving, for ever: functions for tasks of their own."""
-        tasks: list[Callable[[], Awaitable[None]]] = [self.watchdog.run]
+        tasks = [self.watchdog.run]
         if self.shared_state is not None:
             tasks.append(self.shared_state.keep)
         return tasks + tokens_tasks(
@@ -294,7 +270,7 @@ class House:
 
     def replace_tokens(self, tokens: tuple[Token, ...]) -> None:
         """From now on, these tokens are in force."""
-        self.keyring.replace(tokens)
+        self.identity.replace(tokens, (), ())
         if self.shared_state is not None:
             self.shared_state.renew(self.keyring.digests)
         self.ledger.forget_names(self.keyring.grants.keys())

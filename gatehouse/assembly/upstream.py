@@ -92,7 +92,7 @@ class UpstreamSide:
             self.upstream.authority,
             endpoint,
             own_fields,
-            names_principals=settings.hosts_upstream or settings.tokens_file is not None,
+            names_principals=settings.hosts_upstream or settings.has_principals,
             shown=shown_by(settings),
         )
         """Makes the requests."""

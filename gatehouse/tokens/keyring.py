@@ -41,12 +41,12 @@ class Keyring:
         shared: str = "",
         shared_name: str = SHARED_NAME,
         query_keys: bool = True,
-        is_static: Callable[[Credential], bool] = lambda _: True,
+        is_static: Callable[[Credential], bool] | None = None,
     ) -> None:
         value = TokenValue(digest_of(shared)) if shared else None
         self._shared = [Token(shared_name, (value,), lanes=LANES)] if value else []
         self._lanes = LANES if query_keys else LANES - {"query"}
-        self._is_static = is_static
+        self._is_static = is_static or (lambda _: True)
         self.used: dict[bytes, float] = {}
         """When values were last used, by their digest: Unix time."""
         self.replace(tokens)
