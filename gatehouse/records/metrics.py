@@ -2,8 +2,8 @@
 
 Counting only adds to plain numbers, since it happens for every request; the client library makes the
 page on request, and only a program with metrics imports it. Clients can neither grow the page nor put
-text on it: a tool has a label once a call of it has succeeded, the first MAX_NAMES tokens, and the first MAX_NAMES
-tools of each, have labels of their own, and all others count as "other". The same goes for a call whose header fields name
+text on it: a tool has a label once a call of it has succeeded, the first MAX_NAMES tokens, as many people, and the first
+MAX_NAMES tools of each, have labels of their own, and all others count as "other". The same goes for a call whose header fields name
 another tool than its body: nobody here knows which of the two was called.
 """
 
@@ -12,7 +12,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from functools import partial
+from math import isfinite
 from platform import python_version
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gatehouse.records.ends import Ends
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 PREFIX = "mcp_gate_"
 
 MAX_NAMES = 100
-"""How many tokens, and how many tools of each, have labels of their own."""
+"""How many tokens, how many people of each kind, and how many tools of each, have labels of their own."""
 
 MAX_NAME_LENGTH = 128
 """A label is shorter than so many characters: a call's name that is longer has been cut to as many."""
@@ -56,7 +58,8 @@ class Metrics:
     The callables tell how many requests are being answered right now, how many of them are event streams, and how
     many connections there are. `ends` has counted the ends without a record, `stalls` tells when the event loop
     stood still. `redact` blanks secrets, and a name that holds one counts as "other"; by default it knows the
-    token values that the gate's tool makes.
+    token values that the gate's tool makes. `key_ages` tells for each way in beside static tokens the age of the keys
+    of whoever signs, in seconds, infinite if there are none; without such a way the page has nothing of them.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Metrics:
         ends: Ends | None = None,
         stalls: Callable[[], Mapping[str, float]] = dict,
         redact: Callable[[str], str] | None = None,
+        key_ages: Mapping[str, Callable[[], float]] = MappingProxyType({}),
     ) -> None:
         from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -81,10 +85,13 @@ class Metrics:
         self._ends = ends or Ends()
         self._stalls = stalls
         redact = redact or Redactor(())
-        self._tokens = _Names(redact)
+        self._key_ages = key_ages
+        self._names = defaultdict[str, _Names](partial(_Names, redact))
+        """By kind: no number of people pushes out a token."""
         self._tools = defaultdict[str, _Names](partial(_Names, redact))
         """By token: no token's tools push out another's."""
         self._requests: Counter[tuple[str, ...]] = Counter()
+        self._kinds: Counter[tuple[str, ...]] = Counter()
         self._refusals: Counter[tuple[str, ...]] = Counter()
         self._calls: Counter[tuple[str, ...]] = Counter()
         self._received = self._sent = 0
@@ -96,9 +103,12 @@ class Metrics:
 
     def __call__(self, record: Record) -> None:
         """Count one request."""
-        token = self._tokens[record.name]
+        kind = record.kind
+        token = self._names[kind][record.name]
         status = f"{record.status // 100}xx"
         self._requests[token, record.lane, record.route, status, record.outcome] += 1
+        if self._key_ages:
+            self._kinds[kind, status] += 1
         self._received += record.bytes_in
         self._sent += record.bytes_out
         if record.reason:
@@ -139,6 +149,8 @@ class Metrics:
         yield _counter("loop_stalls", "Times at which a tool held everybody up.", (), {(): stalls})
         by = ("token", "lane", "route", "status", "outcome")
         yield _counter("requests", "Requests that are over.", by, self._requests)
+        if self._key_ages:
+            yield from self._of_other_ways_in()
         help_text = "Requests that were refused or failed, by the reason."
         refusals = self._refusals + _by_reason(self._ends.refusals)
         yield _counter("refusals", help_text, ("reason",), refusals)
@@ -157,6 +169,18 @@ class Metrics:
             "Seconds from a request's head to its answer's head, of requests that were let in."
         )
         yield _histogram("first_byte_seconds", help_text, self._first_bytes)
+
+    def _of_other_ways_in(self) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        help_text = "Requests that are over, by the kind of whoever is known to have sent them."
+        yield _counter("requests_by_kind", help_text, ("kind", "status"), self._kinds)
+        help_text = "Seconds since the keys of whoever signs were asked for."
+        ages = GaugeMetricFamily(PREFIX + "auth_keys_age_seconds", help_text, labels=("keys",))
+        for keys, age in self._key_ages.items():
+            if isfinite(age()):
+                ages.add_metric((keys,), age())
+        yield ages
 
 
 class _Names(dict[str, str]):

@@ -31,7 +31,7 @@ class Record(NamedTuple):
     client: str
     """Its address."""
     name: str
-    """The name of the token; empty if no known one came."""
+    """The name of the token, or of the person or machine after their kind and a colon; empty if no known one came."""
     lane: str
     """Where the token came: "header", "query", or empty; "open" for a path that needs none."""
     method: str
@@ -78,6 +78,12 @@ class Record(NamedTuple):
         )
 
     @property
+    def kind(self) -> str:
+        """How the one came who is named: "token", "oauth" or "front"; empty if nobody is. No token has a colon in its name."""
+        kind, colon, _ = self.name.partition(":")
+        return kind if colon else "token" * bool(kind)
+
+    @property
     def is_failed_call(self) -> bool:
         """True if all went well but the call itself."""
         return self.outcome == "done" and self.result == "error"
@@ -89,6 +95,7 @@ class Record(NamedTuple):
             "request_id": self.request_id,
             "client": self.client,
             "token": self.name,
+            "kind": self.kind,
             "lane": self.lane,
             "method": self.method,
             "path": self.path[:MAX_PATH],

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import subprocess
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from gatehouse.records.record import Record
 
 
-def metrics_with(redact: Callable[[str], str] | None = None) -> Metrics:
+def metrics_with(redact: Callable[[str], str] | None = None, **more: Any) -> Metrics:
     return Metrics(
-        in_flight=lambda: 1, open_streams=lambda: 2, connections=lambda: 3, redact=redact
+        in_flight=lambda: 1, open_streams=lambda: 2, connections=lambda: 3, redact=redact, **more
     )
 
 
@@ -241,3 +242,29 @@ def test_a_printable_name_stays_what_it_is(tool: str) -> None:
 def test_the_client_library_is_imported_only_for_whoever_has_metrics() -> None:
     code = "import sys, gatehouse.records.metrics; sys.exit('prometheus_client' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_people_push_out_no_token_and_tokens_no_people() -> None:
+    metrics = metrics_with()
+    for number in range(MAX_NAMES + 50):
+        metrics(ANSWERED._replace(name=f"oauth:{number}@example.com"))
+    for name in ("alice", "front:bob"):
+        metrics(ANSWERED._replace(name=name))
+        assert calls(samples(metrics), token=name, tool="list_inventory") == 1
+    assert calls(samples(metrics), token=OTHER, tool="list_inventory") == 50
+
+
+def test_the_ages_of_keys_and_kinds_are_told_only_if_somebody_else_signs() -> None:
+    age = [math.inf]
+    metrics = metrics_with(key_ages={"oauth": lambda: age[0], "front": lambda: 7.0})
+    for record in (ANSWERED, ANSWERED._replace(name="oauth:alice", status=403), REFUSED):
+        metrics(record)
+    found = samples(metrics)
+    for kind, status in (("token", "2xx"), ("oauth", "4xx"), ("", "4xx")):
+        assert value(found, "requests_by_kind_total", kind=kind, status=status) == 1
+    assert value(found, "auth_keys_age_seconds", keys="front") == 7
+    assert len(labelled(found, "auth_keys_age_seconds")) == 1  # there are no others yet
+    age[0] = 61.5
+    assert value(samples(metrics), "auth_keys_age_seconds", keys="oauth") == 61.5
+    without = observed(ANSWERED)
+    assert [name for name in without if "auth_keys" in name or "by_kind" in name] == []

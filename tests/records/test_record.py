@@ -76,6 +76,7 @@ def test_for_machines_there_is_every_field_and_times_are_in_milliseconds() -> No
         "request_id": "5f0c1122aabbccdd",
         "client": "203.0.113.7",
         "token": "alice",
+        "kind": "token",
         "lane": "header",
         "method": "POST",
         "path": "/mcp",
@@ -93,7 +94,22 @@ def test_for_machines_there_is_every_field_and_times_are_in_milliseconds() -> No
         "reason": "",
     }
     assert LEFT.fields()["first_byte_ms"] is None
-    assert len(ANSWERED.fields()) == len(ANSWERED)
+    assert len(ANSWERED.fields().keys() - {"kind"}) == len(ANSWERED)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("", ""),
+        ("default", "token"),
+        ("oauth:alice@example.com", "oauth"),
+        ("front:ci:2", "front"),
+    ],
+)
+def test_the_record_tells_by_which_kind_of_credential_somebody_came(name: str, kind: str) -> None:
+    told = ANSWERED._replace(name=name)
+    assert (told.kind, told.fields()["kind"]) == (kind, kind)
+    assert f", {name} by header," in str(told) or not name
 
 
 @pytest.mark.parametrize("route", ["health", "ready"])
