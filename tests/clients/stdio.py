@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 from contextlib import asynccontextmanager, suppress
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
 SECONDS = 30.0
@@ -95,10 +96,10 @@ HANDSHAKE = {
 class NodePrograms:
     """The programs in a `node_modules/.bin`, run with `home` for all that they write.
 
-    Whatever they find to open a browser with writes the URL to `opened_in_browser` instead.
+    Whatever they find to open a browser with writes the URL to `opened_in_browser` instead, or runs `browser` with it.
     """
 
-    def __init__(self, folder: Path, home: Path) -> None:
+    def __init__(self, folder: Path, home: Path, browser: Sequence[str] = ()) -> None:
         self.home = home
         self.opened_in_browser = home / "opened-in-browser.txt"
         self._folder = folder
@@ -106,7 +107,8 @@ class NodePrograms:
         openers.mkdir()
         for name in ("xdg-open", "open", "gio", "x-www-browser", "sensible-browser"):
             opener = openers / name
-            opener.write_text(f'#!/bin/sh\necho "$0 $*" >> "{self.opened_in_browser}"\n')
+            instead = shlex.join(browser) + ' "$1"' if browser else 'echo "$0 $*"'
+            opener.write_text(f'#!/bin/sh\n{instead} >> "{self.opened_in_browser}"\n')
             opener.chmod(0o700)
         self._environment = {
             "PATH": os.pathsep.join([str(openers), os.environ["PATH"]]),
@@ -146,8 +148,8 @@ class NodePrograms:
             if process.stdout is not None:
                 await trio.aclose_forcefully(process.stdout)
 
-    async def run(self, name: str, *arguments: str) -> Ended:
+    async def run(self, name: str, *arguments: str, **variables: str) -> Ended:
         """Run a program to its end, with nobody at its stdin."""
-        async with self.start(name, *arguments) as program:
+        async with self.start(name, *arguments, **variables) as program:
             await program.hang_up()
             return await program.end()

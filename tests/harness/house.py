@@ -111,13 +111,15 @@ async def open_house(
     runtime: str = "",
     tls: bool = False,
     started: trio.Event | None = None,
+    background: bool = False,
     tokens: Sequence[Token] | None = None,
     shared: SharedState | None = None,
     **settings: Any,
 ) -> AsyncIterator[House]:
     """A gate and its upstream, until the block ends. With `runtime`, the two are in one process; with
     `tls`, they speak it; with
-    `tokens`, these are in force beside TOKEN, as if they stood in a tokens file. `shared` is what it has in
+    `tokens`, these are in force beside TOKEN, as if they stood in a tokens file. With `background`, the work
+    beside the serving is done, too. `shared` is what it has in
     common with other gates.
     """
     async with trio.open_nursery() as nursery:
@@ -155,6 +157,8 @@ async def open_house(
             upstream=calls,
             started=started,
         )
+        for task in parts.background if background else ():
+            nursery.start_soon(task)
         stop = trio.Event()
         async with trio.open_nursery() as gate_nursery:
             await gate_nursery.start(

@@ -48,7 +48,10 @@ class Program:
         output: int | None = None,
         root: Path = ROOT,
     ) -> None:
-        """With `output`, both streams go to that descriptor instead of files. `root` is a copy of the gate."""
+        """With `output`, both streams go to that descriptor instead of files. `root` is a copy of the gate.
+
+        `{port}` in a setting stands for the port that it listens on.
+        """
         self.settings = settings
         self.folder = folder
         self.port = free_port()
@@ -62,7 +65,7 @@ class Program:
             "UPSTREAM_PORT": str(self.upstream_port),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/harness")]),
             **kept,
-            **settings,
+            **{name: text.replace("{port}", str(self.port)) for name, text in settings.items()},
         }
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self.process = subprocess.Popen(

@@ -1,6 +1,6 @@
 """The person who signs in: follows an authorization URL, logs in, says yes, and arrives where the client waits.
 
-As a program, `python person.py URL`, it stands in for the browser that a client opens.
+As a program, `python person.py URL [UNTIL]`, it stands in for the browser that a client opens, and prints where it ends.
 """
 
 from __future__ import annotations
@@ -61,4 +61,4 @@ def sign_in(url: str, *, until: str | None = None) -> str:
 
 
 if __name__ == "__main__":
-    sign_in(sys.argv[1])
+    print(sign_in(sys.argv[1], until=next(iter(sys.argv[2:]), None)))  # noqa: T201
