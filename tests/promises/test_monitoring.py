@@ -15,10 +15,12 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
+from gatehouse.records.metrics import Metrics
 from gatehouse.tokens.token import Token
 from gatehouse.tokens.value import TokenValue, digest_of, make_value
 from tests.harness.house import open_house
 from tests.harness.program import ROOT
+from tests.harness.records import REFUSED
 from tests.harness.wire import answer
 
 if TYPE_CHECKING:
@@ -121,6 +123,15 @@ async def scraped() -> str:
                 await trio.sleep(0.05)
 
 
+def of_other_ways_in() -> str:
+    """The page of a gate with an authorization server, beside which all is as above."""
+    ages = {"oauth": lambda: 60.0}
+    metrics = Metrics(in_flight=int, open_streams=int, connections=int, key_ages=ages)
+    for reason in ("bad-signature", "key-unknown", "issuer", "audience", "algorithm"):
+        metrics(REFUSED._replace(reason=reason))
+    return metrics.page()[1].decode()
+
+
 def labels_in(page: str) -> dict[str, dict[str, set[str]]]:
     """The labels of each figure, with their values."""
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -140,9 +151,9 @@ def used_in(query: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 async def test_each_figure_and_label_of_dashboard_and_alerts_is_in_a_real_scrape() -> None:
     page = await scraped()
-    there = labels_in(page)
+    there = labels_in(page + of_other_ways_in())
     asked: list[tuple[str, Any]] = [*((query, "") for query in alerts()), *queries()]
-    assert len(alerts()) == 3
+    assert len(alerts()) == 4
     for query, legend in asked:
         names = [name for name, _ in used_in(plain(query))]
         assert names, query
