@@ -27,8 +27,9 @@ PYTHONS = ("3.13", "3.12", "3.11")
 (python-trio/trio-asyncio#160)."""
 
 PACKAGES = (
-    *("dotenv", "fastmcp", "httpx", "hypercorn", "notion_client", "packaging", "prometheus_client"),
+    *("dotenv", "fastmcp", "httpx", "hypercorn", "joserfc", "notion_client", "packaging"),
     *(
+        "prometheus_client",
         "pydantic_settings",
         "redis",
         "rich",

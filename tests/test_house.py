@@ -96,6 +96,7 @@ DOORS = {
     "h11": {"doctor", "downstream", "upstream"},
     "httpcore": {"upstream"},
     "hypercorn": {"downstream"},
+    "joserfc": {"identity"},
     "redis": {"policy"},
     "throttled": {"policy"},
     "tomlkit": {"tokens"},
