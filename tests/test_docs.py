@@ -28,7 +28,7 @@ from gatehouse.records.ends import SAYS
 from gatehouse.records.metrics import Metrics
 from gatehouse.records.record import Record
 from gatehouse.settings.environment import Settings
-from gatehouse.tokens.reader import TOKEN_KEYS, VALUE_KEYS
+from gatehouse.tokens.reader import PERSON_KEYS, SCOPE_KEYS, TOKEN_KEYS, VALUE_KEYS, parse_contents
 from gatehouse.tokens.token import RESERVED
 from gatehouse.tokens.value import make_value
 from mcp_app import mcp
@@ -326,8 +326,16 @@ def test_operations_knows_each_figure_reason_and_member_of_the_log() -> None:
 
 def test_the_page_of_tokens_knows_what_the_file_may_hold() -> None:
     page = text_of(ROOT / "docs/tokens.md")
-    assert [key for key in (*TOKEN_KEYS, *VALUE_KEYS) if not re.search(rf"\b{key}\b", page)] == []
+    keys = (*TOKEN_KEYS, *VALUE_KEYS, *SCOPE_KEYS, *PERSON_KEYS)
+    assert [key for key in keys if not re.search(rf"\b{key}\b", page)] == []
     assert [name for name in RESERVED if f"`{name}`" not in page] == []
+
+
+def test_the_files_on_the_page_of_tokens_can_be_read() -> None:
+    examples = re.findall(r"```toml\n(.*?)```", text_of(ROOT / "docs/tokens.md"), re.DOTALL)
+    digest = f"sha256:{'a' * 64}"
+    read = [parse_contents(example.replace("sha256:...", digest)) for example in examples]
+    assert [bool(part) for part in (read[0].tokens, read[1].people, read[2].scopes)] == [True] * 3
 
 
 def test_every_status_that_the_gate_makes_is_in_the_documents() -> None:

@@ -18,6 +18,7 @@ from gate import Gate
 from gatehouse.assembly.house import House as Parts
 from gatehouse.hosting.runtimes import Direct
 from gatehouse.settings.environment import Settings
+from gatehouse.tokens.contents import Contents
 from gatehouse.tokens.token import Token
 from gatehouse.tokens.value import TokenValue, digest_of
 from gatehouse.upstream.inprocess import Calls
@@ -148,7 +149,7 @@ async def test_on_its_whole_way_a_requests_fields_are_gone_through_twice_at_most
         allowed_hosts="gate.example",
         allowed_origins="https://app.example",
     )
-    gate = Parts(settings, [], tokens=[alice], upstream=calls).gate
+    gate = Parts(settings, [], contents=Contents((alice,)), upstream=calls).gate
     fields = Counting(
         [
             (b"Host", b"gate.example"),

@@ -38,10 +38,11 @@ from gatehouse.process.watchdog import Watchdog
 from gatehouse.records import record
 from gatehouse.records.loggers import logger_of
 from gatehouse.records.redact import Redactor
+from gatehouse.tokens.contents import NOTHING, Contents
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gatehouse.pages.table import Page, Pages
     from gatehouse.policy.base import Policy
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from gatehouse.records.record import Observer
     from gatehouse.settings.environment import Settings
     from gatehouse.tokens.keyring import Keyring
-    from gatehouse.tokens.token import Token
     from gatehouse.upstream.base import Upstream
 
 
@@ -60,7 +60,7 @@ logger = logger_of("gate")
 class House:
     """The parts of one program. Each is made once, when it is first asked for.
 
-    The gate serves on `listeners`, and clients reach it at the URL `endpoint`. `tokens` are those of the tokens
+    The gate serves on `listeners`, and clients reach it at the URL `endpoint`. `contents` are those of the tokens
     file; `shared_token` is in force beside them. `secret` lets only this gate ask the server that it hosts at a
     port. No page of figures shows a text that holds one of the `hidden` ones. Another shared state and
     another upstream may be given than those that the settings name, and for an upstream that is about to
@@ -73,7 +73,7 @@ class House:
         listeners: list[socket.socket],
         *,
         endpoint: str = "",
-        tokens: Iterable[Token] = (),
+        contents: Contents = NOTHING,
         shared_token: str = "",
         secret: str = "",
         hidden: Sequence[str] = (),
@@ -84,7 +84,7 @@ class House:
         self.settings = settings
         self.listeners = listeners
         self.endpoint = endpoint or settings.public_endpoint
-        self.tokens = tuple(tokens)
+        self.contents = contents
         self._asks_to_reload, self._asked_to_reload = trio.open_memory_channel[None](1)
         self._shared_token = shared_token
         self._secret = secret
@@ -127,7 +127,7 @@ class House:
     @cached_property
     def identity(self) -> IdentitySide:
         """The ways in, and the people."""
-        return IdentitySide(self.settings, self.tokens, self._shared_token)
+        return IdentitySide(self.settings, self.contents, self._shared_token)
 
     @property
     def keyring(self) -> Keyring:
@@ -260,7 +260,7 @@ class House:
         if self.shared_state is not None:
             tasks.append(self.shared_state.keep)
         return tasks + tokens_tasks(
-            self.settings, self.keyring, self.tokens, self.replace_tokens, self._asked_to_reload
+            self.settings, self.keyring, self.contents, self.replace_tokens, self._asked_to_reload
         )
 
     def reload_tokens(self) -> None:
@@ -268,9 +268,9 @@ class House:
         with suppress(trio.WouldBlock):
             self._asks_to_reload.send_nowait(None)
 
-    def replace_tokens(self, tokens: tuple[Token, ...]) -> None:
-        """From now on, these tokens are in force."""
-        self.identity.replace(tokens, (), ())
+    def replace_tokens(self, contents: Contents) -> None:
+        """From now on, these contents of the tokens file are in force."""
+        self.identity.replace(contents)
         if self.shared_state is not None:
             self.shared_state.renew(self.keyring.digests)
         self.ledger.forget_names(self.keyring.grants.keys())

@@ -22,29 +22,25 @@ from gatehouse.policy.failures import Failures
 from gatehouse.tokens.keyring import Keyring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gatehouse.identity.people import Person
-    from gatehouse.identity.scopes import Scope
     from gatehouse.settings.environment import Settings
-    from gatehouse.tokens.token import Token
+    from gatehouse.tokens.contents import Contents
 
 
 class IdentitySide:
     """The verifiers of one gate, the people, and the keys of those who sign.
 
-    `tokens` are those of the tokens file; `shared_token` is in force beside them.
+    `contents` are those of the tokens file; `shared_token` is in force beside them.
     """
 
-    def __init__(self, settings: Settings, tokens: Iterable[Token], shared_token: str) -> None:
+    def __init__(self, settings: Settings, contents: Contents, shared_token: str) -> None:
         self._settings = settings
         self.failures = Failures(settings.failure_rate)
         """The failures of each address, at the MCP endpoint and at the figures together."""
-        self.people = People(settings.people)
-        self.scopes = Scopes()
+        self.people = People(settings.people, contents.people)
+        self.scopes = Scopes(contents.scopes)
         self.challenges = Challenges(pointer_of(settings), settings.auth_scopes)
         self.keyring = Keyring(
-            tokens,
+            contents.tokens,
             shared=shared_token,
             query_keys=settings.allow_query_key,
             is_static=partial(is_static, introspects=self.introspects) if self.issuer else None,
@@ -74,13 +70,11 @@ class IdentitySide:
             challenge=refusals.METRICS_CHALLENGE,
         )
 
-    def replace(
-        self, tokens: Iterable[Token], scopes: Iterable[Scope], people: Iterable[Person]
-    ) -> None:
-        """From now on, these tokens, scopes and people of the tokens file are in force."""
-        self.keyring.replace(tokens)
-        self.scopes.replace(scopes)
-        self.people.replace(people)
+    def replace(self, contents: Contents) -> None:
+        """From now on, these contents of the tokens file are in force."""
+        self.keyring.replace(contents.tokens)
+        self.scopes.replace(contents.scopes)
+        self.people.replace(contents.people)
 
 
 def pointer_of(settings: Settings) -> str:

@@ -13,7 +13,7 @@ from gatehouse import advice
 from gatehouse.assembly.announce import Announcement
 from gatehouse.assembly.house import House
 from gatehouse.assembly.location import endpoint_at
-from gatehouse.assembly.tokens import parser_of
+from gatehouse.assembly.tokens import first_contents
 from gatehouse.downstream.listeners import bind, inherited
 from gatehouse.process import forks, fresh_start
 from gatehouse.records import loggers
@@ -22,11 +22,12 @@ from gatehouse.records.loggers import logger_of
 from gatehouse.settings.env_file import read_env_file
 from gatehouse.settings.environment import unquoted
 from gatehouse.settings.notes import read_notes
-from gatehouse.tokens.file import TokensError, read_text
+from gatehouse.tokens.file import TokensError
 from gatehouse.version import VERSION
 
 if TYPE_CHECKING:
     from gatehouse.settings.environment import Settings
+    from gatehouse.tokens.contents import Contents
 
 logger = logger_of("gate")
 
@@ -41,9 +42,9 @@ def open_house(settings: Settings) -> tuple[House, Announcement]:
     given = settings.mcp_auth_token
     one_off = secrets.token_urlsafe(32) if settings.makes_token else None
     shared = given.get_secret_value() if given else one_off or ""
-    file = settings.tokens_file
-    tokens = parser_of(settings, file)(read_text(file)) if file else ()
-    if not shared and not tokens:
+    contents = first_contents(settings)
+    if not shared and not contents.tokens and not settings.has_other_ways_in:
+        file = settings.tokens_file
         raise TokensError(f"TOKENS_FILE: {file} has no tokens; make one with: {advice.add_token()}")
     secret = secrets.token_urlsafe(32)
     hidden = [*secrets_of(settings), one_off or "", secret]
@@ -54,7 +55,7 @@ def open_house(settings: Settings) -> tuple[House, Announcement]:
         settings,
         listeners,
         endpoint=endpoint_at(settings, handed),
-        tokens=tokens,
+        contents=contents,
         shared_token=shared,
         secret=secret,
         hidden=hidden,
@@ -67,13 +68,13 @@ def open_house(settings: Settings) -> tuple[House, Announcement]:
         logger.warning(
             "EXPOSE_PATHS: open to everybody, without a token: %s%s", paths, more * as_gate
         )
-    tell_sources(settings)
+    tell_sources(settings, contents)
     forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
     announcement = Announcement(
         house.endpoint,
         settings.mcp_app if side.hosted else str(settings.upstream_at),
         one_off_token=one_off,
-        names=[token.name for token in tokens],
+        names=[token.name for token in contents.tokens],
         url_keys=house.keyring.takes_url_keys,
         hosted=side.hosted is not None,
         as_json=settings.log_format == "json",
@@ -93,12 +94,17 @@ def speak_json_if_asked() -> None:
         configure_logging((), json=True)
 
 
-def tell_sources(settings: Settings) -> None:
+def tell_sources(settings: Settings, contents: Contents) -> None:
     """Tell the log the release, where settings come from, and what about it is probably not meant."""
     sources, remarks = read_notes(settings)
     logger.info("gate %s starts: %s", VERSION, sources)
     for remark in remarks:
         logger.warning(remark)
+    if contents.beside_tokens and not settings.has_other_ways_in:
+        logger.warning(
+            "TOKENS_FILE: its scopes and people let nobody in, and keep nobody out: they are for access tokens "
+            "(AUTH_ISSUER) and fronts (FRONT), and neither is set"
+        )
 
 
 def secrets_of(settings: Settings) -> list[str]:

@@ -6,6 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gatehouse.tokens.clashes import parse_without_clashes
+from gatehouse.tokens.contents import NOTHING
+from gatehouse.tokens.file import read_text
 from gatehouse.tokens.last_use import keep_last_use
 from gatehouse.tokens.watch import watch_tokens
 
@@ -16,32 +18,38 @@ if TYPE_CHECKING:
     import trio
 
     from gatehouse.settings.environment import Settings
+    from gatehouse.tokens.contents import Contents
     from gatehouse.tokens.keyring import Keyring
-    from gatehouse.tokens.token import Token
 
 
 def tokens_tasks(
     settings: Settings,
     keyring: Keyring,
-    tokens: tuple[Token, ...],
-    replace: Callable[[tuple[Token, ...]], None],
+    contents: Contents,
+    replace: Callable[[Contents], None],
     asked: trio.MemoryReceiveChannel[None],
 ) -> list[Callable[[], Awaitable[None]]]:
     """Functions for tasks that follow the tokens file, if there is one, and write down the uses of its values.
 
-    They call `replace` with the tokens of a changed file; `tokens` are those of the start. A message to `asked` has
+    They call `replace` with the contents of a changed file; `contents` are those of the start. A message to `asked` has
     the file read now.
     """
     file = settings.tokens_file
     if file is None:
         return []
-    watch = partial(watch_tokens, file, tokens, replace, parser_of(settings, file), asked)
+    watch = partial(watch_tokens, file, contents, replace, parser_of(settings, file), asked)
     if settings.state_db is None:
         return [watch]
     return [watch, partial(keep_last_use, settings.state_db, keyring)]
 
 
-def parser_of(settings: Settings, file: Path) -> Callable[[str], tuple[Token, ...]]:
-    """Makes tokens of the text of the tokens file. Raises TokensError."""
+def first_contents(settings: Settings) -> Contents:
+    """All that the tokens file says at the start; nothing if there is none. Raises TokensError."""
+    file = settings.tokens_file
+    return parser_of(settings, file)(read_text(file)) if file else NOTHING
+
+
+def parser_of(settings: Settings, file: Path) -> Callable[[str], Contents]:
+    """Makes contents of the text of the tokens file. Raises TokensError."""
     others = {"MCP_AUTH_TOKEN": settings.mcp_auth_token, "METRICS_TOKEN": settings.metrics_token}
     return partial(parse_without_clashes, others, str(file))

@@ -24,7 +24,7 @@ from gatehouse.tokens import issue
 from gatehouse.tokens.editor import NotChangedError
 from gatehouse.tokens.file import TokensError
 from gatehouse.tokens.last_use import LastUse, read_last_use
-from gatehouse.tokens.reader import load_tokens
+from gatehouse.tokens.reader import load_contents, load_tokens
 from gatehouse.tokens.token import HEADER_ONLY, KINDS, Token
 
 if TYPE_CHECKING:
@@ -161,7 +161,8 @@ def _revoke(options: argparse.Namespace, path: Path) -> None:
 
 
 def _list(options: argparse.Namespace, path: Path, state_db: Path | None, now: datetime) -> None:
-    tokens = load_tokens(path)
+    contents = load_contents(path)
+    tokens = contents.tokens
     last_use = read_last_use(state_db) if state_db else LastUse()
     if last_use.fault:
         _say(last_use.fault)
@@ -175,6 +176,10 @@ def _list(options: argparse.Namespace, path: Path, state_db: Path | None, now: d
         print("\n".join(lines).rstrip(), flush=True)  # noqa: T201
     else:
         _say(f"{path}: has no tokens; this makes one: {advice.add_token()}")
+    if contents.beside_tokens and not options.json:
+        _say(
+            f"{path}: has others beside tokens, which you change by hand: {contents.beside_tokens}"
+        )
 
 
 def _say(*lines: str) -> None:

@@ -26,7 +26,7 @@ from gatehouse.settings.env_file import read_env_file
 from gatehouse.settings.environment import Settings, SettingsError, load_settings
 from gatehouse.settings.notes import read_notes
 from gatehouse.tokens.file import TokensError
-from gatehouse.tokens.reader import load_tokens
+from gatehouse.tokens.reader import load_contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,8 +91,9 @@ def files(settings: Settings) -> Iterator[Finding]:
                 f"{settings.tokens_file}: others may write it ({stat.filemode(mode)})",
             )
         try:
-            count = len(load_tokens(settings.tokens_file))
-            yield fine(f"{settings.tokens_file}: {count} named tokens")
+            contents = load_contents(settings.tokens_file)
+            more = contents.beside_tokens and f", {contents.beside_tokens}"
+            yield fine(f"{settings.tokens_file}: {len(contents.tokens)} named tokens{more}")
         except TokensError as error:
             for fault in error.faults:
                 yield found("tokens-wrong", fault)

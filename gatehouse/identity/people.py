@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING
 
 from gatehouse.identity.clock import clock
 from gatehouse.identity.grants import EVERYTHING
+from gatehouse.identity.matches import key_of, keys_of
+from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from gatehouse.identity.grants import Grants
     from gatehouse.identity.rate import RateOrOff
     from gatehouse.identity.subject import Subject
+
+logger = logger_of("gate.people")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,60 +32,52 @@ class Person:
     rate: RateOrOff | None = None
     expires: datetime | None = None
     note: str = ""
+    _ends: float = field(init=False, repr=False, compare=False)
 
-    def fits(self, subject: Subject) -> bool:
-        """True if the subject is one of those meant."""
-        word, colon, rest = self.match.partition(":")
-        if self.match == "*":
-            return True
-        if colon and word in {"sub", "org", "client"}:
-            if word == "sub":
-                return bool(subject.sub) and subject.sub == rest
-            if word == "org":
-                return rest in subject.orgs
-            return subject.is_machine and subject.client == rest
-        if "@" in self.match:
-            return fits_address(self.match, subject.email)
-        return not subject.is_machine and subject.username == self.match
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ends", self.expires.timestamp() if self.expires else inf)
+
+    def valid_at(self, now: float) -> bool:
+        """True if the entry lets anybody in at that Unix time: before it expires."""
+        return now < self._ends
 
 
-def fits_address(match: str, email: str) -> bool:
-    """True if the address is the one that `match` names, or below its domain; letters in either case."""
-    local, _, domain = email.lower().rpartition("@")
-    wanted, _, there = match.lower().rpartition("@")
-    return bool(local) and domain == there and wanted in {"*", local}
-
-
-EVERYBODY = Person("*")
+ANYBODY = Person("*")
 
 
 class People:
     """The list of people: those of the tokens file, then those of PEOPLE. The first one that fits decides.
 
-    A list that has never had anybody in it means everybody whom the issuer gives our audience to. A list that has
-    lost its last entry while the gate runs lets nobody in.
+    An entry that has expired lets nobody in, and no later one lets in those whom it means. A list that never had
+    anybody means everybody to whom the issuer gives our audience. One that has lost its last entry while the gate
+    runs lets nobody in: whoever takes out the last name means nobody, not everybody.
     """
 
     def __init__(self, listed: Iterable[str] = (), persons: Iterable[Person] = ()) -> None:
         self._listed = tuple(Person(match) for match in listed)
-        self._had_any = False
+        self.is_open = True
+        """True if there is no list, and never was: then everybody may come in."""
+        self._people: tuple[Person, ...] = ()
         self.replace(persons)
 
     def replace(self, persons: Iterable[Person]) -> None:
         """From now on, these are the people of the tokens file."""
-        self._people = (*persons, *self._listed)
-        self._had_any = self._had_any or bool(self._people)
-
-    @property
-    def is_open(self) -> bool:
-        """True if there is no list, and never was: then everybody may come in."""
-        return not self._had_any
+        people = (*persons, *self._listed)
+        if self._people and not people:
+            logger.warning(
+                "the last [[people]] entry is gone from the tokens file: nobody may come in by an access token or "
+                "through a front until somebody is listed again, or the gate is started anew. PEOPLE would keep a list "
+                "beside the file; PEOPLE=* means everybody"
+            )
+        self._people = people
+        # Of several entries with one key, the first one counts.
+        self._places = {key_of(each.match): at for at, each in reversed([*enumerate(people)])}
+        self.is_open = self.is_open and not people
 
     def find(self, subject: Subject) -> Person | None:
         """The entry that lets the subject in; None if there is none, or its time is over."""
         if self.is_open:
-            return EVERYBODY
-        person = next((each for each in self._people if each.fits(subject)), None)
-        if person is None or (person.expires and person.expires.timestamp() <= clock()):
-            return None
-        return person
+            return ANYBODY
+        places = [self._places[key] for key in keys_of(subject) if key in self._places]
+        person = self._people[min(places)] if places else None
+        return person if person and person.valid_at(clock()) else None

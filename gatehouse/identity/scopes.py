@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from gatehouse.identity.grants import EVERYTHING, Grants, either
+from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from gatehouse.http.mcp import Kind
+
+logger = logger_of("gate.people")
+
+MAX_SCOPE_LENGTH = 100
+"""How long the name of a scope may be. A challenge repeats names, and header fields have bounds."""
+
+SCOPE = re.compile(rf"[!#-\[\]-~]{{1,{MAX_SCOPE_LENGTH}}}")
+"""RFC 6749 section 3.3."""
 
 
 class Scope(NamedTuple):
@@ -19,19 +29,39 @@ class Scope(NamedTuple):
     grants: Grants = EVERYTHING
 
 
+def check_scope(name: str) -> None:
+    """Raise ValueError if no scope can have this name, in words that do not repeat it."""
+    if not SCOPE.fullmatch(name):
+        raise ValueError(
+            f"the name of a scope has 1 to {MAX_SCOPE_LENGTH} visible ASCII characters, but no blank, quote or backslash"
+        )
+
+
 class Scopes:
-    """The scopes of the tokens file. Without any, an access token may do everything."""
+    """The scopes of the tokens file. If there never were any, an access token may do everything.
+
+    If the last one has gone while the gate runs, it may do nothing: whoever takes out a scope means less, not more.
+    """
 
     def __init__(self, scopes: Iterable[Scope] = ()) -> None:
+        self._scopes: tuple[Scope, ...] = ()
+        self._had_any = False
         self.replace(scopes)
 
     def replace(self, scopes: Iterable[Scope]) -> None:
         """From now on, these scopes count."""
-        self._scopes = tuple(scopes)
+        scopes = tuple(scopes)
+        if self._scopes and not scopes:
+            logger.warning(
+                "the last scope is gone from the tokens file: access tokens may do nothing until a scope is there again, "
+                "or the gate is started anew, without scopes"
+            )
+        self._scopes = scopes
+        self._had_any = self._had_any or bool(scopes)
 
     def grants_of(self, names: Collection[str]) -> Grants:
         """The grants of a token that has scopes of these names."""
-        if not self._scopes:
+        if not self._had_any:
             return EVERYTHING
         return either(scope.grants for scope in self._scopes if scope.name in names)
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from gatehouse.identity.scopes import SCOPE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -118,7 +120,7 @@ def scopes_in(claims: Mapping[str, Any]) -> tuple[str, ...]:
     words = given.split(" ") if isinstance(given, str) else given
     if not isinstance(words, list):
         return ()
-    known = [word for word in words if isinstance(word, str) and _SCOPE.fullmatch(word)]
+    known = [word for word in words if isinstance(word, str) and SCOPE.fullmatch(word)]
     return tuple(dict.fromkeys(known))[:MAX_SCOPES]
 
 

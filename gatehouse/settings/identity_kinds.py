@@ -11,6 +11,7 @@ from pydantic_settings import NoDecode
 
 from gatehouse.http.credentials import CREDENTIAL_FIELDS
 from gatehouse.http.forward import HOP_BY_HOP
+from gatehouse.identity.matches import key_of
 from gatehouse.settings.hosts import MIN_SECRET_LENGTH
 from gatehouse.settings.kinds import PLACEHOLDER, stripped
 
@@ -124,7 +125,13 @@ def _people(value: Any) -> Any:
     """The entries of a list with commas between."""
     if not isinstance(value, str):
         return value
-    return tuple(dict.fromkeys(item for part in value.split(",") if (item := part.strip())))
+    people = tuple(dict.fromkeys(item for part in value.split(",") if (item := part.strip())))
+    for at, match in enumerate(people, 1):
+        try:
+            key_of(match)
+        except ValueError as error:
+            raise ValueError(f"entry {at}: {error}") from None
+    return people
 
 
 def _token_type(value: Any) -> Any:

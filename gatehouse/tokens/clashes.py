@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gatehouse.tokens.file import TokensError
-from gatehouse.tokens.reader import parse_tokens
+from gatehouse.tokens.reader import parse_contents
 from gatehouse.tokens.value import digest_of
 
 if TYPE_CHECKING:
@@ -13,25 +13,23 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from gatehouse.tokens.token import Token
+    from gatehouse.tokens.contents import Contents
 
 
-def parse_without_clashes(
-    others: Mapping[str, SecretStr | None], path: str, text: str
-) -> tuple[Token, ...]:
-    """The tokens in the text of the tokens file at `path`; `others` are the tokens of settings, by their names.
+def parse_without_clashes(others: Mapping[str, SecretStr | None], path: str, text: str) -> Contents:
+    """All that the text of the tokens file at `path` says; `others` are the tokens of settings, by their names.
 
     Raises TokensError, also if a value equals one of the others: a value that was revoked in the file would
     still be good, and for more.
     """
-    tokens = parse_tokens(text, path)
+    contents = parse_contents(text, path)
     faults = [
         f"{name}: is also the value {value.id} of {token.name} in {path}; make another one"
         for name, other in others.items()
-        for token in tokens
+        for token in contents.tokens
         for value in token.values
         if other is not None and digest_of(other.get_secret_value()) == value.digest
     ]
     if faults:
         raise TokensError(*faults)
-    return tokens
+    return contents

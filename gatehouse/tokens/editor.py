@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ import tomlkit
 
 from gatehouse import advice
 from gatehouse.tokens.file import MAX_BYTES, TokensError, locked, read_text, write
-from gatehouse.tokens.reader import parse_tokens
+from gatehouse.tokens.reader import parse_contents
 from gatehouse.tokens.token import HEADER_ONLY, KINDS
 from gatehouse.tokens.toml_places import Places
 
@@ -50,7 +51,9 @@ class Change:
     """A change in the making: the lines of the file, and the tokens that the file will have."""
 
     def __init__(self, text: str, name: str) -> None:
-        self.tokens = parse_tokens(text, name)
+        contents = parse_contents(text, name)
+        self.tokens = contents.tokens
+        self._others = replace(contents, tokens=())
         self._name = name
         self._newline = "\r\n" if "\r\n" in text else "\n"
         if text and not text.endswith("\n"):
@@ -112,7 +115,7 @@ class Change:
         if len(data) > MAX_BYTES:
             raise TokensError(f"{self._name}: would become larger than {MAX_BYTES} bytes")
         with suppress(TokensError):
-            if parse_tokens(text) == self.tokens:
+            if parse_contents(text) == replace(self._others, tokens=self.tokens):
                 return data
         raise self._by_hand()
 

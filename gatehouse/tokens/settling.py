@@ -3,8 +3,8 @@
 One look cannot tell a whole file from half of one, and half of a file may grant more than the whole: the list of
 a token's tools may be still to come. A text takes effect in two ways. If it stands still for CALM_SECONDS, all of
 it is in force. If the file changes for UNREST_SECONDS, a value changes only if all texts of that time agree, and
-stays as it was if some text has it so. No other text lets anybody in, and a value that is in no text any more
-ends in time.
+stays as it was if some text has it so (`agreement.py`, for scopes and people, too). No other text lets anybody in,
+and a value that is in no text any more ends in time.
 
 A save in small pieces is unrest of a special kind: each text continues the one before, and some of them cannot
 be used. Such texts are pieces, and do not count.
@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gatehouse.tokens.token import Token
+from gatehouse.tokens.contents import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-Parts = dict[tuple[str, bytes], Token]
-"""Tokens taken apart: by name and digest, a token with that one value, without notes and dates of making."""
+    from gatehouse.tokens.agreement import Parts
+    from gatehouse.tokens.contents import Contents
 
 CALM_SECONDS = 0.45
 """How long a text must stand still to be whole. Programs that write more slowly replace the file at once."""
@@ -38,11 +36,11 @@ nobody in."""
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The result of one look. `stamp` is the file's identity, size and dates; without `faults`, `tokens` are good."""
+    """The result of one look. `stamp` is the file's identity, size and dates; without `faults`, `contents` are good."""
 
     data: bytes
     stamp: tuple[int, ...]
-    tokens: tuple[Token, ...] = ()
+    contents: Contents = NOTHING
     faults: tuple[str, ...] = ()
     parts: Parts | None = None
     """None if the text cannot be used."""
@@ -120,38 +118,3 @@ class Settling:
             if text.data == piece.data or not piece.data.startswith(text.data)
         ]
         self._counted = deque(counted)
-
-
-def taken_apart(tokens: Iterable[Token]) -> Parts:
-    """The parts of tokens; notes and dates of making are left out."""
-    return {
-        (token.name, value.digest): replace(token, note="", values=(replace(value, created=None),))
-        for token in tokens
-        for value in token.values
-    }
-
-
-def put_together(parts: Mapping[tuple[str, bytes], Token]) -> tuple[Token, ...]:
-    """The tokens of parts. Parts of one name come from the same texts, so they differ only in their values."""
-    tokens: dict[str, Token] = {}
-    for part in parts.values():
-        known = tokens.get(part.name)
-        tokens[part.name] = replace(known, values=(*known.values, *part.values)) if known else part
-    return tuple(tokens.values())
-
-
-def agreed(before: tuple[Token, ...], texts: list[Parts], trusted: bool) -> tuple[Token, ...]:
-    """The tokens that all of `texts` put in force; `before` itself if nothing changes.
-
-    A value stays if some text has it unchanged. It is added or changed only if all texts agree, and are `trusted`.
-    """
-    was = taken_apart(before)
-    now: Parts = {}
-    for key in dict.fromkeys([*was, *texts[-1]]):
-        said = [text.get(key) for text in texts]
-        first = said[0]
-        if key in was and was[key] in said:
-            now[key] = was[key]
-        elif trusted and first is not None and all(part == first for part in said):
-            now[key] = first
-    return before if now == was else put_together(now)

@@ -14,14 +14,15 @@ import trio
 from gatehouse.records.log_budget import LogBudget
 from gatehouse.records.loggers import logger_of
 from gatehouse.scheduling.own_threads import OwnThreads
+from gatehouse.tokens.agreement import agreed, taken_apart
 from gatehouse.tokens.file import TokensError, as_text, read_data
-from gatehouse.tokens.settling import UNREST_SECONDS, Settling, Sight, agreed, taken_apart
+from gatehouse.tokens.settling import UNREST_SECONDS, Settling, Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gatehouse.tokens.token import Token
+    from gatehouse.tokens.contents import Contents
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -43,33 +44,33 @@ SLOW_SECONDS = 5.0
 
 async def watch_tokens(
     path: Path,
-    tokens: tuple[Token, ...],
-    replace: Callable[[tuple[Token, ...]], None],
-    parse: Callable[[str], tuple[Token, ...]],
+    contents: Contents,
+    replace: Callable[[Contents], None],
+    parse: Callable[[str], Contents],
     asked: trio.MemoryReceiveChannel[None],
 ) -> None:
-    """Call `replace` with the tokens of the file whenever they change; never returns.
+    """Call `replace` with the contents of the file whenever they change; never returns.
 
-    `tokens` are those read at the start, and `parse` turns a text into tokens. A file that is faulty,
+    `contents` are those read at the start, and `parse` makes them of a text. A file that is faulty,
     unreadable, gone or quite empty (as it is while some programs save it) changes nothing, and each of its
     faults is logged once. A message to `asked` says that the file is whole now: it takes effect at once, and
     its faults are logged again.
     """
-    await Watcher(path, tokens, replace, parse).run(asked)
+    await Watcher(path, contents, replace, parse).run(asked)
 
 
 class Watcher:
-    """Looks at one file, and keeps the tokens that are in force."""
+    """Looks at one file, and keeps the contents that are in force."""
 
     def __init__(
         self,
         path: Path,
-        tokens: tuple[Token, ...],
-        replace: Callable[[tuple[Token, ...]], None],
-        parse: Callable[[str], tuple[Token, ...]],
+        contents: Contents,
+        replace: Callable[[Contents], None],
+        parse: Callable[[str], Contents],
     ) -> None:
         self._path = path
-        self._tokens = tokens
+        self._contents = contents
         self._replace = replace
         self._parse = parse
         self._settling = Settling()
@@ -117,19 +118,23 @@ class Watcher:
                     logger.error("the tokens in force stay as they are: %s", fault)
             self._told = sight.faults
         else:
-            if self._told and sight.tokens == self._tokens:
+            if self._told and sight.contents == self._contents:
                 logger.info(
                     "the tokens file is in order again; the tokens in force stay as they are"
                 )
             self._told = ()
-            self._put(sight.tokens)
+            self._put(sight.contents)
 
-    def _put(self, tokens: tuple[Token, ...]) -> None:
-        if tokens != self._tokens:
-            self._tokens = tokens
-            self._replace(tokens)
-            names = ", ".join(token.name for token in tokens) or "none"
-            logger.info("the tokens file has changed; tokens in force: %s", names)
+    def _put(self, contents: Contents) -> None:
+        if contents != self._contents:
+            self._contents = contents
+            self._replace(contents)
+            names = ", ".join(token.name for token in contents.tokens) or "none"
+            more = contents.beside_tokens
+            logger.info(
+                "the tokens file has changed; tokens in force: %s",
+                f"{names}; {more}" if more else names,
+            )
 
     async def _bear_unrest(self, sight: Sight, now: float) -> None:
         """Put in force the values that the texts of a changing file agree on."""
@@ -142,7 +147,7 @@ class Watcher:
                 UNREST_SECONDS,
                 lines=1,
             )
-            found = await self._patiently(agreed, self._tokens, texts, trusted)
+            found = await self._patiently(agreed, self._contents, texts, trusted)
             if found is not None:
                 self._put(found)
         elif now - self._settling.restless_since >= UNREST_SECONDS:
@@ -185,7 +190,7 @@ class Watcher:
         )
 
 
-def look(path: Path, parse: Callable[[str], tuple[Token, ...]], last: Sight | None) -> Sight:
+def look(path: Path, parse: Callable[[str], Contents], last: Sight | None) -> Sight:
     """A look at the file now. The text that `last` has is not parsed again."""
     try:
         data, stamp = read_data(path)
@@ -197,7 +202,7 @@ def look(path: Path, parse: Callable[[str], tuple[Token, ...]], last: Sight | No
         text = as_text(path, data)
         if not text.strip():
             raise TokensError(f"{path}: is empty; to end all tokens, revoke each")
-        tokens = parse(text)
+        contents = parse(text)
     except TokensError as error:
         return Sight(data, stamp, faults=tuple(error.faults))
-    return Sight(data, stamp, tokens, parts=taken_apart(tokens))
+    return Sight(data, stamp, contents, parts=taken_apart(contents))

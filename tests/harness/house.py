@@ -15,6 +15,7 @@ from gatehouse.assembly.house import House as Parts
 from gatehouse.downstream.listeners import bind
 from gatehouse.downstream.serve import serve
 from gatehouse.settings.environment import Settings
+from gatehouse.tokens.contents import Contents
 from gatehouse.upstream.inprocess import Calls
 from tests.harness import bridge
 from tests.harness.certificates import authority
@@ -151,7 +152,7 @@ async def open_house(
         parts = Parts(
             given,
             listeners,
-            tokens=tokens or (),
+            contents=Contents(tuple(tokens or ())),
             shared_token=TOKEN,
             shared_state=shared,
             upstream=calls,

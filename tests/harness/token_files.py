@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from gatehouse.http.credentials import Lane
 from gatehouse.identity.grants import by_kind
+from gatehouse.identity.people import Person
 from gatehouse.identity.rate import parse_rate
+from gatehouse.identity.scopes import Scope
+from gatehouse.tokens.contents import Contents
 from gatehouse.tokens.token import KINDS, Token
 from gatehouse.tokens.value import TokenValue
 
@@ -30,11 +33,19 @@ moments = st.datetimes(
 
 
 class Written:
-    """A tokens file in the making: `lines` of text, each with its token's name, and the tokens that they make."""
+    """A tokens file in the making: `lines` of text, each with its token's name (empty if there is none), and all that
+    they make.
+    """
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
         self.tokens: list[Token] = []
+        self.scopes: list[Scope] = []
+        self.people: list[Person] = []
+
+    @property
+    def contents(self) -> Contents:
+        return Contents(tuple(self.tokens), tuple(self.scopes), tuple(self.people))
 
     @property
     def text(self) -> str:
@@ -55,10 +66,18 @@ def inline(pairs: dict[str, Any]) -> str:
 def token_files(draw: st.DrawFn, only_tables: bool = False) -> Written:
     """A file that is right, in one of the many ways to write it."""
     written = Written()
+    scopes = draw(st.lists(st.sampled_from(["mcp:write", "a.b", "openid"]), unique=True))
+    people = draw(
+        st.lists(st.sampled_from(["alice", "a@b.org", "*@b.org", "sub:a|1"]), unique=True)
+    )
     names = draw(st.lists(st.sampled_from(["alice", "bob", "7", "c-d_E"]), unique=True))
     seen = 0
     for name in names:
         written.lines += [("", line) for line in draw(comments)]
+        if scopes:
+            add_scope(written, scopes.pop(), draw(globs))
+        if people:
+            add_person(written, people.pop(), draw(globs), draw(moments), draw(notes))
         keys: dict[str, Any] = {"note": draw(notes), "lanes": draw(lanes), "rate": "60/min"}
         for kind in ("tools", "resources", "prompts"):
             keys[kind] = draw(globs)
@@ -81,6 +100,26 @@ def token_files(draw: st.DrawFn, only_tables: bool = False) -> Written:
         written.tokens.append(as_token(name, keys, values))
     written.lines += [("", line) for line in draw(comments)]
     return written
+
+
+def add_scope(written: Written, name: str, tools: list[str] | None) -> None:
+    rows = [f"[scopes.{toml(name)}]", *([] if tools is None else [f"tools = {toml(tools)}"])]
+    written.lines += [("", row) for row in rows]
+    written.scopes.append(Scope(name, by_kind({"tools": None if tools is None else tuple(tools)})))
+
+
+def add_person(
+    written: Written, match: str, tools: list[str] | None, expires: datetime, note: str
+) -> None:
+    if match == "a@b.org" and any(person.match == "*@b.org" for person in written.people):
+        return  # it could never match
+    pairs = {"match": match, "tools": tools, "expires": expires, "rate": "60/min", "note": note}
+    rows = [f"{key} = {toml(thing)}" for key, thing in pairs.items() if thing is not None]
+    written.lines += [("", row) for row in ["  [[ people ]] # who", *rows]]
+    grants = by_kind({"tools": None if tools is None else tuple(tools)})
+    written.people.append(
+        Person(match, grants, parse_rate("60/min"), expires.astimezone(UTC), note)
+    )
 
 
 def as_token(name: str, keys: dict[str, Any], values: list[dict[str, Any]]) -> Token:

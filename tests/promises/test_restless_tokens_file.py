@@ -14,11 +14,12 @@ import trio
 from gatehouse.identity.clock import Clock
 from gatehouse.identity.grants import Grants
 from gatehouse.tokens import last_use, watch
+from gatehouse.tokens.agreement import agreed, taken_apart
+from gatehouse.tokens.contents import Contents
 from gatehouse.tokens.file import TokensError, read_data, read_text
 from gatehouse.tokens.keyring import Keyring
 from gatehouse.tokens.last_use import keep_last_use
-from gatehouse.tokens.reader import parse_tokens
-from gatehouse.tokens.settling import agreed, taken_apart
+from gatehouse.tokens.reader import parse_contents
 from gatehouse.tokens.token import Token
 from gatehouse.tokens.value import TokenValue, digest_of
 from gatehouse.tokens.watch import watch_tokens
@@ -91,20 +92,20 @@ class Watched:
         folder.mkdir()
         self.path = folder / "tokens.toml"
         self.path.write_text(text_of(*names))
-        self.seen = [parse_tokens(text_of(*names))]
+        self.seen = [parse_contents(text_of(*names))]
 
     @property
     def names(self) -> set[str]:
-        return {token.name for token in self.seen[-1]}
+        return {token.name for token in self.seen[-1].tokens}
 
     async def run(self) -> None:
         _ask, asked = trio.open_memory_channel[None](1)
-        await watch_tokens(self.path, self.seen[0], self.seen.append, parse_tokens, asked)
+        await watch_tokens(self.path, self.seen[0], self.seen.append, parse_contents, asked)
 
     def never_more(self) -> None:
         """Whoever came in had his list of tools."""
-        for tokens in self.seen:
-            assert {token.grants.tools for token in tokens} <= {("get_*",)}
+        for contents in self.seen:
+            assert {token.grants.tools for token in contents.tokens} <= {("get_*",)}
 
 
 async def become(file: Watched, names: set[str]) -> None:
@@ -163,7 +164,8 @@ def test_texts_that_disagree_let_nobody_in_and_what_none_says_is_over() -> None:
     wide, narrow, other = token("alice"), token("alice", "get_*"), token("bob")
 
     def said(*texts: tuple[Token, ...], before: tuple[Token, ...], trusted: bool = True) -> object:
-        return agreed(before, [taken_apart(text) for text in texts], trusted)
+        parts = [taken_apart(Contents(text)) for text in texts]
+        return agreed(Contents(before), parts, trusted).tokens
 
     assert said((narrow,), (wide,), before=(narrow,)) == (narrow,)
     assert said((wide,), (wide,), before=(narrow,)) == (wide,)

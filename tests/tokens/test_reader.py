@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from gatehouse import advice
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import EVERYTHING, Grants
+from gatehouse.identity.people import Person
 from gatehouse.identity.rate import OFF, parse_rate
+from gatehouse.identity.scopes import Scope
+from gatehouse.tokens.contents import Contents
 from gatehouse.tokens.file import MAX_BYTES, TokensError
-from gatehouse.tokens.reader import CLEAR, load_tokens, parse_tokens
+from gatehouse.tokens.reader import CLEAR, FOREIGN_CLEAR, load_tokens, parse_contents
 from gatehouse.tokens.token import HEADER_ONLY, Token, check_name
 from gatehouse.tokens.value import VALUE_PATTERN, TokenValue, digest_of, make_value
 from tests.harness.token_files import Written, token_files
@@ -28,6 +31,10 @@ DIGEST = digest_of("a value")
 OTHER = digest_of("another value")
 D, E = (f"sha256:{digest.hex()}" for digest in (DIGEST, OTHER))
 VALUES = f'[[tokens.alice.values]]\ndigest = "{D}"\n'
+
+
+def parse_tokens(text: str) -> tuple[Token, ...]:
+    return parse_contents(text).tokens
 
 
 def faults(text: str) -> list[str]:
@@ -70,6 +77,38 @@ def test_a_token_with_a_digest_only_may_do_everything_but_come_in_a_url() -> Non
     assert alice == Token("alice", (TokenValue(DIGEST),), EVERYTHING, None, HEADER_ONLY, "")
 
 
+def test_scopes_and_people_have_what_the_file_says_and_no_token_is_needed_then() -> None:
+    contents = parse_contents("""\
+[[people]]
+match = "bob@example.com"
+note = "until his contract ends"
+tools = ["get_*"]
+rate = "60/min"
+expires = 2026-12-24
+
+[scopes."mcp:write"]
+tools = ["*"]
+prompts = []
+
+[scopes.admin]
+
+[[people]]
+match = "*@example.com"
+""")
+    end = datetime(2026, 12, 25, tzinfo=UTC)
+    note = "until his contract ends"
+    assert contents == Contents(
+        scopes=(
+            Scope("mcp:write", Grants(tools=("*",), prompts=())),
+            Scope("admin", EVERYTHING),
+        ),
+        people=(
+            Person("bob@example.com", Grants(tools=("get_*",)), parse_rate("60/min"), end, note),
+            Person("*@example.com"),
+        ),
+    )
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# nothing yet\n", "[tokens]\n", "tokens = {}"])
 def test_an_empty_file_has_no_tokens(text: str) -> None:
     assert parse_tokens(text) == ()
@@ -108,7 +147,9 @@ def test_every_spelling_of_toml_is_understood(text: str) -> None:
         ("tokens = {a = {}, a = {}}\n", 1, "this table or key is in the file twice"),
         ("\ufeff[tokens.alice]\n", 1, "begins with a byte order mark"),
         # what is not known here
-        ("\n[token.alice]\n", 2, "token: is not known here; this place may have: tokens"),
+        ("\n[token.alice]\n", 2, "token: is not known here; this place may have: tokens, scopes, people"),
+        ("\n[[person]]\n", 2, "person: is not known here; this place may have: tokens, scopes, people"),
+        ('\n[scope."mcp"]\n', 2, "scope: is not known here; this place may have: tokens, scopes, people"),
         (f"{VALUES}[tokens.alice]\ntool = []\n", 4, "tool: is not known here"),
         (
             f"[tokens.alice]\nexpires = 2026-12-24\n{VALUES}",
@@ -175,6 +216,39 @@ def test_every_spelling_of_toml_is_understood(text: str) -> None:
         (f"{VALUES}[tokens.alice]\nrate = 60", 4, "rate: must be a text in quotes"),
         (f'{VALUES}[tokens.alice]\nrate = "fast"', 4, "rate: must be a rate such as 60/min"),
         (f'{VALUES}[tokens.alice]\nrate = ""', 4, "rate: must be a rate such as 60/min"),
+        # scopes
+        ("[scopes]\n", 1, "scopes: there are none"),
+        ("scopes = []\n", 1, "scopes: must be tables, one for each name"),
+        ("[[scopes]]\n", 1, "scopes: must be tables, one for each name"),
+        ('\n[scopes]\ntools = ["a"]\n', 3, 'must be a table: [scopes."NAME"]'),
+        ("\n[scopes.mcp:write]\n", 2, "is not valid TOML: the name of a scope stands in quotes"),
+        ("\n[scopes.mcp.write]\n", 2, "write: the name of a scope stands in quotes"),
+        ('[scopes."a b"]\n', 1, "the name of a scope has 1 to 100 visible ASCII characters"),
+        ("[scopes.'a\"b']\n", 1, "the name of a scope has 1 to 100 visible ASCII characters"),
+        ('[scopes.""]\n', 1, "the name of a scope has 1 to 100 visible ASCII characters"),
+        ('[scopes."a"]\ntool = []\n', 2, "tool: is not known here; this place may have: tools, resources, prompts"),
+        ('[scopes."a"]\nrate = "off"\n', 2, "rate: is not known here"),
+        ('[scopes."a"]\ntools = "all"\n', 2, "tools: must be a list of globs"),
+        # people
+        ('[people]\nmatch = "alice"\n', 1, "people: must be tables, with two pairs of brackets: [[people]]"),
+        ("[people.alice]\n", 1, "people: must be tables, with two pairs of brackets: [[people]]"),
+        ('people = ["alice"]\n', 1, "people: must be tables, with two pairs of brackets: [[people]]"),
+        ("people = []\n", 1, "people: there are none"),
+        ("\n[[people]]\n", 2, "match: must be a user name, an e-mail address"),
+        ("[[people]]\nmatch = 1\n", 2, "match: must be a text in quotes"),
+        ('[[people]]\nmatch = "al*"\n', 2, "match: must be a user name, an e-mail address"),
+        ('[[people]]\nmatch = "*@*.example.com"\n', 2, "match: must be a user name, an e-mail address"),
+        ('[[people]]\nmatch = "user:alice"\n', 2, "match: before a colon there must be sub, org or client"),
+        ('[[people]]\nmatch = "a"\nname = "b"\n', 3, "name: is not known here; this place may have: match, note"),
+        ('[[people]]\nmatch = "a"\nlanes = ["header"]\n', 3, "lanes: is not known here"),
+        ('[[people]]\nmatch = "a"\ntools = ["a "]\n', 3, "tools: a glob is empty"),
+        ('[[people]]\nmatch = "a"\nrate = 60\n', 3, "rate: must be a text in quotes"),
+        ('[[people]]\nmatch = "a"\nexpires = "2027-01-01"\n', 3, "expires: must be a date and time"),
+        ('[[people]]\nmatch = "a"\nnote = 1\n', 3, "note: must be a text in quotes"),
+        *(
+            (f'[[people]]\nmatch = "{first}"\n[[people]]\nmatch = "{second}"\n', 4, "match: is never asked, since line 2")
+            for first, second in [("a", "a"), ("*", "a"), ("*", "*"), ("a@b.c", "A@B.c"), ("*@B.c", "a@b.C"), ("*", "org:a")]
+        ),
     ],
 )  # fmt: skip
 def test_a_fault_is_told_in_words_with_its_line(text: str, line: int, words: str) -> None:
@@ -238,6 +312,24 @@ def test_a_value_in_clear_is_a_fault_and_is_not_repeated(text: str, line: int) -
     assert "hunter2" not in "".join(told)
 
 
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.hunter2hunter2"
+
+
+@pytest.mark.parametrize(
+    "text", [JWT, JWT.rpartition(".")[0], "hf_hunter2hunter2hunter2", f"hf_oauth_{JWT}"]
+)
+def test_an_access_token_of_somebody_else_in_clear_is_a_fault_too(text: str) -> None:
+    for line in (
+        f"# {text}",
+        f'[[people]]\nmatch = "{text}"',
+        f'[scopes."{text}"]',
+        f'{text} = "{text}"',
+    ):
+        told = faults(f"{VALUES}{line}")
+        assert f"tokens.toml, line {3 + line.count(chr(10))}: {FOREIGN_CLEAR}" in told
+        assert not [word for word in ("hunter2", "eyJ", "hf_") if word in "".join(told)]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -248,6 +340,10 @@ def test_a_value_in_clear_is_a_fault_and_is_not_repeated(text: str, line: int) -
         '[tokens."hunter2 "]\n[tokens."hunter2 "]',
         'tokens = {"hunter2 " = 1, "hunter2 " = 2}',
         "[tokens.alice]\nsecret = hunter2",
+        '[scopes."hunter2 "]\nhunter2-hunter2-hunter2-hunter2 = 1',
+        "[scopes.hunter2:hunter2]",
+        '[[people]]\nmatch = "hunter2:hunter2"\nrate = "hunter2"\n"hunter2 " = 1',
+        '[[people]]\nmatch = "hunter2"\n[[people]]\nmatch = "hunter2"',
     ],
 )
 def test_no_fault_repeats_what_may_be_a_secret(text: str) -> None:
@@ -261,7 +357,9 @@ def test_names_are_plain(name: str) -> None:
     assert parse_tokens(VALUES.replace("alice", name))[0].name == name
 
 
-@pytest.mark.parametrize("name", ["", "_a", "-a", "a b", "a.b", "é", "x" * 65, "a\n", "default"])
+@pytest.mark.parametrize(
+    "name", ["", "_a", "-a", "a b", "a.b", "é", "x" * 65, "a\n", "a:b", "default"]
+)
 def test_other_names_are_refused_without_being_repeated(name: str) -> None:
     with pytest.raises(ValueError, match="name") as refusal:
         check_name(name)
@@ -364,7 +462,7 @@ def test_made_values_are_different_fit_everywhere_and_can_be_told_in_any_text() 
 
 @given(token_files(), st.sampled_from(["\n", "\r\n"]))
 def test_whatever_a_file_says_is_read_however_it_is_written(written: Written, newline: str) -> None:
-    assert parse_tokens(written.text.replace("\n", newline)) == tuple(written.tokens)
+    assert parse_contents(written.text.replace("\n", newline)) == written.contents
 
 
 @given(token_files(), st.data())
