@@ -33,7 +33,9 @@ class Asked(NamedTuple):
 
 
 class AskError(Exception):
-    """There is no such answer. `words` say why, for the log: they hold no secret, and nothing that the server chose."""
+    """There is no such answer. `words` say why, for the log: they hold no secret, and of what the server
+    chose at most a name, printable and short.
+    """
 
     def __init__(self, words: str) -> None:
         super().__init__(words)

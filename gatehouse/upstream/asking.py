@@ -141,6 +141,8 @@ def object_in(body: bytes) -> dict[str, Any]:
     """
     try:
         found = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_no)
+        if b"\\u" in body:  # half a character cannot be written anywhere
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise AskError("it answers with no JSON object: is the URL right?") from None
     if not isinstance(found, dict):

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
 
 import pytest
 import trio
 
 from gatehouse.http.asked import AskError
+from gatehouse.identity.discovery import KeysOf
+from gatehouse.identity.introspection import UNAVAILABLE, Introspection
+from gatehouse.identity.jwt import Bad, Rules, Verified
 from gatehouse.upstream import asking
 from gatehouse.upstream.asking import MAX_ANSWER_BYTES, Asking
 from tests.harness.certificates import authority
+from tests.harness.identity.authorization_server import (
+    AUDIENCE,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    INTROSPECTION,
+    authorization_server,
+)
 from tests.harness.wire import Head, Peer, Upstream, answer, until_gone
 
 if TYPE_CHECKING:
@@ -110,6 +122,7 @@ BAD_ANSWERS = {
     "half an object": (answer(b'{"keys": ['), NO_JSON),
     "a list": (answer(b"[]"), "it answers with JSON that is no object: is the URL right?"),
     "not UTF-8": (answer(json.dumps({}).encode("utf-16")), NO_JSON),
+    "half a character": (answer(b'{"sub": "\\ud800"}'), NO_JSON),
     "a constant of JavaScript's": (answer(b'{"exp": Infinity}'), NO_JSON),
     "nesting": (answer(b'{"a":' * 50_000), NO_JSON),
     "a long number": (answer(b'{"exp": %s}' % (b"9" * 100_000)), NO_JSON),
@@ -219,3 +232,30 @@ async def test_proxies_and_cookies_are_none_of_its_business(
         await ask.get_json(url)
         await ask.get_json(url)
         assert [head.get(b"Cookie") for head in it.heads] == [None, None]
+
+
+async def test_keys_and_opaque_tokens_are_asked_of_a_server_that_dies_and_comes_back() -> None:
+    with authorization_server("/tenant") as it:
+        ask = Asking()
+        keys = KeysOf(ask, it.issuer)
+        introspection = Introspection(
+            ask,
+            Rules(it.issuer, [AUDIENCE], ()),
+            url=it.url + INTROSPECTION,
+            client_id=CLIENT_ID,
+            client_secret=CLIENT_SECRET,
+            seconds=0,
+        )
+        it.introspects["opaque"] = {"active": True, **it.claims()}
+        assert (await keys.fetch()).document == {"keys": [each.jwk for each in it.keys]}
+        assert isinstance(await introspection.verify(b"opaque", "192.0.2.1"), Verified)
+        assert await introspection.verify(b"unknown", "192.0.2.1") == Bad("inactive")
+        given = b64decode(it.asked[-1].fields["authorization"].removeprefix("Basic ")).decode()
+        assert [unquote_plus(part) for part in given.split(":")] == [CLIENT_ID, CLIENT_SECRET]
+        it.stop()
+        with pytest.raises(AskError, match="nobody listens there"):
+            await keys.fetch()
+        assert await introspection.verify(b"opaque", "192.0.2.1") == UNAVAILABLE
+        it.start()
+        await keys.fetch()
+        assert isinstance(await introspection.verify(b"opaque", "192.0.2.1"), Verified)
