@@ -34,6 +34,9 @@ MAX_SCOPE_LENGTH = 100
 MAX_ORGS = 100
 """How many organisations of a person count."""
 
+CLIENT_CLAIMS = ("client_id", "azp", "appid")
+"""The claims that name the OAuth client: RFC 9068 section 2.2, OpenID Connect, and Entra's first version."""
+
 _ODD = re.compile(r"[^!-~]|[\"',;\\]")  # what could end a word of a line, or is no visible ASCII
 _SCOPE = re.compile(rf"[!#-\[\]-~]{{1,{MAX_SCOPE_LENGTH}}}")  # RFC 6749 section 3.3
 _ORG_CLAIMS = ("org_id", "org_name", "organization", "organizations", "orgs")
@@ -87,7 +90,7 @@ def subject_of(
     tell no address but a verified one.
     """
     sub = _text(claims, "sub")
-    client = next(filter(None, (_text(claims, name) for name in ("client_id", "azp", "appid"))), "")
+    client = next(filter(None, (_text(claims, name) for name in CLIENT_CLAIMS)), "")
     verified = email_is_verified or claims.get("email_verified") is True
     email = _text(claims, "email") if verified else ""
     username = _text(claims, "preferred_username")
