@@ -56,16 +56,12 @@ class Preset:
 
     def read(self, claims: Mapping[str, Any]) -> dict[str, Any] | str:
         """The claims in the words of access tokens, or the reason why they are no good."""
-        found = dict(claims)
-        if self.type_claim and found.get("type", self.type_claim) != self.type_claim:
+        if self.type_claim and claims.get("type", self.type_claim) != self.type_claim:
             return "type"
-        if not found.get(
-            "sub"
-        ):  # then nothing but the machine's own claim names it, least of all `azp`
-            for name in CLIENT_CLAIMS:
-                found.pop(name, None)
-            if self.machine_claim:
-                found["client_id"] = found.get(self.machine_claim)
+        # No `azp` names anybody: it may be the front's own, or its backend's.
+        found = {name: claims[name] for name in claims if name not in CLIENT_CLAIMS}
+        if self.machine_claim and not found.get("sub"):
+            found["client_id"] = found.get(self.machine_claim)
         if self.email_prefix and isinstance(email := found.get("email"), str):
             address = email.removeprefix(self.email_prefix)
             # Another prefix names a tenant whose people may have written their address themselves.
