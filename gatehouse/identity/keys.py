@@ -31,8 +31,9 @@ MIN_REFRESH_SECONDS, MAX_REFRESH_SECONDS = 60.0, 3600.0
 RETRY_SECONDS = 20.0
 """From the beginning of a fetch that failed to the next: a server that is back is noticed within half a minute."""
 
-FETCH_SECONDS = 12.0
-"""How long a fetch may take. It asks for metadata first, perhaps, with 5 s for each question."""
+FETCH_SECONDS = 26.0
+"""How long a fetch may take: up to five questions, where the keys are and for them, with 5 s for each. A server that
+is back in the middle of it answers the questions that are left."""
 
 ASK_SECONDS = 30.0
 """From one fetch for an unknown kid to the next, whatever its outcome: anybody can think of kids."""

@@ -16,6 +16,7 @@ from gatehouse.identity.public_keys import (
     MAX_TRIED,
     read_keys,
 )
+from gatehouse.settings import identity_kinds
 from tests.harness.jwts import Signer, jwks
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ def test_a_key_with_an_algorithm_of_its_own_fits_no_other(own: str, algorithms: 
     jwk = {**(ED if own == "EdDSA" else RSA).jwk, "alg": own}
     keys, _ = read_keys({"keys": [jwk]})
     assert {name for name in ALGORITHMS if keys.fitting("one", name)} == algorithms
+
+
+def test_the_settings_take_the_algorithms_that_can_be_verified() -> None:
+    assert {*identity_kinds.ALGORITHMS} == {*ALGORITHMS}
 
 
 UNUSABLE: dict[str, Callable[[], list[Any]]] = {
