@@ -200,7 +200,7 @@ class Gate:
 
     async def round_trip(self, exchange: Exchange, transport: Transport) -> httpx.Response | Reply:
         """Send the request and wait for the response's head; a reply if there is none to relay."""
-        request = self.outbound.forwarded(exchange.request, exchange.name, exchange.body)
+        request = self.outbound.forwarded(exchange.request, exchange.principal, exchange.body)
         try:
             exchange.body.admit(self.bodies, exchange.id)
             with exchange.body.patience as patience:

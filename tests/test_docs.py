@@ -22,6 +22,7 @@ from gatehouse.http.events import COMMENT
 from gatehouse.http.forward import HOP_BY_HOP, NOT_FORWARDED
 from gatehouse.http.paths import is_for_upstream
 from gatehouse.http.reply import Reply
+from gatehouse.identity.principal import Principal
 from gatehouse.pages import snippets, well_known
 from gatehouse.policy import tools
 from gatehouse.records.ends import SAYS
@@ -234,9 +235,9 @@ def test_every_page_is_in_the_table_of_paths() -> None:
 def test_the_wire_page_names_each_field_that_the_gate_adds_or_takes_off() -> None:
     page = text_of(ROOT / "docs/wire.md").lower()
     settings = Settings(_env_file=None, mcp_app="", upstream_keep_alive=0, tokens_file=EXAMPLE)
-    sent = House(settings, []).upstream_side.outbound.forwarded(
-        request_of(), "alice", ByteStream(b"")
-    )
+    alice = Principal("oauth:" + "a" * 32, "oauth:alice", kind="oauth")
+    outbound = House(settings, []).upstream_side.outbound
+    sent = outbound.forwarded(request_of(), alice, ByteStream(b""))
     added = {name.decode().lower() for name, _ in sent.headers.raw}
     taken_off = {name.decode() for name in NOT_FORWARDED - HOP_BY_HOP}
     assert [name for name in added | taken_off if f"`{name}" not in page] == []

@@ -17,7 +17,7 @@ from gatehouse.assembly.identity import IdentitySide
 from gatehouse.assembly.location import origins_of
 from gatehouse.assembly.pages import pages_of
 from gatehouse.assembly.tokens import tokens_tasks
-from gatehouse.assembly.upstream import UpstreamSide
+from gatehouse.assembly.upstream import UpstreamSide, callers_of
 from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, Bodies
 from gatehouse.downstream.connections import Connections
 from gatehouse.downstream.descriptors import connections_within
@@ -232,7 +232,7 @@ class House:
         return UpstreamSide(
             self.settings,
             secret=self._secret,
-            grants=(lambda: self.keyring.grants) if self.settings.has_principals else None,
+            callers=callers_of(self.settings, lambda: self.keyring.grants, self.identity.still),
             upstream=self._given_upstream,
             started=self._started,
         )

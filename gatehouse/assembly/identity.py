@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from gatehouse.http import refusals
 from gatehouse.http.challenges import Challenges
 from gatehouse.http.paths import ENDPOINT
+from gatehouse.identity.admission import Admission
 from gatehouse.identity.kinds import is_static
 from gatehouse.identity.people import People
-from gatehouse.identity.principal import METRICS_NAME
+from gatehouse.identity.principal import METRICS_NAME, Principal
 from gatehouse.identity.scopes import Scopes
 from gatehouse.identity.verifiers import Verifiers
 from gatehouse.pages.well_known import METADATA
@@ -22,6 +23,7 @@ from gatehouse.policy.failures import Failures
 from gatehouse.tokens.keyring import Keyring
 
 if TYPE_CHECKING:
+    from gatehouse.identity.grants import Grants
     from gatehouse.settings.environment import Settings
     from gatehouse.tokens.contents import Contents
 
@@ -69,6 +71,14 @@ class IdentitySide:
             self.failures.retry_after,
             challenge=refusals.METRICS_CHALLENGE,
         )
+
+    def still(self, principal: Principal) -> Grants | None:
+        """The grants that a principal with a subject has now; None if it would not be let in any more."""
+        if principal.subject is None:
+            return None
+        admission = Admission(self.people, self.scopes, self.challenges, self._settings.auth_scopes)
+        who = admission.admit(principal.subject, principal.proof, until=0)  # remembers nothing
+        return who.grants if isinstance(who, Principal) else None
 
     def replace(self, contents: Contents) -> None:
         """From now on, these contents of the tokens file are in force."""

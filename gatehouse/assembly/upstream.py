@@ -19,6 +19,7 @@ from gatehouse.hosting.server import HostedServer
 from gatehouse.http.forward import SECRET_HEADER
 from gatehouse.http.paths import ExposedPaths
 from gatehouse.http.reply import CLOSE_CONNECTION
+from gatehouse.identity.callers import Callers
 from gatehouse.policy.strangers import Strangers
 from gatehouse.process.fresh_start import seconds_since_start
 from gatehouse.process.memory import settle_memory
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from gatehouse.http.fields import Headers
     from gatehouse.identity.grants import Grants
+    from gatehouse.identity.principal import Principal
     from gatehouse.records.record import Observer
     from gatehouse.settings.environment import Settings
     from gatehouse.upstream.base import Upstream
@@ -48,8 +50,8 @@ LOOK_AGAIN_SECONDS = 2.0
 class UpstreamSide:
     """The MCP server behind the gate: hosted here, in this process or at a port, or elsewhere.
 
-    `grants` tells what each token may do, to a server that is hosted here. For `secret`, `upstream` and `started`
-    see `House`. Raises CannotListenError.
+    `callers` tell it who asks, and a server that is hosted here what each may do. For `secret`, `upstream` and
+    `started` see `House`. Raises CannotListenError.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class UpstreamSide:
         settings: Settings,
         *,
         secret: str,
-        grants: Callable[[], Mapping[str, Grants]] | None,
+        callers: Callers,
         upstream: Upstream | None,
         started: trio.Event | None,
     ) -> None:
@@ -78,7 +80,8 @@ class UpstreamSide:
                 settings.upstream_path,
                 Direct(calls) if calls else Port(bind("UPSTREAM_PORT", host, port), secret),
                 runtime=settings.runtime,
-                grants=grants,
+                grants=callers.tokens if settings.tokens_file else None,
+                callers=callers if settings.has_principals else None,
                 exposed=self.exposed,
             )
             started = self.hosted.started
@@ -89,11 +92,7 @@ class UpstreamSide:
         if given := settings.upstream_authorization:
             own_fields.append((b"Authorization", given.get_secret_value().encode("ascii")))
         self.outbound = Outbound(
-            self.upstream.authority,
-            endpoint,
-            own_fields,
-            names_principals=settings.hosts_upstream or settings.has_principals,
-            shown=shown_by(settings),
+            self.upstream.authority, endpoint, own_fields, callers=callers, shown=shown_by(settings)
         )
         """Makes the requests."""
         self.where = str(settings.upstream_at)
@@ -145,6 +144,21 @@ class UpstreamSide:
             seconds or seconds_since_start(),
             self.where,
         )
+
+
+def callers_of(
+    settings: Settings,
+    tokens: Callable[[], Mapping[str, Grants]],
+    still: Callable[[Principal], Grants | None],
+) -> Callers:
+    """The callers, as the upstream is told of them; for `tokens` and `still` see there."""
+    return Callers(
+        tokens,
+        still,
+        names=settings.hosts_upstream or settings.has_principals,
+        kinds=settings.has_other_ways_in,
+        ids=settings.hosts_upstream,
+    )
 
 
 def transports_for(settings: Settings) -> Transports:

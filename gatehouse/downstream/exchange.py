@@ -18,6 +18,7 @@ from gatehouse.downstream.scope import HOLD_HEAD, NEEDS, PROVEN
 from gatehouse.errors import without_message
 from gatehouse.http import refusals
 from gatehouse.http.events import COMMENT, EventBorders
+from gatehouse.http.for_people import worded
 from gatehouse.http.mcp import METHOD
 from gatehouse.http.reply import NO_REFERRER
 from gatehouse.identity.principal import OPEN, Unknown
@@ -43,10 +44,6 @@ LINGER_SECONDS = 1.0
 
 FIRST_COMMENT_SECONDS = 0.25
 """How soon a silent event stream gets its first comment: some fronts hold back the head until then."""
-
-REVOKED_GRACE_SECONDS = 2.5
-"""How long an exchange whose token is no longer good may take to reach a border between two events: with the
-time until that is noticed, less than 5 s."""
 
 
 class Exchange:
@@ -75,6 +72,8 @@ class Exchange:
         self.outcome, self.reason = "cut", ""
         """The outcome in words, and the reason if the request was not carried out."""
         self.revoked = self.ending = self.carries_events = False
+        self.revoked_at = math.inf
+        """When it ends, because its credential is no longer good."""
         self.left, self.must_see_head = False, False
         """The client left before it had all of its answer; the head of the answer is waited for even then."""
         self.events = EventBorders()
@@ -87,7 +86,7 @@ class Exchange:
         self._watching = trio.CancelScope()
         self._watcher_over: trio.Event | None = None
         self._alarm = trio.CancelScope()
-        self._wrote_at = self._revoked_at = self._first_byte_at = 0.0
+        self._wrote_at = self._first_byte_at = 0.0
         self._silent_since, self._sent = math.inf, 0
 
     async def identify(self, verifiers: Verifiers) -> Reply | None:
@@ -103,7 +102,8 @@ class Exchange:
             return verifiers.refusal(request, who)
         self.principal, self.id, self.lane = who, who.id, who.lane
         prove = self._state.get(PROVEN)
-        return None if prove is None or prove(who.id) else refusals.TOO_MANY_OF_NAME
+        good = prove is None or prove(who.id)
+        return None if good else worded(refusals.TOO_MANY_OF_NAME, token=who.kind == "token")
 
     # The way back to the client.
 
@@ -201,15 +201,13 @@ class Exchange:
         if self.carries_events and self.events.at_border:
             self.awaiting_event.cancel()
 
-    def revoke(self) -> None:
-        """End the exchange, because its token is no longer good: now if possible, else within the grace."""
-        now = trio.current_time()
-        if not self.revoked:
-            self.revoked, self._revoked_at = True, now
-            self.end_events()
-        elif now >= self._revoked_at + REVOKED_GRACE_SECONDS and not self.over:
-            self.outcome = "revoked"
-            self.leaving.cancel()
+    @property
+    def respite(self) -> float:
+        """How long it may go on once its credential is no longer good: a call by a token that has ended by itself, or
+        of somebody taken off the list of people, may finish. Whoever revokes a static token means what it does, too.
+        """
+        is_token = self.principal is not None and self.principal.kind == "token"
+        return 0 if is_token or self.is_subscription else self._limits.upstream_seconds
 
     # The client's side of the connection.
 

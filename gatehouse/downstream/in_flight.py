@@ -18,7 +18,12 @@ WATCH_SECONDS = 0.025
 task would add a fifth to their cost."""
 
 LOOK_SECONDS = 1.0
-"""How often exchanges in flight are checked for revoked and expired tokens, and for silent upstreams."""
+"""How often exchanges in flight are checked for revoked and expired credentials, and for silent upstreams."""
+
+
+REVOKED_GRACE_SECONDS = 2.5
+"""How long an exchange whose credential is no longer good may take to reach a border between two events: with the
+time until that is noticed, less than 5 s."""
 
 
 class InFlight:
@@ -78,18 +83,31 @@ class InFlight:
             await self._start_watchers(watchers)
 
     async def end_overdue(self) -> None:
-        """End every exchange whose token was revoked or has expired, and every one whose upstream has been silent
-        for too long in the middle of its answer.
+        """End every exchange whose credential was revoked or has expired, and every one whose upstream has been
+        silent for too long in the middle of its answer.
         """
         while True:
             await trio.sleep(LOOK_SECONDS)
             for exchange in self._exchanges:
                 if exchange.principal and not self._in_force(exchange.principal):
-                    exchange.revoke()
+                    self._revoke(exchange)
                 if limit := exchange.end_silence():
                     exchange.complain(
                         self._upstream, "fell silent for %g s in the middle of its answer", limit
                     )
+
+    def _revoke(self, exchange: Exchange) -> None:
+        """End the exchange, because its credential is no longer good: after its respite, at a border between two events
+        if that comes within the grace.
+        """
+        now = trio.current_time()
+        exchange.revoked_at = min(exchange.revoked_at, now + exchange.respite)
+        if not exchange.revoked and now >= exchange.revoked_at:
+            exchange.revoked = True
+            exchange.end_events()
+        elif now >= exchange.revoked_at + REVOKED_GRACE_SECONDS and not exchange.over:
+            exchange.outcome = "revoked"
+            exchange.leaving.cancel()
 
     async def drain(self) -> None:
         """Take no new requests; return when those in flight are over, or after the grace.

@@ -9,7 +9,7 @@ here the gate's principal becomes that of the request, set as their own middlewa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastmcp.server.auth import AccessToken
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
@@ -17,26 +17,43 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.authentication import AuthCredentials
 
 from gatehouse.hosting.port import turn_away
-from gatehouse.http.forward import PRINCIPAL_HEADER
+from gatehouse.http.forward import CALLER_HEADER, KIND_HEADER, PRINCIPAL_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gatehouse.upstream.inprocess import App
 
-PRINCIPAL = PRINCIPAL_HEADER.lower()
+PRINCIPAL, KIND, CALLER = PRINCIPAL_HEADER.lower(), KIND_HEADER.lower(), CALLER_HEADER.lower()
+FIELDS = (PRINCIPAL, KIND, CALLER)
+"""The fields by which the gate tells the caller."""
 
 NO_CREDENTIAL = "gate-principal:"
-"""Together with the name, this stands for the token in an AccessToken: libraries want a token, compare it
+"""Together with the id, this stands for the token in an AccessToken: libraries want a token, compare it
 and make keys of it. It is the same for all values of a name, as the principal is, and opens nothing
 anywhere."""
 
 
-class WithCaller:
-    """ASGI middleware: the name that the gate tells is the request's authenticated user, or 403 without one.
+class Told(NamedTuple):
+    """The caller of a request, as the gate tells it."""
 
-    `is_open` tells the paths that need no token: without a name, they have no user. The user has no scopes, because the
-    gate's tokens have none: things that a server guards by a scope stay shut.
+    name: str
+    kind: str
+    """Empty if the gate knows but one kind."""
+    reference: str
+    """The caller, and which grants the request has: the name of a static token, `ID/GRANTS` of another."""
+
+    @property
+    def id(self) -> str:
+        """The one whose request it is, whatever that may do. A static token's id is its name."""
+        return self.reference.partition("/")[0]
+
+
+class WithCaller:
+    """ASGI middleware: the caller that the gate tells is the request's authenticated user, or 403 without one.
+
+    `is_open` tells the paths that need no token: without a caller, they have no user. The user has no scopes: the gate's
+    tokens have none, and it judges those of access tokens itself. Things that a server guards by a scope stay shut.
     """
 
     def __init__(self, app: App, is_open: Callable[[bytes], bool]) -> None:
@@ -44,9 +61,9 @@ class WithCaller:
         self._is_open = is_open
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        name = name_in(scope)
-        if name:
-            scope["user"] = AuthenticatedUser(token_of(name))
+        told = told_in(scope)
+        if told:
+            scope["user"] = AuthenticatedUser(token_of(told))
             scope["auth"] = AuthCredentials([])
         elif not self._is_nobodys(scope):
             await turn_away(scope, send)
@@ -54,19 +71,33 @@ class WithCaller:
         await self._app(scope, receive, send)
 
     def _is_nobodys(self, scope: Any) -> bool:
-        """True for a request without a name, for a path that needs no token."""
-        named = any(name == PRINCIPAL for name, _ in scope["headers"])
+        """True for a request without a caller, for a path that needs no token."""
+        named = any(name in FIELDS for name, _ in scope["headers"])
         return not named and scope["type"] == "http" and self._is_open(scope["raw_path"])
 
 
-def name_in(scope: Any) -> str:
-    """The name that the gate has put into a request; empty if there is none, or more than one."""
-    names = [value for name, value in scope["headers"] if name == PRINCIPAL]
-    return names[0].decode("latin-1") if len(names) == 1 else ""
+def told_in(scope: Mapping[str, Any]) -> Told | None:
+    """The caller that the gate has put into a request; None if there is none, or a field came more than once."""
+    found = [(name, value.decode("latin-1")) for name, value in scope["headers"] if name in FIELDS]
+    told: dict[bytes, str] = dict(found)
+    name = told.get(PRINCIPAL, "")
+    if not name or len(told) < len(found):
+        return None
+    return Told(name, told.get(KIND, ""), told.get(CALLER, name))
 
 
-def token_of(name: str) -> AccessToken:
-    """The access token that stands for a principal; made anew, since its receiver may change it."""
+def token_of(told: Told) -> AccessToken:
+    """The access token that stands for a principal; made anew, since its receiver may change it.
+
+    Libraries keep callers apart by the id. The name, which two people may share, is a claim beside it.
+    """
+    claims = {"sub": told.id}
+    if told.id != told.name:
+        claims |= {"name": told.name, "kind": told.kind}
     return AccessToken(
-        token=NO_CREDENTIAL + name, client_id=name, subject=name, scopes=[], claims={"sub": name}
+        token=NO_CREDENTIAL + told.id,
+        client_id=told.id,
+        subject=told.id,
+        scopes=[],
+        claims=claims,
     )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastmcp import FastMCP
 
     from gatehouse.hosting.port import Door
+    from gatehouse.identity.callers import Callers
     from gatehouse.identity.grants import Grants
 
 logger = logger_of("gate.upstream")
@@ -47,7 +48,8 @@ class HostedServer:
 
     Its requests come in by `door`: at a port of its own (`Port`), or as calls from the gate (`Direct`). It runs on
     `runtime`, asyncio or trio; if that is empty, on what its module asks for, or else on asyncio.
-    `grants` gives the grants of each name at any time; None if tokens have no names.
+    `grants` gives the grants of each name at any time; None if tokens have no names. `callers` knows who is let in;
+    None if there is but one token.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class HostedServer:
         *,
         runtime: str = "",
         grants: Callable[[], Mapping[str, Grants]] | None = None,
+        callers: Callers | None = None,
         exposed: ExposedPaths = ExposedPaths(()),  # noqa: B008 - it never changes
     ) -> None:
         self.import_string = import_string
@@ -66,7 +69,7 @@ class HostedServer:
         self.name = ""
         self._door = door
         self._runtime = runtime
-        self._grants = grants
+        self._grants, self._callers = grants, callers
         self._exposed = exposed
         self._containment = Containment()
         self._over = trio.Event()
@@ -137,22 +140,23 @@ class HostedServer:
                 )
 
     def _lock(self, server: FastMCP[Any]) -> None:
-        """Put the lock into the server, which keeps each name to its grants."""
-        grants = self._grants
-        if grants is None:
+        """Put the lock into the server, which keeps each caller to its grants."""
+        if self._callers is None:
             return
         # Imported here, not at the top: it takes FastMCP with it.
         from fastmcp import FastMCP
 
         from gatehouse.hosting import tool_lock
 
+        if not isinstance(server, FastMCP) and self._grants is None:
+            return  # nobody has lists
         if not isinstance(server, FastMCP):
             raise HostedServerError(
                 f"MCP_APP: {self.import_string} is no FastMCP server, so with TOKENS_FILE it cannot be "
                 "told who may call what",
                 started=False,
             )
-        tool_lock.lock(server, lambda name: grants().get(name))
+        tool_lock.lock(server, self._callers)
 
     def _contain(self, server: FastMCP[Any]) -> None:
         """Keep each request's errors within it. This must be outermost, so call it after `_lock`."""

@@ -16,30 +16,31 @@ if TYPE_CHECKING:
 
     from gatehouse.http.mcp import Kind
 
-MAX_TASKS_PER_NAME = 1000
-"""With one more, the name loses its oldest."""
+MAX_TASKS_PER_CALLER = 1000
+"""With one more, the caller loses its oldest."""
 
 MAX_TASK_CHARACTERS = 2048
 """How many characters a task's id and the name of its thing may have together: a caller chooses a resource's
-URI, which may have megabytes. A longer one is not kept, so that no name can fill the memory."""
+URI, which may have megabytes. A longer one is not kept, so that no caller can fill the memory."""
 
 
 class Task(NamedTuple):
-    """The name that began a task, and the thing that the task is of."""
+    """The one who began a task, and the thing that the task is of."""
 
-    name: str
+    owner: str
+    """The caller's id."""
     kind: Kind
     thing: str
 
 
 class Tasks:
-    """The tasks, each with the name of its token. `lives` is True for a name that still has a token."""
+    """The tasks, each with its owner. `lives` is True for the id of a caller who would still be let in."""
 
     def __init__(
-        self, lives: Callable[[str], bool], max_per_name: int = MAX_TASKS_PER_NAME
+        self, lives: Callable[[str], bool], max_per_caller: int = MAX_TASKS_PER_CALLER
     ) -> None:
         self._lives = lives
-        self._max_per_name = max_per_name
+        self._max_per_caller = max_per_caller
         self._tasks: dict[str, Task] = {}
         self._of: dict[str, deque[str]] = {}
 
@@ -51,19 +52,19 @@ class Tasks:
         """The server has begun a task. A known id stays with its first owner."""
         if task_id in self._tasks or len(task_id) + len(task.thing) > MAX_TASK_CHARACTERS:
             return
-        if task.name not in self._of:
+        if task.owner not in self._of:
             self._forget_the_gone()
-            self._of[task.name] = deque()
-        own = self._of[task.name]
-        if len(own) >= self._max_per_name:
+            self._of[task.owner] = deque()
+        own = self._of[task.owner]
+        if len(own) >= self._max_per_caller:
             del self._tasks[own.popleft()]
         own.append(task_id)
         self._tasks[task_id] = task
 
     def _forget_the_gone(self) -> None:
-        """Before a new name is kept: there are never more names than there were tokens at one time."""
-        for name in [name for name in self._of if not self._lives(name)]:
-            for task_id in self._of.pop(name):
+        """Before a new owner is kept: there are never more owners than there were callers at one time."""
+        for owner in [owner for owner in self._of if not self._lives(owner)]:
+            for task_id in self._of.pop(owner):
                 del self._tasks[task_id]
 
 

@@ -9,7 +9,7 @@ It has the last word, since it sees each message as the server does. `lock` puts
     can talk a tool into is judged as if the client had made it. Calls that the program makes by itself,
     outside of any request, pass.
 
-A background task belongs to the name that began it: a token with lists may follow its own tasks, as long
+A background task belongs to the one who began it, by its id: a token with lists may follow its own tasks, as long
 as it may use their things, and nobody may follow a task that is known to be another's.
 
 Otherwise, a token without lists passes everywhere. Calls that a tool of a mounted or proxied server makes
@@ -26,11 +26,12 @@ from fastmcp.server.dependencies import get_http_headers, get_http_request
 from fastmcp.server.middleware import Middleware
 from mcp.shared.exceptions import MCPError
 
-from gatehouse.hosting.caller import PRINCIPAL, name_in
+from gatehouse.hosting.caller import FIELDS, told_in
 from gatehouse.hosting.tasks import Task, Tasks, ids_in, task_id_in
 from gatehouse.hosting.things import things_in
 from gatehouse.http.mcp import KINDS, TASK_LIST, TASK_METHODS, printable
 from gatehouse.http.reply import FORBIDDEN
+from gatehouse.identity.principal import is_token
 from gatehouse.policy.tools import (
     HARMLESS_METHODS,
     granted,
@@ -49,9 +50,8 @@ if TYPE_CHECKING:
     from mcp.server.context import HandlerResult, ServerRequestContext
 
     from gatehouse.http.mcp import Kind
+    from gatehouse.identity.callers import Callers
     from gatehouse.identity.grants import Grants
-
-    GrantsOf = Callable[[str], Grants | None]
 
 logger = logger_of("gate.policy")
 
@@ -83,8 +83,10 @@ LISTS = {
 
 
 class Caller(NamedTuple):
-    """The token that a message comes with."""
+    """The one that a message comes from."""
 
+    id: str
+    """Tasks belong to it; a static token's is its name."""
     name: str
     grants: Grants
     request_id: str
@@ -111,7 +113,8 @@ class Caller(NamedTuple):
     def log_refusal(self, refused: str) -> None:
         """Log it, with the id by which the request's own line is found."""
         end = f", id {self.request_id}" if self.request_id else ""
-        logger.info("the token %s was refused %s%s", self.name, refused, end)
+        who = f"the token {self.name}" if is_token(self.id) else self.name
+        logger.info("%s was refused %s%s", who, refused, end)
 
     def shown(self, method: str, result: Any) -> Any:
         """An answer without the things that the token may not use: an answer's JSON, or FastMCP's list."""
@@ -127,15 +130,15 @@ class Caller(NamedTuple):
 
 
 class ToolLock(Middleware):
-    """The lock at both places. `grants_of` gives the grants of a token by its name, or None without such a token.
+    """The lock at both places. `callers` knows who is let in, and what each may do.
 
     A refusal is a JSON-RPC error. Its HTTP status is 200: only the SDK chooses that, and before
     2026-07-28 sends it before it looks at the message.
     """
 
-    def __init__(self, grants_of: GrantsOf) -> None:
-        self._grants_of = grants_of
-        self._tasks = Tasks(lambda name: grants_of(name) is not None)
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
+        self._tasks = Tasks(callers.lives)
 
     async def on_message_in(
         self,
@@ -183,7 +186,7 @@ class ToolLock(Middleware):
 
     def _check_task(self, caller: Caller, method: str, task_id: Any) -> None:
         task = self._tasks.get(task_id)
-        strange = caller.grants.restricted if task is None else task.name != caller.name
+        strange = caller.grants.restricted if task is None else task.owner != caller.id
         if strange or not isinstance(task_id, str):  # nobody knows how a server reads another id
             caller.log_refusal(f"{shown_in_log(method)} of a task not its own")
             # FastMCP says the same of an unknown task.
@@ -198,7 +201,7 @@ class ToolLock(Middleware):
         """Keep the ledger in step with an answer; return the answer without the tasks of others."""
         if method in KINDS and (task_id := task_id_in(result)):
             for kind, thing in things_in(method, params) or ():
-                self._tasks.begun(task_id, Task(caller.name, kind, thing))
+                self._tasks.begun(task_id, Task(caller.id, kind, thing))
         elif method == TASK_LIST:
             if not isinstance(result, dict):
                 result = result.model_dump(by_alias=True, mode="json", exclude_none=True)
@@ -210,19 +213,19 @@ class ToolLock(Middleware):
         task = self._tasks.get(task_id_in(listed))
         if task is None:
             return not caller.grants.restricted
-        return task.name == caller.name and granted(caller.grants, task.kind, task.thing)
+        return task.owner == caller.id and granted(caller.grants, task.kind, task.thing)
 
     def _caller(self, scope: Mapping[str, Any]) -> Caller:
-        name = name_in(scope)
-        grants = self._grants_of(name) if name else None
-        if grants is None:
+        told = told_in(scope)
+        grants = self._callers.grants_of(told.reference) if told else None
+        if told is None or grants is None:
             raise MCPError(FORBIDDEN, STRANGER)
-        return Caller(name, grants, scope.get(REQUEST_ID, ""))
+        return Caller(told.id, told.name, grants, scope.get(REQUEST_ID, ""))
 
 
-def lock(server: FastMCP[Any], grants_of: GrantsOf) -> None:
+def lock(server: FastMCP[Any], callers: Callers) -> None:
     """Lock the server before it serves: its own middleware sees no refused message."""
-    tool_lock = ToolLock(grants_of)
+    tool_lock = ToolLock(callers)
     server.middleware.insert(0, tool_lock)
     server._mcp_server.middleware.insert(0, tool_lock.on_message_in)  # noqa: SLF001 - nothing public has it
 
@@ -233,8 +236,12 @@ def current_scope() -> Mapping[str, Any] | None:
         return get_http_request().scope
     except RuntimeError:
         # FastMCP's background tasks keep the fields of the request that began them.
-        name = get_http_headers().get(PRINCIPAL.decode("ascii"))
-        return None if name is None else {"headers": [(PRINCIPAL, name.encode("latin-1"))]}
+        fields = get_http_headers()
+        kept = {name: fields.get(name.decode("ascii")) for name in FIELDS}
+        told = [
+            (name, value.encode("latin-1")) for name, value in kept.items() if value is not None
+        ]
+        return {"headers": told} if told else None
 
 
 def shown_in_log(chosen: str) -> str:

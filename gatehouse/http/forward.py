@@ -38,8 +38,16 @@ SECRET_HEADER = b"X-Gate-Secret"
 """Tells the hosted upstream that a request comes from the gate (see `hosting`)."""
 
 PRINCIPAL_HEADER = b"X-Gate-Principal"
-"""Tells the upstream the name of the request's token: always an upstream that we host, another one only if
-tokens have names."""
+"""Tells the upstream the name of the request's principal: always an upstream that we host, another one only if there
+may be more than one."""
+
+KIND_HEADER = b"X-Gate-Kind"
+"""Tells an upstream that is told principals what kind each is: token, oauth or front. Only if there are others than
+tokens."""
+
+CALLER_HEADER = b"X-Gate-Caller"
+"""Tells an upstream that we host the id of a principal that is no static token, and which grants the request has (see
+`identity/callers.py`)."""
 
 REQUEST_ID_HEADER = b"X-Gate-Request-Id"
 """Tells the hosted upstream the request's id, for the log (see `hosting`)."""
@@ -48,7 +56,10 @@ VIA = (b"Via", b"1.1 mcp-gate")
 """RFC 9110 section 7.6.3."""
 
 # Replaced by ours, or void once forwarded.
-_OURS = frozenset(name.lower() for name in (SECRET_HEADER, PRINCIPAL_HEADER, REQUEST_ID_HEADER))
+_OURS = frozenset(
+    name.lower()
+    for name in (SECRET_HEADER, PRINCIPAL_HEADER, KIND_HEADER, CALLER_HEADER, REQUEST_ID_HEADER)
+)
 # Some servers and libraries take the path from these (IIS, PHP frameworks), and the gate has judged another one.
 _OTHER_PATHS = frozenset({b"x-original-url", b"x-rewrite-url"})
 _REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"x-real-ip"}) | _OTHER_PATHS | _OURS

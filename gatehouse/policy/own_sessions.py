@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from gatehouse.http import refusals
 from gatehouse.http.fields import values_of
+from gatehouse.http.for_people import worded
 from gatehouse.http.mcp import SESSION
 from gatehouse.http.paths import is_endpoint
+from gatehouse.identity.principal import is_token
 from gatehouse.policy.base import Policy
 from gatehouse.policy.shared_state import BUSY, UNAVAILABLE
 
@@ -39,7 +41,9 @@ class OwnSessions(Policy):
             return None
         if owner is UNAVAILABLE:
             return refusals.SESSIONS_UNKNOWN
-        return refusals.TOO_MANY_QUESTIONS if owner is BUSY else refusals.SESSION_NOT_FOUND
+        if owner is BUSY:
+            return worded(refusals.TOO_MANY_QUESTIONS, token=is_token(principal.id))
+        return refusals.SESSION_NOT_FOUND
 
     def during(self, request: Request) -> AbstractContextManager[None]:
         """Keeps the exchange's session, if it has one, from becoming idle."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gatehouse.http import refusals
+from gatehouse.http.for_people import worded
+from gatehouse.identity.principal import is_token
 from gatehouse.identity.rate import OFF
 from gatehouse.policy.base import Policy
 from gatehouse.scheduling.fair_threads import BusyError
@@ -39,11 +41,11 @@ class Rates(Policy):
                 if seconds is not None:
                     return refusals.too_many_requests(
                         seconds,
-                        f"Too many requests with the token '{principal.name}': it may make {rate}{where}. Wait as long as Retry-After says.",
+                        f"Too many requests {_by(principal.name)} may make {rate}{where}. Wait as long as Retry-After says.",
                         "rate",
                     )
         except BusyError:
-            return refusals.TOO_MANY_QUESTIONS
+            return worded(refusals.TOO_MANY_QUESTIONS, token=is_token(principal.id))
         return None
 
     def _rates(self, principal: Principal) -> Iterator[tuple[str, Rate, str]]:
@@ -53,3 +55,8 @@ class Rates(Policy):
             yield principal.id, rate, ""
         if principal.lane == "query" and (rate := self._by_query(principal.id)):
             yield f"{principal.id} by query", rate, " in a URL"
+
+
+def _by(name: str) -> str:
+    """The one whose requests were too many, in words that «may» follows."""
+    return f"with the token '{name}': it" if is_token(name) else f"by {name}, who"

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from gatehouse.http import refusals
+from gatehouse.http.for_people import worded
 from gatehouse.http.mcp import KINDS, TASK_LIST, TASK_METHODS, printable
 from gatehouse.http.paths import is_endpoint
 from gatehouse.http.reply import forbidden
+from gatehouse.identity.principal import is_token
 from gatehouse.policy.base import Policy
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ class Tools(Policy):
         if not principal.grants.restricted:
             return None
         if not is_endpoint(request.path):
-            return refusals.BESIDE_ENDPOINT
+            return worded(refusals.BESIDE_ENDPOINT, token=is_token(principal.id))
         if request.call_is_unclear:
             return refusals.UNCLEAR_CALL
         return self._call_refusal(request.call, principal)
@@ -138,26 +140,33 @@ def climbs(uri: str) -> bool:
 
 
 def words_for(name: str, kind: Kind, thing: str) -> str:
-    """Why the token of that name is refused this thing, and what to do about it."""
-    return (
-        f"Forbidden: the token '{name}' may not {_DOES[kind]} '{printable(thing)}'. Ask the operator of "
-        f"this server to add it to the {kind} of the token."
-    )
+    """Why the principal of that name is refused this thing, and what to do about it."""
+    refused = f"may not {_DOES[kind]} '{printable(thing)}'. Ask the operator of this server to"
+    if is_token(name):
+        return f"Forbidden: the token '{name}' {refused} add it to the {kind} of the token."
+    return f"Forbidden: {name} {refused} allow it."
 
 
 def words_for_method(name: str, method: str) -> str:
-    """Why the token of that name is refused this method, and what to do about it."""
+    """Why the principal of that name is refused this method, and what to do about it."""
     return (
-        f"Forbidden: the token '{name}' is limited to what its lists name, and they cannot allow "
-        f"'{printable(method)}', or not in this form. Ask the operator of this server for a token without "
-        "lists."
+        f"Forbidden: {_limited(name)}, and they cannot allow '{printable(method)}', or not in this form. "
+        f"Ask the operator of this server {_without_lists(name)}."
     )
 
 
 def words_for_version(name: str) -> str:
-    """Why the token of that name is refused whatever an older client asks."""
+    """Why the principal of that name is refused whatever an older client asks."""
     return (
-        f"Forbidden: the token '{name}' is limited to what its lists name, and only with MCP 2026-07-28 "
-        "can be told what a request calls. Use a newer client, or ask the operator of this server for a "
-        "token without lists."
+        f"Forbidden: {_limited(name)}, and only with MCP 2026-07-28 can be told what a request calls. "
+        f"Use a newer client, or ask the operator of this server {_without_lists(name)}."
     )
+
+
+def _limited(name: str) -> str:
+    who = f"the token '{name}'" if is_token(name) else name
+    return f"{who} is limited to what its lists name"
+
+
+def _without_lists(name: str) -> str:
+    return "for a token without lists" if is_token(name) else f"to let {name} in without lists"

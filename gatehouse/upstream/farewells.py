@@ -26,7 +26,8 @@ MAX_AT_ONCE = 16
 """How many sessions are ended at a time: at a hundred openings a time, the server's turns are shared fairly."""
 
 MAX_WAITING = 256
-"""How many sessions of one name may wait for their end before its requests that bring about one more wait, too."""
+"""How many sessions of one name may wait for their end before its requests that bring about one more wait, too. A name
+is here a principal's id."""
 
 END_SECONDS = 5.0
 """How long the server may take to end one."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import httpx
 
-from gatehouse.http.forward import PRINCIPAL_HEADER, VIA, request_headers
+from gatehouse.http.forward import VIA, request_headers
 from gatehouse.http.paths import upstream_target
 
 if TYPE_CHECKING:
@@ -28,12 +28,21 @@ class Shown(NamedTuple):
     """True if the upstream is called by it (Host), so that it makes its links with it, False if it is only told."""
 
 
+class Callers(Protocol):
+    """Knows what the upstream is told of principals."""
+
+    def fields(self, principal: Any) -> Headers:
+        """The header fields that tell of a principal; none without one."""
+
+    def fields_of(self, caller: str) -> Headers:
+        """The header fields that tell of the principal of that id."""
+
+
 class Outbound:
     """Makes requests for the upstream at `authority`, whose MCP endpoint has the path `endpoint`.
 
-    `own_fields` are the gate's own header fields for each request. With `names_principals`, the upstream is told
-    whose request it gets. `shown` is the address that it sees as the gate's. `marks` of a signed front are for the
-    gate alone.
+    `own_fields` are the gate's own header fields for each request. `callers` tell the upstream whose request it gets.
+    `shown` is the address that it sees as the gate's. `marks` of a signed front are for the gate alone.
     """
 
     def __init__(
@@ -42,27 +51,30 @@ class Outbound:
         endpoint: bytes,
         own_fields: Headers,
         *,
-        names_principals: bool,
+        callers: Callers,
         shown: Shown,
         marks: FrontMarks | None = None,
     ) -> None:
         self._authority = authority.encode("ascii")
         self._endpoint = endpoint
         self._own_fields = own_fields
-        self._names_principals = names_principals
+        self._callers = callers
         self._shown = shown
         self._marks = marks
         self._url = httpx.URL(f"http://{authority}")
 
-    def forwarded(self, request: Request, name: str, body: httpx.AsyncByteStream) -> httpx.Request:
-        """A client's request, of the principal of that name; `stream=` makes httpx add no header field of its own."""
+    def forwarded(
+        self, request: Request, principal: Any, body: httpx.AsyncByteStream
+    ) -> httpx.Request:
+        """A client's request, of that principal, if any; `stream=` makes httpx add no header field of its own."""
         public = self._shown.public or (request.scheme, request.value(b"host") or b"")
         host = public[1] if self._shown.as_host and public[1] else self._authority
         return httpx.Request(
             request.method,
             self._url,
             headers=request_headers(request, host=host, public=public, marks=self._marks)
-            + self._added(name),
+            + self._own_fields
+            + self._callers.fields(principal),
             stream=body,
             extensions={
                 "target": upstream_target(request.path, request.query, self._endpoint),
@@ -70,18 +82,13 @@ class Outbound:
             },
         )
 
-    def farewell(self, session: bytes, name: str) -> httpx.Request:
-        """The end of a session that belongs to the principal of that name."""
+    def farewell(self, session: bytes, owner: str) -> httpx.Request:
+        """The end of a session that belongs to the principal of that id."""
         headers = [(b"Host", self._authority), (b"Mcp-Session-Id", session), *FROM_HERE]
         return httpx.Request(
             "DELETE",
             self._url,
-            headers=headers + self._added(name),
+            headers=headers + self._own_fields + self._callers.fields_of(owner),
             stream=httpx.ByteStream(b""),
             extensions={"target": self._endpoint},
         )
-
-    def _added(self, name: str) -> Headers:
-        if not self._names_principals or not name:  # a request that needs no token has none
-            return self._own_fields
-        return [*self._own_fields, (PRINCIPAL_HEADER, name.encode("ascii"))]

@@ -13,7 +13,7 @@ ALICE, BOB = Task("alice", "tools", "slow"), Task("bob", "tools", "slow")
 
 
 def test_a_name_keeps_its_last_tasks_and_pushes_out_nobody_elses() -> None:
-    tasks = Tasks(lambda _: True, max_per_name=3)
+    tasks = Tasks(lambda _: True, max_per_caller=3)
     tasks.begun("bob's", BOB)
     for number in range(5):
         tasks.begun(f"{number}", ALICE)

@@ -22,5 +22,5 @@ def test_a_refused_name_is_one_word_of_its_line(
 ) -> None:
     caplog.set_level("INFO")
     with pytest.raises(MCPError):
-        Caller("alice", Grants(tools=("list",)), "a1b2").check(method, params)
+        Caller("alice", "alice", Grants(tools=("list",)), "a1b2").check(method, params)
     assert caplog.messages == [f"the token alice was refused {told}, id a1b2"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 import trio
 
-from gatehouse.assembly.upstream import UpstreamSide
+from gatehouse.assembly.upstream import UpstreamSide, callers_of
 from gatehouse.pages import snippets
 from gatehouse.settings.environment import Settings
 from gatehouse.upstream.inprocess import Calls
@@ -134,7 +134,8 @@ async def test_a_server_elsewhere_is_told_missing_once_and_ready_when_it_is_ther
     monkeypatch.setattr("gatehouse.assembly.upstream.settle_memory", lambda: None)
     there = Calls("127.0.0.1:8000")
     settings = Settings(_env_file=None, upstream_url="http://127.0.0.1:8000/mcp")
-    side = UpstreamSide(settings, secret="", grants=None, upstream=there, started=None)
+    callers = callers_of(settings, dict, lambda _: None)
+    side = UpstreamSide(settings, secret="", callers=callers, upstream=there, started=None)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(side.settle)
         with trio.fail_after(30):

@@ -40,11 +40,12 @@ from gatehouse.hosting.tool_lock import lock
 from gatehouse.hosting.unknown_names import unknown_names
 from gatehouse.http.mcp import KINDS
 from gatehouse.http.reply import FORBIDDEN
+from gatehouse.identity.callers import Callers
 from gatehouse.identity.grants import EVERYTHING, Grants
 from gatehouse.upstream.inprocess import Calls
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
     from gatehouse.upstream.inprocess import Call
 
@@ -62,6 +63,13 @@ GRANTS = {
     ),
     "nobody": Grants(tools=()),
 }
+
+
+def knowing(grants: Mapping[str, Grants]) -> Callers:
+    """Knows static tokens with these grants, and nobody else."""
+    return Callers(lambda: grants, lambda _: None, names=True, kinds=False, ids=True)
+
+
 WAYS = ["port", "inprocess-asyncio", "inprocess-trio"]
 ERAS = ["modern", "legacy", "stateless"]
 
@@ -328,7 +336,7 @@ async def open_house(
     done: list[str] = []
     server, seen, grants = make(done), Seen(), dict(GRANTS)
     server.middleware.insert(0, seen)
-    lock(server, grants.get)
+    lock(server, knowing(grants))
     async with serving(server, way, stateless=era == "stateless") as (client, port):
         house = House(client, way, era, done, seen, grants, port=port)
         if way == "port":
@@ -748,7 +756,7 @@ async def test_what_the_program_calls_by_itself_passes_and_a_client_without_a_re
 ):
     done: list[str] = []
     server = kitchen(done)
-    lock(server, GRANTS.get)
+    lock(server, knowing(GRANTS))
     assert len(await server.list_tools()) == 13
     await server.call_tool("delete_item")
     assert done == ["delete_item"]
@@ -823,7 +831,7 @@ async def test_real_clients_see_and_call_what_their_token_may(mode: Any) -> None
 
 async def test_names_in_lists_that_nothing_has_are_told() -> None:
     server = kitchen([])
-    lock(server, GRANTS.get)
+    lock(server, knowing(GRANTS))
     told = await unknown_names(
         server,
         {

@@ -5,16 +5,18 @@ from __future__ import annotations
 from httpx import ByteStream
 
 from gatehouse.http.front_marks import FrontMarks
+from gatehouse.identity.callers import Callers
 from gatehouse.upstream.outbound import Outbound, Shown
 from tests.harness.request_of import request_of
 
+NOBODY = Callers(dict, lambda _: None, names=False, kinds=False, ids=False)
 FIELDS = [(b"Host", b"gate"), (b"X-Front-Jwt", b"a.b.c"), (b"Cookie", b"front=x; a=1")]
 
 
 def sent(marks: FrontMarks | None) -> list[tuple[bytes, bytes]]:
     """The fields that arrive upstream, but for those that the gate sets."""
-    outbound = Outbound("up:1", b"/mcp", [], names_principals=False, shown=Shown(), marks=marks)
-    request = outbound.forwarded(request_of(FIELDS), "", ByteStream(b""))
+    outbound = Outbound("up:1", b"/mcp", [], callers=NOBODY, shown=Shown(), marks=marks)
+    request = outbound.forwarded(request_of(FIELDS), None, ByteStream(b""))
     return [pair for pair in request.headers.raw if pair[0] in {b"X-Front-Jwt", b"Cookie"}]
 
 
