@@ -32,6 +32,10 @@ MAX_SECONDS = 5.0
 MAX_ANSWER_BYTES = 256 * 1024
 """How large an answer may be. A hundred RSA keys with certificates take less."""
 
+MAX_PARTS = 5000
+"""How many objects, lists and commas an answer may have: reading as many takes 5 ms, in which nobody else has a turn.
+A hundred keys have 1,500."""
+
 MAX_PLACES = 8
 """How many servers are remembered: addresses, and the certificate authorities, which take 35 ms to read."""
 
@@ -139,6 +143,8 @@ def object_in(body: bytes) -> dict[str, Any]:
 
     A member that stands there twice could mean either (RFC 8259 section 4), and `NaN` is no JSON.
     """
+    if sum(map(body.count, (b"{", b"[", b","))) > MAX_PARTS:
+        raise AskError("its answer has too many parts")
     try:
         found = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_no)
         if b"\\u" in body:  # half a character cannot be written anywhere

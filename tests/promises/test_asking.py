@@ -124,7 +124,8 @@ BAD_ANSWERS = {
     "not UTF-8": (answer(json.dumps({}).encode("utf-16")), NO_JSON),
     "half a character": (answer(b'{"sub": "\\ud800"}'), NO_JSON),
     "a constant of JavaScript's": (answer(b'{"exp": Infinity}'), NO_JSON),
-    "nesting": (answer(b'{"a":' * 50_000), NO_JSON),
+    "nesting": (answer(b'{"a":' * 4_900), NO_JSON),
+    "a heap": (answer(b'{"a": [%s]}' % (b"[]," * 3000)), "its answer has too many parts"),
     "a long number": (answer(b'{"exp": %s}' % (b"9" * 100_000)), NO_JSON),
     "a member twice": (
         answer(b'{"a": [{"active": false, "active": true}]}'),
