@@ -126,6 +126,10 @@ class Introspection:
         await question.over.wait()
         return question.answer
 
+    def holds(self, digest: bytes) -> bool:
+        """False if the server's last word on the token with this SHA-256 digest was that it is no good."""
+        return not self._bad.knew(digest)
+
     def _known(self, digest: bytes) -> Verified | Bad | None:
         return self._good.get(digest) or self._bad.get(digest)
 
@@ -163,6 +167,7 @@ class Introspection:
         reason = fault_in(claims, self._rules, now) if told["active"] is True else "inactive"
         if not reason:
             good = Verified(claims, "")
+            self._bad.forget(digest)
             self._good.put(digest, good, min(self._seconds, claims.get("exp", math.inf) - now))
             return good
         # The server does not say whether an inactive token ever was one. Here it may be known.
@@ -195,9 +200,13 @@ class Remembered(Generic[T]):
         """True if there is such an answer, though it may no longer count."""
         return digest in self._held
 
+    def forget(self, digest: bytes) -> None:
+        """From now on, there is no such answer."""
+        self._held.pop(digest, None)
+
     def put(self, digest: bytes, answer: T, seconds: float) -> None:
         """Remember the answer for so many seconds."""
-        self._held.pop(digest, None)
+        self.forget(digest)
         while len(self._held) >= self._size:
             del self._held[next(iter(self._held))]
         self._held[digest] = (trio.current_time() + seconds, answer)

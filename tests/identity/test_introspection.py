@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
@@ -206,15 +207,22 @@ async def test_a_bad_token_is_remembered_for_a_moment_and_driven_out_by_bad_ones
     assert len(ask.questions) == asked
 
 
-async def test_a_token_that_was_good_here_and_is_over_counts_as_no_failure(
+async def test_a_token_that_was_good_here_and_is_over_counts_as_no_failure_and_holds_no_longer(
     autojump_clock: MockClock,
 ) -> None:
     introspection, ask = asking()
+    digest = sha256(b"opaque").digest()
     assert isinstance(await introspection.verify(b"opaque", HERE), Verified)
     ask.answer = lambda _: {"active": False}
     await trio.sleep(61)
+    assert introspection.holds(digest)
     assert await introspection.verify(b"opaque", HERE) == Bad("inactive", False, None)
     assert await introspection.verify(b"forged", HERE) == Bad("inactive", True, None)
+    await trio.sleep(61)
+    assert not introspection.holds(digest)  # whoever came by it goes
+    ask.answer = lambda _: GOOD
+    assert isinstance(await introspection.verify(b"opaque", HERE), Verified)
+    assert introspection.holds(digest)
 
 
 async def test_all_who_show_a_token_at_once_share_one_question_and_one_that_leaves_takes_nothing_away(
