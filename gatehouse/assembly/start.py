@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus, unquote, urlsplit
 
-from gatehouse import advice
 from gatehouse.assembly.announce import Announcement
 from gatehouse.assembly.house import House
 from gatehouse.assembly.location import endpoint_at
@@ -22,7 +21,6 @@ from gatehouse.records.loggers import logger_of
 from gatehouse.settings.env_file import read_env_file
 from gatehouse.settings.environment import unquoted
 from gatehouse.settings.notes import read_notes
-from gatehouse.tokens.file import TokensError
 from gatehouse.version import VERSION
 
 if TYPE_CHECKING:
@@ -42,10 +40,7 @@ def open_house(settings: Settings) -> tuple[House, Announcement]:
     given = settings.mcp_auth_token
     one_off = secrets.token_urlsafe(32) if settings.makes_token else None
     shared = given.get_secret_value() if given else one_off or ""
-    contents = first_contents(settings)
-    if not shared and not contents.tokens and not settings.has_other_ways_in:
-        file = settings.tokens_file
-        raise TokensError(f"TOKENS_FILE: {file} has no tokens; make one with: {advice.add_token()}")
+    contents = first_contents(settings, shared)
     secret = secrets.token_urlsafe(32)
     hidden = [*secrets_of(settings), one_off or "", secret]
     configure_logging(hidden, json=settings.log_format == "json", level=settings.log_level)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gatehouse import advice
+from gatehouse.settings.issuers import open_issuer
 from gatehouse.tokens.clashes import parse_without_clashes
 from gatehouse.tokens.contents import NOTHING
-from gatehouse.tokens.file import read_text
+from gatehouse.tokens.file import TokensError, read_text
 from gatehouse.tokens.last_use import keep_last_use
 from gatehouse.tokens.watch import watch_tokens
 
@@ -43,10 +45,18 @@ def tokens_tasks(
     return [watch, partial(keep_last_use, settings.state_db, keyring)]
 
 
-def first_contents(settings: Settings) -> Contents:
-    """All that the tokens file says at the start; nothing if there is none. Raises TokensError."""
+def first_contents(settings: Settings, shared_token: str) -> Contents:
+    """All that the tokens file says at the start; nothing if there is none.
+
+    Raises TokensError, also if nobody at all could come in, or anybody.
+    """
     file = settings.tokens_file
-    return parser_of(settings, file)(read_text(file)) if file else NOTHING
+    contents = parser_of(settings, file)(read_text(file)) if file else NOTHING
+    if not shared_token and not contents.tokens and not settings.has_other_ways_in:
+        raise TokensError(f"TOKENS_FILE: {file} has no tokens; make one with: {advice.add_token()}")
+    if settings.open_issuers and not settings.people and not contents.people:
+        raise TokensError(*map(open_issuer, settings.open_issuers))
+    return contents
 
 
 def parser_of(settings: Settings, file: Path) -> Callable[[str], Contents]:

@@ -7,7 +7,6 @@ with its line, and repeats nothing that may be a secret.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +20,7 @@ from gatehouse.tokens.contents import Contents
 from gatehouse.tokens.file import TokensError, read_text
 from gatehouse.tokens.token import HEADER_ONLY, KINDS, Token, check_name
 from gatehouse.tokens.toml_places import Places
-from gatehouse.tokens.value import VALUE_PATTERN, TokenValue
+from gatehouse.tokens.value import FOREIGN_PATTERN, VALUE_PATTERN, TokenValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +42,6 @@ CLEAR = (
     "holds the value of a token in clear, but only digests belong here. Take it out, and make a new token "
     f"instead: {advice.add_token()}"
 )
-
-FOREIGN = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}|\bhf_[A-Za-z0-9_-]{16,}")
-"""An access token of somebody else's: the beginning of a JWT (RFC 7519 section 3), or a token of Hugging Face."""
 
 FOREIGN_CLEAR = "holds an access token in clear, which no file may hold. Take it out, and end it where it was made"
 
@@ -96,7 +92,7 @@ class Reader:
         for line, content in enumerate(text.split("\n"), 1):  # comments, too
             if VALUE_PATTERN.search(content):
                 self._clear[line] = CLEAR
-            elif FOREIGN.search(content):
+            elif FOREIGN_PATTERN.search(content):
                 self._clear[line] = FOREIGN_CLEAR
         document = self._document(text)
         self._check_keys((), document, TABLES)

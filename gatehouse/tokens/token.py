@@ -10,7 +10,7 @@ from gatehouse.http.mcp import Kind
 from gatehouse.identity.grants import EVERYTHING
 from gatehouse.identity.principal import METRICS_NAME, SHARED_NAME
 from gatehouse.records.metrics import OTHER
-from gatehouse.tokens.value import VALUE_PATTERN
+from gatehouse.tokens.value import FOREIGN_PATTERN, VALUE_PATTERN
 
 if TYPE_CHECKING:
     from gatehouse.http.credentials import Lane
@@ -50,6 +50,8 @@ def check_text(text: str) -> None:
         raise ValueError("may hold printable characters only")
     if VALUE_PATTERN.search(text):
         raise ValueError("holds the value of a token, which no file may hold")
+    if FOREIGN_PATTERN.search(text):
+        raise ValueError("holds an access token, which no file may hold")
 
 
 def check_name(name: str) -> None:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from math import inf
 from typing import TYPE_CHECKING
 
-from gatehouse.records.redact import PREFIX
+from gatehouse.records.redact import JWT_BEGINS, PREFIX
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 VALUE_PATTERN = re.compile(PREFIX + r"[A-Za-z0-9_-]{24,}")
 """A value, whole or cut off. Half a value is blanked, too; one that is cut shorter still leaves 120 unknown
 bits or more."""
+
+
+FOREIGN_PATTERN = re.compile(
+    rf"{JWT_BEGINS}[A-Za-z0-9_-]{{12,}}\.[A-Za-z0-9_-]{{8,}}|\bhf_[A-Za-z0-9]{{24,}}"
+)
+"""An access token of somebody else's: the beginning of a JWT (RFC 7519 section 3), or a token of Hugging Face."""
 
 
 @dataclass(frozen=True, slots=True)

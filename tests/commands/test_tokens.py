@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gatehouse import advice
 from gatehouse.commands.for_clients import written_name
 from gatehouse.commands.parser import parser
 from gatehouse.commands.tokens import tokens_command
@@ -273,6 +274,8 @@ def test_revoking_takes_the_name_away(tool: Tool) -> None:
         (["add", "eve", "--rate", "fast"], 2, "must be a rate such as 60/min"),
         (["add", "eve", "--note", "a\x1b[2J"], 2, "printable characters only"),
         (["add", "eve", "--tools", "a\n"], 2, "printable characters only"),
+        (["add", "eve", "--note", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.x"], 2, "holds an access token"),
+        (["add", "oauth:eve"], 2, "a name has 1 to 64 of"),
         (["revoke", "bob", "--value", "ccc"], 2, "must be the id of a value: 8 hex digits"),
         ([], 2, "the following arguments are required: COMMAND"),
         (["show"], 2, "invalid choice"),
@@ -331,6 +334,22 @@ def test_a_faulty_file_is_told_with_its_lines_and_status_2(tool: Tool) -> None:
 def test_a_missing_file_is_told_with_the_command_that_makes_it(tool: Tool) -> None:
     for arguments in (["list"], ["rotate", "bob"], ["revoke", "bob"]):
         assert "python run.py tokens add NAME" in tool(*arguments, status=2)[1]
+
+
+def test_people_and_scopes_stay_as_they_are_and_the_list_counts_them(tool: Tool) -> None:
+    others = '# who\n[[people]]\nmatch = "alice"   # her\n\n[scopes."a.b"]\ntools = []\n# the end\n'
+    tool.path.write_text(others)
+    told = (
+        f"{tool.path}: has others beside tokens, which you change by hand: scopes: 1, people: 1\n"
+    )
+    assert tool("list")[1].endswith(f"has no tokens; this makes one: {advice.add_token()}\n{told}")
+    tool("add", "bob")
+    tool("rotate", "bob")
+    assert tool.path.read_text().startswith(others)
+    assert tool("list")[1] == told
+    assert tool("list", "--json")[1] == ""
+    tool("revoke", "bob")
+    assert tool.path.read_text() == others
 
 
 def test_ctrl_c_ends_it_without_a_traceback(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:

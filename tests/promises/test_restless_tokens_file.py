@@ -13,6 +13,8 @@ import trio
 
 from gatehouse.identity.clock import Clock
 from gatehouse.identity.grants import Grants
+from gatehouse.identity.people import People
+from gatehouse.identity.subject import Subject
 from gatehouse.tokens import last_use, watch
 from gatehouse.tokens.agreement import agreed, taken_apart
 from gatehouse.tokens.contents import Contents
@@ -32,10 +34,14 @@ if TYPE_CHECKING:
 
 
 def text_of(*names: str, more: str = "") -> str:
-    return f"# Tokens {more}\n" + "".join(
+    """Each name has a token and is a person, and may get; everybody else may look."""
+    tokens = [
         f'[tokens.{name}]\nvalues = [{{digest = "sha256:{digest_of(name).hex()}"}}]\ntools = ["get_*"]\n'
         for name in names
-    )
+    ]
+    people = [f'[[people]]\nmatch = "{name}"\ntools = ["get_*"]\n' for name in names]
+    others = '[[people]]\nmatch = "*"\ntools = ["look"]\n'
+    return "".join([f"# Tokens {more}\n", *tokens, *people, others])
 
 
 async def at_once(path: Path, text: str) -> None:
@@ -102,10 +108,24 @@ class Watched:
         _ask, asked = trio.open_memory_channel[None](1)
         await watch_tokens(self.path, self.seen[0], self.seen.append, parse_contents, asked)
 
+    def tools_of(self, name: str) -> list[tuple[str, ...] | None]:
+        """The tools that the person had, one after the other; none for one who was not let in."""
+        people = People()
+        subject = Subject("oauth", "https://as.example", name, username=name)
+        found: list[tuple[str, ...] | None] = []
+        for contents in self.seen:
+            people.replace(contents.people)
+            person = people.find(subject)
+            found.append(person.grants.tools if person else ())
+        return found
+
     def never_more(self) -> None:
-        """Whoever came in had his list of tools."""
+        """Whoever came in had their list of tools, and no person that of all others meanwhile."""
         for contents in self.seen:
             assert {token.grants.tools for token in contents.tokens} <= {("get_*",)}
+        assert {*self.tools_of("bob")} <= {("get_*",), ()}
+        for name in ("alice", "carol", "dora"):
+            assert {*self.tools_of(name)} <= {("get_*",), ("look",), ()}
 
 
 async def become(file: Watched, names: set[str]) -> None:
@@ -146,6 +166,8 @@ async def test_what_is_revoked_is_gone_within_2_seconds_though_the_file_is_writt
         for way, file in files.items():
             assert "alice" not in file.names, way
             assert "bob" in file.names, way
+            assert file.tools_of("alice")[-1] != ("get_*",), way
+            assert file.tools_of("bob")[-1] == ("get_*",), way
             file.never_more()
         for way in ("at once", "in place", "without a difference", "appended", "made anew"):
             await become(files[way], {"bob", "carol"})
