@@ -14,6 +14,8 @@ from gatehouse.records.loggers import logger_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gatehouse.pages.ways_in import WaysIn
+
 logger = logger_of("gate")
 
 
@@ -32,6 +34,7 @@ class Announcement:
         one_off_token: str | None,
         names: Sequence[str],
         url_keys: bool,
+        ways: WaysIn,
         hosted: bool,
         as_json: bool,
     ) -> None:
@@ -40,6 +43,7 @@ class Announcement:
         self._token = one_off_token
         self._names = names
         self._url_keys = url_keys
+        self._ways = ways
         self._hosted = hosted
         self._as_json = as_json
         self._for_people = not as_json and (one_off_token is not None or sys.stdout.isatty())
@@ -49,17 +53,27 @@ class Announcement:
         if self._as_json and self._token is not None:
             outputs.say(notice.as_json(self._endpoint, self._upstream, self._token))
         elif self._for_people:
-            about = notice.about_token(self._token, self._names)
-            outputs.say(f"The {notice.where(self._endpoint, self._upstream)}\n{about}")
+            about = [f"The {notice.where(self._endpoint, self._upstream)}"]
+            if self._ways.sign_in:
+                about.append(self._ways.sign_in)
+            if self._ways.tokens:
+                about.append(notice.about_token(self._token, self._names))
+            outputs.say("\n".join(about))
         else:
             names = f"; named tokens in force: {', '.join(self._names)}" if self._names else ""
-            logger.info("%s%s", notice.where(self._endpoint, self._upstream), names)
+            there = notice.where(self._endpoint, self._upstream)
+            logger.info("%s%s%s", there, names, self._ways.summary)
         if not self._hosted:
             self.server_is(UNNAMED)
 
     def server_is(self, name: str) -> None:
         """The server behind the gate has this name."""
         if not self._for_people:
+            return
+        if self._ways.sign_in:
+            outputs.say(notice.sign_in_snippets(self._endpoint, name))
+        if not self._ways.tokens:
+            outputs.say(notice.STOP)
             return
         token = self._token or PLACEHOLDER
         outputs.say(notice.snippets_for(self._endpoint, token, name, url_keys=self._url_keys))

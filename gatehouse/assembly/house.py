@@ -15,7 +15,7 @@ import trio
 from gate import Gate
 from gatehouse.assembly.identity import IdentitySide
 from gatehouse.assembly.location import origins_of
-from gatehouse.assembly.pages import pages_of
+from gatehouse.assembly.pages import pages_of, ways_in
 from gatehouse.assembly.tokens import tokens_tasks
 from gatehouse.assembly.upstream import UpstreamSide, callers_of
 from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, Bodies
@@ -173,7 +173,8 @@ class House:
     @cached_property
     def landing(self) -> Landing:
         """The landing page."""
-        return Landing(self.endpoint, self.readiness, self.identity.verifiers, self.origins)
+        verifiers, ways = self.identity.verifiers, ways_in(self.settings)
+        return Landing(self.endpoint, self.readiness, verifiers, self.origins, ways)
 
     @cached_property
     def readiness(self) -> Readiness:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gatehouse.pages.landing import UNNAMED
 from gatehouse.pages.table import Pages
+from gatehouse.pages.ways_in import WaysIn
 from gatehouse.pages.well_known import WellKnown
 
 if TYPE_CHECKING:
@@ -36,3 +37,9 @@ def pages_of(
         judge_methods=discovery.paths,
         not_found=discovery.elsewhere,
     )
+
+
+def ways_in(settings: Settings) -> WaysIn:
+    """The ways in that people are told of."""
+    issuer = settings.auth_issuer if settings.shows_discovery else None
+    return WaysIn(settings.takes_tokens, issuer or "", settings.front or "")

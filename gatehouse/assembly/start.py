@@ -12,6 +12,7 @@ from urllib.parse import quote_plus, unquote, urlsplit
 from gatehouse.assembly.announce import Announcement
 from gatehouse.assembly.house import House
 from gatehouse.assembly.location import endpoint_at
+from gatehouse.assembly.pages import ways_in
 from gatehouse.assembly.tokens import first_contents
 from gatehouse.downstream.listeners import bind, inherited
 from gatehouse.process import forks, fresh_start
@@ -71,6 +72,7 @@ def open_house(settings: Settings) -> tuple[House, Announcement]:
         one_off_token=one_off,
         names=[token.name for token in contents.tokens],
         url_keys=house.keyring.takes_url_keys,
+        ways=ways_in(settings),
         hosted=side.hosted is not None,
         as_json=settings.log_format == "json",
     )

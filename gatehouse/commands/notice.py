@@ -22,6 +22,9 @@ Hugging Face's), and wherever the URL is pasted. ALLOW_QUERY_KEY=false switches 
 """
 
 
+STOP = "Stop with Ctrl+C."
+
+
 def where(endpoint: str, upstream: str) -> str:
     """A sentence: `endpoint` is the URL of `/mcp` as clients reach it, `upstream` says where requests go."""
     return f"gate {VERSION} listens at {endpoint} and forwards to {upstream}"
@@ -43,6 +46,21 @@ def about_token(one_off_token: str | None, names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def sign_in_snippets(endpoint: str, server: str) -> str:
+    """The snippets for clients that sign in, with the name of the `server`."""
+    name = slug(server)
+    return f"""
+Clients that sign in (Claude, ChatGPT and others with connectors), by this URL alone:
+{endpoint}
+
+Claude Code, which then signs in by /mcp:
+{snippets.claude_code(endpoint, "", name)}
+
+mcp-remote, for any client that starts commands:
+{snippets.mcp_remote(endpoint, "", name)}
+"""
+
+
 def snippets_for(endpoint: str, token: str, server: str, *, url_keys: bool) -> str:
     """The snippets, with the name of the `server`; with `url_keys`, some token may come in a URL."""
     name = slug(server)
@@ -57,7 +75,7 @@ Claude Code:
 MCP Inspector:
 {snippets.inspector(endpoint, token)}
 
-{about_url}Stop with Ctrl+C."""
+{about_url}{STOP}"""
 
 
 def as_json(endpoint: str, upstream: str, one_off_token: str) -> str:

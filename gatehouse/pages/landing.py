@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gatehouse.http.reply import Reply
 from gatehouse.pages import snippets
 from gatehouse.pages.snippets import PLACEHOLDER, slug
+from gatehouse.pages.ways_in import WaysIn
 from gatehouse.policy.origins import AUTHORITY
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ MAX_HOST = 260
 """How long that name may be, with its port: a DNS name has at most 253 characters."""
 
 
+TOKENS_ONLY = WaysIn()
+
+
 class Landing:
     """The page for the MCP endpoint. `name` is the server's, and may be set later.
 
@@ -53,13 +57,19 @@ class Landing:
     """
 
     def __init__(
-        self, endpoint: str, readiness: Readiness, verifiers: Verifiers, origins: Origins
+        self,
+        endpoint: str,
+        readiness: Readiness,
+        verifiers: Verifiers,
+        origins: Origins,
+        ways: WaysIn = TOKENS_ONLY,
     ) -> None:
         self.name = UNNAMED
         self._endpoint = endpoint
         self._readiness = readiness
         self._verifiers = verifiers
         self._origins = origins
+        self._ways = ways
 
     def endpoint_for(self, request: Request) -> str:
         """The URL of the endpoint for the client that sends this request."""
@@ -73,17 +83,35 @@ class Landing:
     async def __call__(self, exchange: Exchange) -> Reply:
         status = await self._readiness.status()
         endpoint = self.endpoint_for(exchange.request)
-        return landing_page(endpoint, self.name, status, url_keys=self._verifiers.takes_url_keys)
+        url_keys = self._verifiers.takes_url_keys
+        return landing_page(endpoint, self.name, status, url_keys=url_keys, ways=self._ways)
 
 
 @lru_cache(maxsize=MAX_PAGES)
-def landing_page(endpoint: str, name: str, status: Status, *, url_keys: bool = True) -> Reply:
+def landing_page(
+    endpoint: str, name: str, status: Status, *, url_keys: bool = True, ways: WaysIn = TOKENS_ONLY
+) -> Reply:
     """The page, without any secret, with placeholders only. With `url_keys`, some token may come in a URL."""
     key = slug(name)
-    page = _template().substitute(
+    sections = _with_sign_in(endpoint, key, ways.sign_in) if ways.sign_in else ""
+    if ways.tokens:
+        heading = "Or bring a token" if ways.sign_in else "Connect"
+        sections += _with_token(endpoint, key, heading, url_keys=url_keys)
+    lead = "Sign in or bring a token" if ways.sign_in and ways.tokens else "Bring a token"
+    page = _template("landing").substitute(
         endpoint=escape(endpoint),
         name=escape(name),
         status=status,
+        lead=lead if ways.tokens else "Sign in",
+        connect=sections,
+    )
+    return Reply(200, page.encode(), _HEADERS)
+
+
+def _with_token(endpoint: str, key: str, heading: str, *, url_keys: bool) -> str:
+    """The section for clients that bring a static token."""
+    return _template("landing_token").substitute(
+        heading=heading,
         url_keys="" if url_keys else " hidden",
         supergateway=_shown(snippets.supergateway(endpoint, PLACEHOLDER, key)),
         claude_code=_command(snippets.claude_code(endpoint, PLACEHOLDER, key)),
@@ -92,12 +120,20 @@ def landing_page(endpoint: str, name: str, status: Status, *, url_keys: bool = T
         inspector=_command(snippets.inspector(endpoint, PLACEHOLDER)),
         url_key=_shown(snippets.url_key(endpoint, PLACEHOLDER)),
     )
-    return Reply(200, page.encode(), _HEADERS)
+
+
+def _with_sign_in(endpoint: str, key: str, sentence: str) -> str:
+    """The section for clients that sign in, which need no token."""
+    return _template("landing_sign_in").substitute(
+        sign_in=escape(sentence),
+        claude_code=_command(snippets.claude_code(endpoint, "", key)),
+        mcp_remote=_shown(snippets.mcp_remote(endpoint, "", key)),
+    )
 
 
 @cache
-def _template() -> Template:
-    return Template(Path(__file__).with_name("landing.html").read_text(encoding="utf-8"))
+def _template(name: str) -> Template:
+    return Template(Path(__file__).with_name(f"{name}.html").read_text(encoding="utf-8"))
 
 
 def _shown(snippet: str) -> str:

@@ -1,7 +1,7 @@
 """Snippets to paste into clients: the one place that names the clients' versions.
 
-Each takes the URL of the MCP endpoint, a token (or a placeholder for one), and, for clients with several servers, a
-name for this one.
+Each takes the URL of the MCP endpoint, a token (or a placeholder for one; empty for a client that signs in), and, for
+clients with several servers, a name for this one.
 """
 
 from __future__ import annotations
@@ -32,14 +32,13 @@ def supergateway(endpoint: str, token: str, name: str) -> str:
 
 def mcp_remote(endpoint: str, token: str, name: str) -> str:
     """For the same file; keeps the token out of the process list."""
-    options = (
-        "--transport",
-        "http-only",
-        *_insecure(endpoint),
-        "--header",
-        "Authorization:${AUTH_HEADER}",
+    options = ("--transport", "http-only", *_insecure(endpoint))
+    if not token:
+        return _configuration(name, MCP_REMOTE, endpoint, *options)
+    header = ("--header", "Authorization:${AUTH_HEADER}")
+    return _configuration(
+        name, MCP_REMOTE, endpoint, *options, *header, AUTH_HEADER=f"Bearer {token}"
     )
-    return _configuration(name, MCP_REMOTE, endpoint, *options, AUTH_HEADER=f"Bearer {token}")
 
 
 def mcp_remote_command(endpoint: str, token: str) -> str:
@@ -50,7 +49,8 @@ def mcp_remote_command(endpoint: str, token: str) -> str:
 
 def claude_code(endpoint: str, token: str, name: str) -> str:
     """A command."""
-    return f"claude mcp add --transport http {name} {endpoint} {_header(token)}"
+    header = f" {_header(token)}" if token else ""
+    return f"claude mcp add --transport http {name} {endpoint}{header}"
 
 
 def inspector(endpoint: str, token: str) -> str:

@@ -107,6 +107,12 @@ class IdentitySettings(FrontSettings, AccessSettings, LocationSettings, BaseMode
         return self.auth_issuer is not None and not behind_front
 
     @property
+    def takes_tokens(self) -> bool:
+        """True if there are static tokens, or may be: those of a file come and go."""
+        set_here = self.mcp_auth_token is not None or self.tokens_file is not None
+        return set_here or not self.has_other_ways_in
+
+    @property
     def makes_token(self) -> bool:
         """True if there is no way in, so that a token is made for this run."""
         return self.mcp_auth_token is None and not self.has_principals

@@ -116,6 +116,11 @@ def on_people(settings: Settings) -> Iterator[str]:
         yield (
             "AUTH_ISSUER: stands for all tenants, but each token names its own, and none will be good; write your tenant's id in its place"
         )
+    if settings.shared_state_url is not None and not settings.takes_tokens:
+        yield (
+            "SHARED_STATE_URL: gates know each other's entries by the static tokens that they have in common; without any, each "
+            "gate relies on itself. Set MCP_AUTH_TOKEN to the same for all, though no client uses it"
+        )
     for name in settings.open_issuers:
         if "*" in settings.people:
             yield f"PEOPLE: has *, and anybody can join {name}, so that everybody may come in"

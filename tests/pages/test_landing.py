@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
 from typing import Any, cast
 
 import pytest
 
 from gatehouse.assembly.location import origins_of
 from gatehouse.pages.landing import MAX_PAGES, Landing, landing_page
+from gatehouse.pages.ways_in import WaysIn
 from gatehouse.settings.environment import Settings
 from tests.harness.hosts import LOOPBACK, NAMED, PUBLIC, SPACE
 from tests.harness.request_of import request_of
+
+PAGE_OF_TOKENS = "ad1be32fef970cc2b563b074f9235ce489bebca1d7940467cf37bbaf766dc496"
+"""The digest of the page of a gate that has static tokens only: no byte of it changes with what other gates have."""
 
 FORWARDED_TLS = (b"X-Forwarded-Proto", b"https")
 
@@ -55,3 +61,28 @@ def test_clients_cannot_fill_the_memory_with_pages() -> None:
         landing_page(f"http://h{number}/mcp", "<MCP>", "ready")
     assert landing_page.cache_info().currsize == MAX_PAGES
     assert b"&lt;MCP&gt;" in landing_page("http://h/mcp", "<MCP>", "ready").body
+
+
+PAGE_IF_CLIENTS_SIGN_IN = WaysIn(tokens=False, issuer='https://as.example/"<x>')
+
+
+def test_where_clients_sign_in_the_page_asks_for_no_token() -> None:
+    page = landing_page("https://h/mcp", "N", "ready", ways=PAGE_IF_CLIENTS_SIGN_IN).body.decode()
+    assert "Clients sign in at https://as.example/&quot;&lt;x&gt;: the URL is all" in page
+    assert "claude mcp add <b>--transport http</b> n https://h/mcp</code>" in page
+    assert "YOUR_TOKEN" not in page
+    assert "Bring a token" not in page
+
+
+def test_beside_tokens_the_page_shows_both_ways() -> None:
+    ways = WaysIn(issuer="https://as.example")
+    page = landing_page("https://h/mcp", "N", "ready", ways=ways).body.decode()
+    assert page.index('id="sign-in"') < page.index("Or bring a token")
+    assert "Put your own token in place of" in page
+    assert len(re.findall(r'id="([^"]+)"', page)) == len({*re.findall(r'id="([^"]+)"', page)})
+
+
+def test_without_another_way_in_the_page_is_as_it_was() -> None:
+    page = landing_page("https://gate.example/mcp", "FoodWise", "ready").body
+    page = re.sub(rb"@[0-9.]+", b"", page)  # the releases of clients
+    assert sha256(page).hexdigest() == PAGE_OF_TOKENS

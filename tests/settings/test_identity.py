@@ -385,6 +385,7 @@ def test_the_words_of_these_names_are_left_to_others() -> None:
         ({**AS, "AUTH_SCOPES": "mcp openid"}, "AUTH_SCOPES: openid is for the authorization server"),
         ({**AS, "AUTH_SCOPES": "offline_access"}, "AUTH_SCOPES: offline_access is for the"),
         ({**AS, "AUTH_ISSUER": "https://accounts.google.com", "PEOPLE": "*"}, "PEOPLE: has *, and"),
+        ({**AS, "SHARED_STATE_URL": "redis://127.0.0.1:6379/0"}, "SHARED_STATE_URL: gates know"),
         (
             {**AS, "AUTH_ISSUER": "https://login.microsoftonline.com/common/v2.0", "PEOPLE": "me"},
             "AUTH_ISSUER: stands for all tenants",

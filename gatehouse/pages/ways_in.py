@@ -1,0 +1,37 @@
+"""The ways in, as people are told of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WaysIn:
+    """The ways in of one gate."""
+
+    tokens: bool = True
+    """Whether there are static tokens that clients can bring."""
+    issuer: str = ""
+    """The authorization server where clients sign in; empty if they are told of none."""
+    front: str = ""
+    """The kind of the front where people sign in; empty if there is none."""
+
+    @property
+    def sign_in(self) -> str:
+        """A sentence about signing in; empty if nobody can."""
+        told = []
+        if self.issuer:
+            told.append(
+                f"Clients sign in at {self.issuer}: the URL is all that they need, no token."
+            )
+        if self.front:
+            told.append(
+                f"The front ({self.front}) signs people in: clients need the URL by which it is called."
+            )
+        return " ".join(told)
+
+    @property
+    def summary(self) -> str:
+        """The same for a line of log, to come behind its sentence."""
+        issuer = f"; clients sign in at {self.issuer}" if self.issuer else ""
+        return issuer + (f"; the front ({self.front}) signs people in" if self.front else "")
