@@ -34,7 +34,7 @@ INTROSPECTION = ("auth_introspection_url", "auth_client_id", "auth_client_secret
 """The settings that come together, or not at all."""
 
 
-class IdentitySettings(FrontSettings, AccessSettings, LocationSettings, BaseModel):
+class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseModel):
     """The ways in: static tokens, access tokens and assertions, and the people who may use the last two."""
 
     auth_issuer: Issuer = None
