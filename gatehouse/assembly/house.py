@@ -214,6 +214,7 @@ class House:
             ends=self.connections.ends,
             stalls=self.watchdog.facts,
             redact=Redactor(self._hidden),
+            key_ages=self.identity.key_ages,
         )
 
     # The sides.
@@ -234,6 +235,7 @@ class House:
             self.settings,
             secret=self._secret,
             callers=callers_of(self.settings, lambda: self.keyring.grants, self.identity.still),
+            front=self.identity.front,
             upstream=self._given_upstream,
             started=self._started,
         )
@@ -257,7 +259,7 @@ class House:
     @property
     def background(self) -> list[Callable[[], Awaitable[None]]]:
         """Work beside the serving, for ever: functions for tasks of their own."""
-        tasks = [self.watchdog.run]
+        tasks = [self.watchdog.run, *self.identity.tasks]
         if self.shared_state is not None:
             tasks.append(self.shared_state.keep)
         return tasks + tokens_tasks(

@@ -6,7 +6,7 @@ they are used: that takes a while.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from gatehouse.http import refusals
@@ -15,15 +15,25 @@ from gatehouse.http.paths import ENDPOINT
 from gatehouse.identity.admission import Admission
 from gatehouse.identity.kinds import is_static
 from gatehouse.identity.people import People
-from gatehouse.identity.principal import METRICS_NAME, Principal
+from gatehouse.identity.principal import METRICS_NAME, NO_CREDENTIAL, Principal, Unknown
 from gatehouse.identity.scopes import Scopes
 from gatehouse.identity.verifiers import Verifiers
 from gatehouse.pages.well_known import METADATA
 from gatehouse.policy.failures import Failures
 from gatehouse.tokens.keyring import Keyring
+from gatehouse.upstream.asking import Asking
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gatehouse.identity.access_tokens import AccessTokens
+    from gatehouse.identity.fronts import Assertions, Front
     from gatehouse.identity.grants import Grants
+    from gatehouse.identity.introspection import Introspection
+    from gatehouse.identity.jwt import Rules
+    from gatehouse.identity.keys import FetchedKeys, Keys
+    from gatehouse.identity.principal import PrincipalKind
+    from gatehouse.identity.verifiers import Verifier
     from gatehouse.settings.environment import Settings
     from gatehouse.tokens.contents import Contents
 
@@ -48,7 +58,11 @@ class IdentitySide:
             is_static=partial(is_static, introspects=self.introspects) if self.issuer else None,
         )
         """The static tokens in force."""
-        self.verifiers = Verifiers([self.keyring], self.failures.retry_after)
+        self.keys: dict[PrincipalKind, Keys] = {}
+        """The keys of the authorization server, and those of the front."""
+        self._admissions: list[Admission] = []
+        self._ask = Asking()
+        self.verifiers = self._verifiers()
         """Verifiers of the callers of the MCP endpoint."""
 
     @property
@@ -60,6 +74,39 @@ class IdentitySide:
     def introspects(self) -> bool:
         """True if the authorization server is asked about opaque tokens."""
         return self._settings.auth_introspection_url is not None
+
+    @cached_property
+    def front(self) -> Front | None:
+        """The front whose assertions are good."""
+        given = self._settings
+        if given.front is None:
+            return None
+        from gatehouse.identity.fronts import front_of
+
+        return front_of(
+            given.front,
+            audiences=given.front_audience,
+            team=given.front_team or "",
+            header=given.front_header or "",
+            issuer=given.front_issuer or "",
+            keys_url=given.front_jwks_url or "",
+            algorithms=given.front_algorithms,
+            name_claim=given.front_name_claim,
+        )
+
+    def _verifiers(self) -> Verifiers:
+        nobody = NO_CREDENTIAL
+        verifiers: list[Verifier] = [self.keyring]
+        if self.front is not None:
+            from gatehouse.identity.fronts import Required
+
+            assertions = self._assertions(self.front)
+            first = [Required(assertions)] if self._settings.front_required else []
+            verifiers = [*first, self.keyring, assertions]
+        if self.issuer:
+            verifiers.append(self._access_tokens())
+            nobody = Unknown("", "no-token", self.challenges.sign_in, counts=False)
+        return Verifiers(verifiers, self.failures.retry_after, nobody=nobody)
 
     @property
     def metrics_verifiers(self) -> Verifiers:
@@ -80,11 +127,90 @@ class IdentitySide:
         who = admission.admit(principal.subject, principal.proof, until=0)  # remembers nothing
         return who.grants if isinstance(who, Principal) else None
 
+    @property
+    def tasks(self) -> list[Callable[[], Awaitable[None]]]:
+        """Functions for tasks that renew the keys."""
+        return [keys.keep for keys in self.keys.values()]
+
+    @property
+    def key_ages(self) -> dict[str, Callable[[], float]]:
+        """Tell the age of each set of keys in seconds, infinite while there is none."""
+        return {kind: partial(_age_of, keys) for kind, keys in self.keys.items()}
+
     def replace(self, contents: Contents) -> None:
         """From now on, these contents of the tokens file are in force."""
         self.keyring.replace(contents.tokens)
         self.scopes.replace(contents.scopes)
         self.people.replace(contents.people)
+        self._forget()
+
+    def _forget(self) -> None:
+        for admission in self._admissions:
+            admission.forget()
+
+    def _admission(self) -> Admission:
+        needed = self._settings.auth_scopes
+        admission = Admission(self.people, self.scopes, self.challenges, needed)
+        self._admissions.append(admission)
+        return admission
+
+    def _keys(
+        self, kind: PrincipalKind, name: str, fetch: Callable[[], Awaitable[FetchedKeys]]
+    ) -> Keys:
+        from gatehouse.identity.keys import Keys
+
+        stale = self._settings.auth_keys_stale_seconds
+        keys = Keys(fetch, stale_seconds=stale, on_change=self._forget, name=name)
+        self.keys[kind] = keys
+        return keys
+
+    def _access_tokens(self) -> AccessTokens:
+        from gatehouse.identity.access_tokens import AccessTokens
+        from gatehouse.identity.discovery import KeysAt, KeysOf
+        from gatehouse.identity.jwt import Jwts, Rules
+
+        given, issuer = self._settings, self.issuer
+        url = given.auth_jwks_url
+        source = KeysAt(self._ask, url) if url else KeysOf(self._ask, issuer)
+        keys = self._keys("oauth", "AUTH_ISSUER", source.fetch)
+        leeway = given.auth_leeway_seconds
+        rules = Rules(issuer, given.audiences, given.auth_algorithms, given.auth_token_type, leeway)
+        return AccessTokens(
+            Jwts(rules, keys),
+            keys,
+            self._introspection(rules),
+            admission=self._admission(),
+            challenges=self.challenges,
+            issuer=issuer,
+            name_claim=given.auth_name_claim,
+            leeway=leeway,
+        )
+
+    def _introspection(self, rules: Rules) -> Introspection | None:
+        given = self._settings
+        if not self.introspects:
+            return None
+        from gatehouse.identity.introspection import Introspection
+
+        secret = given.auth_client_secret
+        return Introspection(
+            self._ask,
+            rules,
+            url=given.auth_introspection_url or "",
+            client_id=given.auth_client_id or "",
+            client_secret=secret.get_secret_value() if secret else "",
+            seconds=given.auth_introspection_seconds,
+        )
+
+    def _assertions(self, front: Front) -> Assertions:
+        from gatehouse.identity.discovery import KeysAt
+        from gatehouse.identity.fronts import Assertions
+        from gatehouse.identity.jwt import Jwts
+
+        keys = self._keys("front", "FRONT", KeysAt(self._ask, front.keys_url).fetch)
+        leeway = self._settings.auth_leeway_seconds
+        jwts = [Jwts(rules, keys) for rules in front.rules(leeway)]
+        return Assertions(front, jwts, keys, self._admission(), leeway=leeway)
 
 
 def pointer_of(settings: Settings) -> str:
@@ -92,3 +218,7 @@ def pointer_of(settings: Settings) -> str:
     if not settings.shows_discovery:
         return ""
     return settings.public_origin + (METADATA + ENDPOINT).decode()
+
+
+def _age_of(keys: Keys) -> float:
+    return keys.age

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gatehouse.http.fields import Headers
+    from gatehouse.identity.fronts import Front
     from gatehouse.identity.grants import Grants
     from gatehouse.identity.principal import Principal
     from gatehouse.records.record import Observer
@@ -50,7 +51,7 @@ LOOK_AGAIN_SECONDS = 2.0
 class UpstreamSide:
     """The MCP server behind the gate: hosted here, in this process or at a port, or elsewhere.
 
-    `callers` tell it who asks, and a server that is hosted here what each may do. For `secret`, `upstream` and
+    `callers` tell it who asks, and a server that is hosted here what each may do; it gets nothing of the `front`'s. For `secret`, `upstream` and
     `started` see `House`. Raises CannotListenError.
     """
 
@@ -60,6 +61,7 @@ class UpstreamSide:
         *,
         secret: str,
         callers: Callers,
+        front: Front | None = None,
         upstream: Upstream | None,
         started: trio.Event | None,
     ) -> None:
@@ -89,18 +91,24 @@ class UpstreamSide:
                 own_fields.append((SECRET_HEADER, secret.encode("ascii")))
         if not self.upstream.keep_alive:
             own_fields.append(CLOSE_CONNECTION)
-        if given := settings.upstream_authorization:
-            own_fields.append((b"Authorization", given.get_secret_value().encode("ascii")))
         self.outbound = Outbound(
-            self.upstream.authority, endpoint, own_fields, callers=callers, shown=shown_by(settings)
+            self.upstream.authority,
+            endpoint,
+            own_fields + authorization_of(settings),
+            callers=callers,
+            shown=shown_by(settings),
+            marks=front.marks if front else None,
         )
         """Makes the requests."""
-        self.where = str(settings.upstream_at)
-        """The server's address, if it runs elsewhere."""
         self.farewells = Farewells(self.upstream, self.outbound)
         """Ends the sessions there that the ledger drops."""
         self.started = already() if started is None else started
         """Set when the server is up. Nobody waits for one that runs elsewhere."""
+
+    @property
+    def where(self) -> str:
+        """The server's address, if it runs elsewhere."""
+        return str(self._settings.upstream_at)
 
     @cached_property
     def hosted_start(self) -> HostedStart:
@@ -171,6 +179,12 @@ def transports_for(settings: Settings) -> Transports:
         tells_ids=settings.hosts_upstream,
         tls=Tls(host, settings.upstream_ca) if scheme == "https" else None,
     )
+
+
+def authorization_of(settings: Settings) -> Headers:
+    """The field with the gate's own credential at the server, if there is one."""
+    given = settings.upstream_authorization
+    return [(b"Authorization", given.get_secret_value().encode("ascii"))] if given else []
 
 
 def already() -> trio.Event:
