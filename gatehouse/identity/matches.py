@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 MAX_MATCH_LENGTH = 400
 """How long a match may be, in characters. An e-mail address has 254 at most (RFC 5321 section 4.5.3.1.3), and a
 `sub` of OpenID Connect 255."""
+
+MAX_SUBJECTS = 4096
+"""For how many subjects their keys are remembered, since everybody's place in the list is looked up each second: as
+many as an admission remembers."""
 
 ADDRESS = re.compile(r"([^\s@*]+|\*)@([^\s@*.][^\s@*]*)")
 
@@ -74,20 +79,18 @@ def covering(key: Key) -> Iterator[Key]:
     yield EVERYBODY
 
 
-def keys_of(subject: Subject) -> Iterator[Key]:
+@lru_cache(maxsize=MAX_SUBJECTS)
+def keys_of(subject: Subject) -> tuple[Key, ...]:
     """The keys of all matches that mean the subject.
 
     Letters of an e-mail address count in either case, but only those of ASCII: others may become one letter (K and
     the sign for kelvin), and so let in somebody else. Everything else is compared as it stands.
     """
-    yield EVERYBODY
-    yield Key("sub", subject.sub)
-    if subject.is_machine:
-        yield Key("client", subject.client)
-    else:
-        yield Key("username", subject.username)
-    for org in subject.orgs:
-        yield Key("org", org)
+    keys = [EVERYBODY, Key("sub", subject.sub), *(Key("org", org) for org in subject.orgs)]
+    keys.append(
+        Key("client", subject.client) if subject.is_machine else Key("username", subject.username)
+    )
     if ADDRESS.fullmatch(subject.email):
-        address = Key("address", subject.email.translate(_LOWER))
-        yield from (address, Key("domain", address.fact.partition("@")[2]))
+        address = subject.email.translate(_LOWER)
+        keys += [Key("address", address), Key("domain", address.partition("@")[2])]
+    return tuple(keys)

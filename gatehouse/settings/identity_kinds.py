@@ -12,6 +12,7 @@ from pydantic_settings import NoDecode
 from gatehouse.http.credentials import CREDENTIAL_FIELDS
 from gatehouse.http.forward import HOP_BY_HOP
 from gatehouse.identity.matches import key_of
+from gatehouse.identity.scopes import MAX_SCOPE_LENGTH, SCOPE
 from gatehouse.settings.hosts import MIN_SECRET_LENGTH
 from gatehouse.settings.kinds import PLACEHOLDER, stripped
 
@@ -25,9 +26,6 @@ ALGORITHMS = (*DEFAULT_ALGORITHMS, "RS384", "RS512", "PS384", "PS512", "ES512")
 """All algorithms that the gate can check (RFC 7518 section 3.1, RFC 8037, RFC 9864)."""
 
 _SPELT = {name.lower(): name for name in ALGORITHMS}
-
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
-"""RFC 6749 section 3.3."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """RFC 9110 section 5.6.2."""
@@ -94,10 +92,10 @@ def _audiences(value: Any) -> Any:
 def _scopes(value: Any) -> Any:
     found = listed(value)
     for scope in found if isinstance(found, tuple) else ():
-        if not _SCOPE.fullmatch(scope):
+        if not SCOPE.fullmatch(scope):
             raise ValueError(
-                f"{shown(scope)} is no scope: one has visible ASCII characters, but no quote and no backslash; write "
-                "scopes with spaces between"
+                f"{shown(scope)} is no scope: one has 1 to {MAX_SCOPE_LENGTH} visible ASCII characters, but no quote and no "
+                "backslash; write scopes with spaces between"
             )
     return found
 
