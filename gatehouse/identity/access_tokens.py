@@ -94,8 +94,10 @@ class AccessTokens:
         return Unknown("", bad.reason, self._challenges.bad_token(bad.reason), counts=bad.counts)
 
     def in_force(self, principal: Principal) -> bool:
-        """True if the token has not ended, its key is still in use, and the person may still come in."""
+        """True if the token has not ended or been turned down, its key is in use, and the person may still come in."""
         subject = principal.subject
-        if subject is None or subject.kind != "oauth":
+        if subject is None or subject.kind != "oauth" or not self._admission.holds(subject):
             return False
-        return self._admission.holds(subject) and (not subject.key or self._keys.holds(subject.key))
+        if subject.key or self._introspection is None:
+            return self._keys.holds(subject.key)
+        return self._introspection.holds(principal.proof)

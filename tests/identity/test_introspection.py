@@ -15,7 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatehouse.http.asked import Asked, AskError
+from gatehouse.http.challenges import Challenges
+from gatehouse.identity.access_tokens import AccessTokens
+from gatehouse.identity.admission import Admission
 from gatehouse.identity.at_once import AtOnce
+from gatehouse.identity.discovery import KeysAt
 from gatehouse.identity.introspection import (
     BAD_SECONDS,
     MAX_ANSWER_BYTES,
@@ -28,8 +32,13 @@ from gatehouse.identity.introspection import (
     Introspection,
     fault_in,
 )
-from gatehouse.identity.jwt import MAX_TOKEN_BYTES, Bad, Rules, Verified
+from gatehouse.identity.jwt import MAX_TOKEN_BYTES, Bad, Jwts, Rules, Verified
+from gatehouse.identity.keys import Keys
+from gatehouse.identity.people import People
+from gatehouse.identity.principal import Principal, Unknown
+from gatehouse.identity.scopes import Scopes
 from tests.harness.identity.questions import FakeAsk, Question, down
+from tests.harness.request_of import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -346,3 +355,33 @@ async def test_room_is_given_back_by_those_who_leave_while_they_wait(
     for group in ("a", "c"):
         assert await room.enter(group, 1)
         room.leave(group)
+
+
+async def test_whoever_came_by_an_opaque_token_goes_once_the_server_turns_it_down(
+    autojump_clock: MockClock,
+) -> None:
+    introspection, ask = asking()
+    keys = Keys(KeysAt(ask, "").fetch, stale_seconds=60, on_change=lambda: None, name="nobody")
+    challenges = Challenges("https://gate.example/pointer")
+    tokens = AccessTokens(
+        Jwts(RULES, keys),
+        keys,
+        introspection,
+        admission=Admission(People(), Scopes(), challenges),
+        challenges=challenges,
+        issuer=ISSUER,
+        name_claim="",
+        leeway=60,
+    )
+    request = request_of([(b"authorization", b"Bearer opaque")])
+    who = await tokens.verify(request)
+    assert isinstance(who, Principal)
+    assert (who.name, who.kind) == ("oauth:al", "oauth")
+    assert tokens.in_force(who)
+    ask.answer = lambda _: {"active": False}
+    await trio.sleep(61)
+    assert tokens.in_force(who)  # nobody has asked again
+    refused = await tokens.verify(request)
+    assert isinstance(refused, Unknown)
+    assert (refused.reason, refused.counts) == ("inactive", False)
+    assert not tokens.in_force(who)
