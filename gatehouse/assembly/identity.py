@@ -95,7 +95,7 @@ class IdentitySide:
         )
 
     def _verifiers(self) -> Verifiers:
-        nobody = NO_CREDENTIAL
+        nobody, address = NO_CREDENTIAL, None
         verifiers: list[Verifier] = [self.keyring]
         if self.front is not None:
             from gatehouse.identity.fronts import Required
@@ -103,10 +103,12 @@ class IdentitySide:
             assertions = self._assertions(self.front)
             first = [Required(assertions)] if self._settings.front_required else []
             verifiers = [*first, self.keyring, assertions]
+            address = assertions.address_of
         if self.issuer:
             verifiers.append(self._access_tokens())
             nobody = Unknown("", "no-token", self.challenges.sign_in, counts=False)
-        return Verifiers(verifiers, self.failures.retry_after, nobody=nobody)
+        retry_after = self.failures.retry_after
+        return Verifiers(verifiers, retry_after, nobody=nobody, address=address)
 
     @property
     def metrics_verifiers(self) -> Verifiers:

@@ -91,15 +91,15 @@ class Exchange:
 
     async def identify(self, verifiers: Verifiers) -> Reply | None:
         """Find the principal; returns a reply if there is none."""
-        request = self.request
         if self.lane == OPEN:
             return None
-        if request.credentials is None:
+        if self.request.credentials is None:
             return refusals.AMBIGUOUS_CREDENTIALS
-        who = await verifiers.identify(request)
+        who = await verifiers.identify(self.request)
         self.name = who.name
         if isinstance(who, Unknown):
-            return verifiers.refusal(request, who)
+            return verifiers.refusal(self.request, who)
+        self.request = verifiers.seen(self.request, who)
         self.principal, self.id, self.lane = who, who.id, who.lane
         prove = self._state.get(PROVEN)
         good = prove is None or prove(who.id)

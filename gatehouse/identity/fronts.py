@@ -12,6 +12,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gatehouse.http.address import client_address
 from gatehouse.http.challenges import not_through_front, unavailable
 from gatehouse.http.front_marks import FrontMarks
 from gatehouse.identity.jwt import Bad, Rules
@@ -47,6 +48,8 @@ class Preset:
     """The claim `type` says this, if it is there."""
     email_prefix: str = ""
     """Stands before the e-mail address in some assertions."""
+    address_field: str = ""
+    """The field with the client's address. Without a good assertion, anybody may have written it."""
     audience_is_host: bool = False
     """True if the audience is a host name, though operators may write a URL."""
     fields: tuple[str, ...] = ()
@@ -77,6 +80,7 @@ PRESETS = {
         algorithms=("RS256",),
         machine_claim="common_name",
         type_claim="app",
+        address_field="CF-Connecting-IP",
         fields=("cf-access-",),
         cookies=("cf_authorization", "cf_appsession", "cf_binding", "cf_session", "cf_device"),
     ),
@@ -197,6 +201,11 @@ class Assertions:
         """The same, unless the request brings a value of our own, too: who sends one means it."""
         own = any(each.value.startswith(PREFIX.encode()) for each in request.credentials or ())
         return None if own else await self.judge(request)
+
+    def address_of(self, request: Request) -> str:
+        """The client's address, for a request whose assertion is good."""
+        told = request.values.get(self._front.preset.address_field.lower().encode(), ())
+        return client_address(request.client, told, 1) if len(told) == 1 else request.client
 
     async def _find_out(self, assertion: bytes, digest: bytes) -> Principal | Unknown:
         """Judge an assertion that is not remembered."""

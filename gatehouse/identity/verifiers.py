@@ -39,6 +39,7 @@ class Verifiers:
 
     `retry_after` counts a failure of an address: it returns None, or the seconds that this address has to wait.
     `nobody` is the one who brings no credential. `challenge` is the 401 of a place that is not the MCP endpoint.
+    `address` tells the client's address where a front names it that has proved itself.
     """
 
     def __init__(
@@ -48,11 +49,13 @@ class Verifiers:
         *,
         nobody: Unknown = NO_CREDENTIAL,
         challenge: Reply | None = None,
+        address: Callable[[Request], str] | None = None,
     ) -> None:
         self._verifiers = tuple(verifiers)
         self._retry_after = retry_after
         self._nobody = nobody
         self._challenge = challenge
+        self._address = address
 
     async def identify(self, request: Request) -> Principal | Unknown:
         """Ask every verifier in turn; the first one that knows the request gives the principal.
@@ -69,6 +72,12 @@ class Verifiers:
                 if who.ends:
                     break
         return max(unknown, key=lambda who: who.weight, default=self._nobody)
+
+    def seen(self, request: Request, principal: Principal) -> Request:
+        """The request of a principal who is let in, with the client's address if the front has told it."""
+        if self._address is None or principal.kind != "front":
+            return request
+        return request._replace(client=self._address(request))
 
     def refusal(self, request: Request, unknown: Unknown) -> Reply:
         """The reply to somebody unknown. Only credentials that are no good are counted, and after they were judged:

@@ -18,6 +18,8 @@ from gatehouse.identity.keys import FetchedKeys, Keys
 from gatehouse.identity.people import People, Person
 from gatehouse.identity.principal import Principal, Unknown
 from gatehouse.identity.scopes import Scopes
+from gatehouse.identity.verifiers import Verifiers
+from gatehouse.policy.failures import Failures
 from tests.harness.identity import assertions as made
 from tests.harness.identity.signing import key
 from tests.harness.request_of import request_of
@@ -309,6 +311,20 @@ def test_a_required_assertion_is_needed_whatever_else_a_request_has() -> None:
             nursery.cancel_scope.cancel()
 
     trio.run(live)
+
+
+def test_only_a_good_assertion_lends_its_request_the_address_that_cloudflare_saw() -> None:
+    way = Way(CLOUDFLARE)
+    verifiers = Verifiers(
+        [way.verifier], Failures(None).retry_after, address=way.verifier.address_of
+    )
+    through = Principal("front:x", "front:alice", kind="front")
+    told = (b"CF-Connecting-IP", b"203.0.113.9")
+    assert verifiers.seen(request_of([told]), through).client == "203.0.113.9"
+    for fields in ([], [told, told], [(b"CF-Connecting-IP", b"me")]):
+        assert verifiers.seen(request_of(fields), through).client == "192.0.2.7"
+    assert verifiers.seen(request_of([told]), Principal("a", "a")).client == "192.0.2.7"
+    assert Way(IAP).verifier.address_of(request_of([told])) == "192.0.2.7"
 
 
 # The table
