@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from gatehouse.doctor.visit import (
     lets_in,
     result_of,
 )
+from gatehouse.http.challenges import not_through_front, unavailable
 
 if TYPE_CHECKING:
     from gatehouse.doctor.client import Answer
@@ -37,6 +39,12 @@ MAX_CLOCK_SECONDS = 30
 
 NO_TLS_REASONS = {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 """OpenSSL says one of these, depending on its release, of an answer that is no TLS, such as a plain 400."""
+
+
+SIGN_IN_PAGE = re.compile(
+    r"^https://(?:[\w.-]+\.cloudflareaccess\.com/|accounts\.google\.com/|[^?#]*/\.pomerium/)"
+)
+"""The pages to which fronts send whoever has not signed in with them: Cloudflare Access, Google IAP, Pomerium."""
 
 
 async def way(visit: Visit) -> list[Finding]:
@@ -93,7 +101,7 @@ async def protocol(visit: Visit) -> list[Finding]:
     visit.legacy = "protocolVersion" in result_of(old).get("result", {})
     new = await visit.call("server/discover", era=MODERN)
     visit.modern = "supportedVersions" in result_of(new).get("result", {})
-    findings = [*speed(old), *clock(old)]
+    findings = [*speed(old), skew(old.get("date"), "its clock")]
     try:
         if not visit.legacy and not visit.modern:
             return [*findings, stranger(old)]
@@ -112,8 +120,14 @@ async def protocol(visit: Visit) -> list[Finding]:
 
 def refusal(visit: Visit, answer: Answer) -> list[Finding]:
     """The findings if the endpoint lets nobody in; none if it does."""
+    if 300 <= answer.status < 400 and SIGN_IN_PAGE.search(answer.get("location")):
+        return [found("front-first", f"POST gets {answer.status}, to {place(visit, answer)}")]
     if 300 <= answer.status < 400:
         return [found("redirect", f"POST gets {answer.status}, to {place(visit, answer)}")]
+    if answer.body == not_through_front("").body:
+        return [found("front-first", "the endpoint takes requests through its front only")]
+    if answer.body == unavailable(0, "").body:
+        return [found("no-keys", "the gate cannot check access tokens now")]
     if answer.status in {401, 403}:
         if visit.token:
             return [found("token-refused", f"the token gets {answer.status}")]
@@ -151,17 +165,17 @@ def speed(answer: Answer) -> list[Finding]:
     return [found("slow", seen) if answer.head_seconds > MAX_FIRST_BYTE_SECONDS else fine(seen)]
 
 
-def clock(answer: Answer) -> list[Finding]:
-    """The server's clock against ours."""
+def skew(date: str, whose: str) -> Finding:
+    """A clock against ours, by the date of an answer."""
     try:
-        there = parsedate_to_datetime(answer.get("date"))
+        there = parsedate_to_datetime(date)
     except ValueError:
-        return [fine("the answer has no date to compare clocks by")]
+        return fine("the answer has no date to compare clocks by")
     if there.tzinfo is None:
         there = there.replace(tzinfo=UTC)
     apart = (there - datetime.now(UTC)).total_seconds()
-    seen = f"its clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} this machine's"
-    return [found("clock-off", seen) if abs(apart) > MAX_CLOCK_SECONDS else fine(seen)]
+    seen = f"{whose} is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} this machine's"
+    return found("clock-off", seen) if abs(apart) > MAX_CLOCK_SECONDS else fine(seen)
 
 
 async def older_eras(visit: Visit, opened: Answer) -> list[Finding]:

@@ -94,6 +94,26 @@ CATALOGUE = {
         "note",
         "Nothing, if clients are to sign in; a client with a static token may still begin OAuth",
     ),
+    "pointer-missing": (
+        "warning",
+        "Let the front pass WWW-Authenticate as it is: some clients look nowhere else for the sign-in",
+    ),
+    "resource-other": (
+        "error",
+        "Give clients the URL that the metadata are about, or set PUBLIC_URL to this one: clients refuse others",
+    ),
+    "sign-in-twice": (
+        "error",
+        "Switch one sign-in off: unset AUTH_ISSUER and set FRONT, or switch off that of the front (Managed OAuth)",
+    ),
+    "no-keys": (
+        "error",
+        "Mend AUTH_ISSUER or AUTH_JWKS_URL, or the way to the authorization server: without its keys no access token is good",
+    ),
+    "front-first": (
+        "error",
+        "Look at the way through the front with a client that signs in there; the doctor cannot",
+    ),
     "key-leaks": (
         "error",
         "Take the key out of redirects and answers: it is a token, and ends in logs and histories",

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from gatehouse.doctor.arrival import place
 from gatehouse.doctor.client import NoAnswerError, ask
 from gatehouse.doctor.finding import Finding, fine, found
+from gatehouse.doctor.sign_in import document_in, resource_metadata
 from gatehouse.doctor.target import read_target
 from gatehouse.doctor.visit import lets_in
 
@@ -27,9 +28,6 @@ DISCOVERY = (
     "/.well-known/openid-configuration",
 )
 """The paths at which clients look for OAuth, before they have a token."""
-
-OAUTH_MEMBERS = {"authorization_servers", "authorization_endpoint", "issuer"}
-"""One of these is in every document that is OAuth's."""
 
 
 async def spellings(visit: Visit) -> list[Finding]:
@@ -58,6 +56,8 @@ async def challenge(visit: Visit, answer: Answer) -> list[Finding]:
     if not challenges:
         return [found("no-challenge", "the 401 has no WWW-Authenticate")]
     named = re.search(r'resource_metadata="?([^",\s]+)', challenges)
+    if named is None and await resource_metadata(visit):
+        return [found("pointer-missing", "the 401 without a token does not name the metadata")]
     if named is None:
         return [fine("without a token: 401, with a challenge that names no OAuth")]
     return [await metadata(visit, named[1])]
@@ -78,18 +78,9 @@ async def metadata(visit: Visit, url: str) -> Finding:
         answer = await ask(target.at(path or "/"), "GET", fields)
     except NoAnswerError as error:
         return found("challenge-dead-end", f"{words}, and {error}")
-    if not is_oauth(answer):
+    if not document_in(answer):
         return found("challenge-dead-end", f"{words} that is none (status {answer.status})")
     return found("oauth", f"{words} of OAuth")
-
-
-def is_oauth(answer: Answer) -> bool:
-    """True for a document of OAuth's metadata."""
-    try:
-        content = json.loads(answer.body)
-    except ValueError:
-        return False
-    return answer.good and isinstance(content, dict) and bool(OAUTH_MEMBERS & content.keys())
 
 
 async def wrong_token(visit: Visit) -> list[Finding]:
@@ -129,7 +120,7 @@ def kind_of(answer: Answer) -> str:
         return "" if clean else "discovery-not-json"
     if answer.status in {401, 403}:
         return "discovery-asks-token"
-    return "oauth" if is_oauth(answer) else "discovery-odd"
+    return "oauth" if document_in(answer) else "discovery-odd"
 
 
 async def url_key(visit: Visit) -> list[Finding]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from gatehouse.doctor import arrival, bodies, browsers, entry, sessions, streams
+from gatehouse.doctor import arrival, bodies, browsers, entry, sessions, sign_in, streams
 from gatehouse.doctor.client import NoAnswerError
 from gatehouse.doctor.finding import Finding, Level, found, worst
 
@@ -19,7 +19,12 @@ Check: TypeAlias = "Callable[[Visit], Awaitable[list[Finding]]]"
 Progress: TypeAlias = Callable[[str, bool], None]
 """Is told the name of a check as it begins (False) and ends (True)."""
 
-FOR_ANYBODY: tuple[Check, ...] = (entry.discovery, entry.url_key, browsers.preflight)
+FOR_ANYBODY: tuple[Check, ...] = (
+    entry.discovery,
+    sign_in.sign_in,
+    entry.url_key,
+    browsers.preflight,
+)
 """These say something even where the URL is not an endpoint's."""
 
 AT_THE_DOOR: tuple[Check, ...] = (entry.no_token, entry.wrong_token)
@@ -58,7 +63,7 @@ async def examine(visit: Visit, progress: Progress) -> list[Finding]:
         return findings
     arrived = await perform(arrival.protocol, visit, progress)
     words = {finding.word for finding in arrived}
-    if words & {"rate-limited", "no-answer", "redirect"}:
+    if words & {"rate-limited", "no-answer", "redirect", "front-first"}:
         return [*findings, *arrived]
     checks = list(FOR_ANYBODY)
     if visit.legacy or visit.modern or words & {"token-needed", "token-refused"}:

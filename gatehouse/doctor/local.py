@@ -20,6 +20,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from gatehouse import advice
 from gatehouse.doctor.finding import Finding, fine, found
+from gatehouse.doctor.sign_in import signers
 from gatehouse.hosting import modules
 from gatehouse.process.fresh_start import SECRETS
 from gatehouse.settings.env_file import read_env_file
@@ -245,6 +246,7 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     versions,
     disk,
     authorities,
+    signers,
     clock,
 )
 """Each takes the settings. The first, of the settings themselves, stands above."""

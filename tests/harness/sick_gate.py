@@ -11,6 +11,8 @@ from urllib.parse import parse_qs
 
 import trio
 
+from gatehouse.http.challenges import not_through_front, unavailable
+from gatehouse.pages.well_known import METADATA
 from tests.harness.program import TOKEN
 
 if TYPE_CHECKING:
@@ -34,7 +36,17 @@ FAULTS = {
     "page for discovery paths": {"discovery-odd"},
     "401 for discovery paths": {"discovery-asks-token"},
     "text for discovery paths": {"discovery-not-json"},
-    "metadata of OAuth": {"oauth"},
+    "sign-in": {"oauth"},
+    "sign-in without a pointer": {"oauth", "pointer-missing"},
+    "sign-in for another host": {"oauth", "resource-other"},
+    "sign-in at nobody's": {"oauth", "no-keys"},
+    "sign-in at another issuer's": {"oauth", "no-keys"},
+    "sign-in without keys": {"oauth", "no-keys"},
+    "sign-in with a clock that is off": {"oauth", "clock-off"},
+    "sign-in beside the front's own": {"oauth", "sign-in-twice"},
+    "no keys for the token": {"no-keys"},
+    "only through its front": {"front-first"},
+    "a page of the front's for signing in": {"front-first"},
     "key comes back in the body": {"key-leaks"},
     "key comes back in a field": {"key-leaks"},
     "every origin with credentials": {"cors-credentials"},
@@ -82,6 +94,10 @@ class SickGate:
     def has(self, fault: str) -> bool:
         return fault in self.faults
 
+    @property
+    def offers_sign_in(self) -> bool:
+        return any(fault.startswith("sign-in") for fault in self.faults)
+
     async def __call__(self, peer: Peer, head: Head) -> None:
         """A script for `Upstream`."""
         if self.has("hangs up"):
@@ -123,8 +139,10 @@ class SickGate:
             return 429, b""
         if self.has("a page for signing in"):
             return 200, b"<html>", *html
-        if path.startswith("/.well-known/"):
-            return self.discovery()
+        if path.startswith(("/.well-known/", "/as/")):
+            return self.discovery(path, f"http://{(head.get(b'host') or b'').decode()}")
+        if turned_away := self.turned_away():
+            return turned_away
         if path not in {"/mcp", "/mcp/"} or self.has("nothing there"):
             return 404, b'{"error": "not_found"}'
         if slash := self.slash(path, query):
@@ -137,16 +155,50 @@ class SickGate:
             return 403, b"{}"
         return self.refusal(head, parse_qs(query).get("key", [""])[0])
 
-    def discovery(self) -> tuple[Any, ...]:
+    def turned_away(self) -> tuple[Any, ...] | None:
+        if self.has("only through its front"):
+            return 403, not_through_front("front-missing").body
+        if self.has("no keys for the token"):
+            return 503, unavailable(5, "keys-unavailable").body
+        if self.has("a page of the front's for signing in"):
+            return 302, b"", b"Location: https://team.cloudflareaccess.com/cdn-cgi/access/login/g"
+        return None
+
+    def discovery(self, path: str, origin: str) -> tuple[Any, ...]:
         if self.has("page for discovery paths"):
             return 200, b"<html>", b"Content-Type: text/html"
         if self.has("401 for discovery paths"):
             return 401, b"{}"
         if self.has("text for discovery paths"):
             return 404, b"Not found", b"Content-Type: text/plain"
-        if self.has("metadata of OAuth"):
-            return 200, b'{"authorization_servers": ["https://sign-in.invalid"]}'
-        return 404, b'{"error": "not_found"}'
+        told = self.signing_in(path, origin) if self.offers_sign_in else None
+        if told is None:
+            return 404, b'{"error": "not_found"}'
+        late = 3600 if self.has("sign-in with a clock that is off") and "/as" in path else 0
+        date = b"Date: " + formatdate(time() - late, usegmt=True).encode()
+        return 200, json.dumps(told).encode(), date
+
+    def signing_in(self, path: str, origin: str) -> dict[str, Any] | None:
+        """The documents of a server, and of an authorization server at the same place."""
+        issuer, resource = f"{origin}/as", f"{origin}/mcp"
+        if self.has("sign-in for another host"):
+            resource = "https://gate.example/mcp"
+        if self.has("sign-in at nobody's"):
+            issuer = f"{origin}/nobody"
+        other = "/other" * self.has("sign-in at another issuer's")
+        keys = [{"kty": "oct"}] * (not self.has("sign-in without keys"))
+        documents: dict[str, dict[str, Any]] = {
+            METADATA.decode(): {"resource": resource, "authorization_servers": [issuer]},
+            "/.well-known/oauth-authorization-server/as": {
+                "issuer": f"{origin}/as{other}",
+                "jwks_uri": f"{origin}/as/keys",
+            },
+            "/as/keys": {"keys": keys},
+        }
+        if self.has("sign-in beside the front's own"):
+            own = {"issuer": "https://front.example", "authorization_endpoint": "/"}
+            documents["/.well-known/oauth-authorization-server"] = own
+        return documents.get(path.removesuffix("/mcp"))
 
     def slash(self, path: str, query: str) -> tuple[Any, ...] | None:
         ends = path.endswith("/")
@@ -175,6 +227,9 @@ class SickGate:
         fields = [b'WWW-Authenticate: Bearer realm="mcp"']
         if self.has("401 without a challenge"):
             fields.clear()
+        if self.offers_sign_in and not self.has("sign-in without a pointer"):
+            origin = b"http://" + (head.get(b"host") or b"") + METADATA
+            fields = [b'WWW-Authenticate: Bearer resource_metadata="%s/mcp"' % origin]
         for fault, url in {
             "challenge that leads nowhere": b"http://127.0.0.1:1/metadata",
             "challenge with a relative URL": b"/metadata",
@@ -273,9 +328,10 @@ class SickGate:
         apart = 3600 if self.has("clock off by an hour") else 0
         lines = [
             b"HTTP/1.1 %d Told" % status,
-            b"Date: " + formatdate(time() - apart, usegmt=True).encode(),
             *fields,
         ]
+        if not any(field.startswith(b"Date") for field in fields):
+            lines.append(b"Date: " + formatdate(time() - apart, usegmt=True).encode())
         if not any(field.startswith(b"Content-Type") for field in fields):
             lines.append(b"Content-Type: application/json")
         if status != 204:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -16,11 +16,14 @@ import trio
 from gatehouse.doctor import arrival, browsers, local, streams
 from gatehouse.doctor.client import Answer
 from gatehouse.doctor.examine import examine
+from gatehouse.doctor.sign_in import signers
 from gatehouse.doctor.target import Target
 from gatehouse.doctor.visit import Visit
+from gatehouse.settings.environment import Settings
 from tests.harness.certificates import authority
 from tests.harness.fronts import front, server_alone
 from tests.harness.house import open_house
+from tests.harness.identity.authorization_server import JWKS, authorization_server
 from tests.harness.program import ROOT, TOKEN, free_port
 from tests.harness.sick_gate import FAULTS, OTHER_TOKEN, SickGate
 from tests.harness.wire import Upstream
@@ -77,6 +80,23 @@ async def test_our_gate_has_no_fault() -> None:
         house.upstream.script = SickGate("no token is needed")
         findings = await findings_at(house.port, TOKEN)
     assert words(findings) == {"one-token"}, findings
+
+
+def test_this_machine_is_asked_for_the_keys_of_whoever_signs() -> None:
+    front = {"front": "jwt", "front_issuer": "https://front.example", "front_audience": "a"}
+    with authorization_server() as server:
+        both: dict[str, Any] = {
+            "auth_issuer": server.issuer,
+            **front,
+            "front_jwks_url": f"{server.url}{JWKS}",
+        }
+        assert words([*signers(Settings(_env_file=None, **both))]) == set()
+        assert [*signers(Settings(_env_file=None))] == []
+        server.keys.clear()
+        gone = [*signers(Settings(_env_file=None, **both))]
+    assert [each.word for each in gone] == ["no-keys", "no-keys"]
+    away = [*signers(Settings(_env_file=None, **both))]
+    assert [each.word for each in away] == ["no-keys", "no-keys"]
 
 
 FRONTS = {

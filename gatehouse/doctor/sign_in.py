@@ -1,0 +1,119 @@
+"""Checks of the sign-in that a server offers: what its metadata name must be what a client asked, and what it can use.
+
+No token goes to an authorization server. It is asked as the gate asks it: over https, no redirect followed, within bounds.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from gatehouse.doctor.arrival import skew
+from gatehouse.doctor.finding import Finding, fine, found
+from gatehouse.http.asked import AskError
+from gatehouse.http.fields import values_of
+from gatehouse.identity.discovery import KeysAt, KeysOf
+from gatehouse.identity.fronts import front_of
+from gatehouse.pages.well_known import METADATA
+from gatehouse.upstream.asking import Asking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gatehouse.doctor.client import Answer
+    from gatehouse.doctor.visit import Visit
+    from gatehouse.http.asked import Asked
+    from gatehouse.settings.environment import Settings
+
+AT_THE_HOST = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+"""The places where a front that is an authorization server itself has its metadata."""
+
+OAUTH_MEMBERS = {"authorization_servers", "authorization_endpoint", "issuer"}
+"""One of these is in every document that is OAuth's."""
+
+
+def document_in(answer: Answer) -> dict[str, Any]:
+    """The document of OAuth's metadata in an answer; empty if that is none."""
+    try:
+        content = json.loads(answer.body)
+    except ValueError:
+        return {}
+    known = answer.good and isinstance(content, dict) and OAUTH_MEMBERS & content.keys()
+    return content if known else {}
+
+
+async def resource_metadata(visit: Visit) -> dict[str, Any]:
+    """The server's metadata, for a client without a token (RFC 9728); empty if there are none."""
+    path = METADATA.decode() + visit.target.path
+    return document_in(await visit.ask("GET", ("Accept", "application/json"), token="", path=path))
+
+
+async def sign_in(visit: Visit) -> list[Finding]:
+    """The metadata, and the authorization server that they name."""
+    told = await resource_metadata(visit)
+    servers = told.get("authorization_servers")
+    if not isinstance(servers, list) or not servers:
+        return [fine("no sign-in is offered")]
+    issuer = str(servers[0])  # clients look at no other
+    return [
+        about(visit, str(told.get("resource"))),
+        *await at_the_host(visit, issuer),
+        *await keys_of(issuer),
+    ]
+
+
+def about(visit: Visit, resource: str) -> Finding:
+    """The resource that the metadata are about, against the URL that was asked."""
+    if resource.rstrip("/") == visit.target.url.rstrip("/"):
+        return fine("the metadata are about this URL")
+    return found("resource-other", f"the metadata are about {resource}")
+
+
+async def at_the_host(visit: Visit, issuer: str) -> list[Finding]:
+    """Another authorization server at the server's own host, before which the metadata of the first come to nothing."""
+    for path in AT_THE_HOST:
+        other = document_in(await visit.ask("GET", token="", path=path)).get("issuer", issuer)
+        if other != issuer:
+            words = f"{path} is about {other}, and the metadata name {issuer}"
+            return [found("sign-in-twice", words)]
+    return []
+
+
+class Dated(Asking):
+    """Asks as the gate does, and keeps the date of the last answer."""
+
+    date = ""
+
+    async def get_json(self, url: str) -> Asked:
+        """The answer to a GET of the URL. Raises AskError."""
+        asked = await super().get_json(url)
+        self.date = next(iter(values_of(asked.headers, b"date")), b"").decode("latin-1")
+        return asked
+
+
+async def keys_of(issuer: str, jwks_url: str | None = None) -> list[Finding]:
+    """The keys of whoever signs, found as the gate finds them, and the clock there."""
+    ask = Dated()
+    try:
+        keys = await (KeysAt(ask, jwks_url) if jwks_url else KeysOf(ask, issuer)).fetch()
+    except AskError as error:
+        return [found("no-keys", f"{issuer}: {error.words}")]
+    seen = f"{issuer} has {len(keys.document['keys'])} keys"
+    return [fine(seen), skew(ask.date, f"the clock of {issuer}")]
+
+
+def signers(settings: Settings) -> Iterator[Finding]:
+    """The keys of the authorization server and of the front, as this machine gets them."""
+    if issuer := settings.auth_issuer:
+        yield from trio.run(keys_of, issuer, settings.auth_jwks_url)
+    if settings.front:
+        front = front_of(
+            settings.front,
+            audiences=settings.front_audience,
+            team=settings.front_team or "",
+            issuer=settings.front_issuer or "",
+            keys_url=settings.front_jwks_url or "",
+        )
+        yield from trio.run(keys_of, front.issuers[0], front.keys_url)
