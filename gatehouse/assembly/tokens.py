@@ -54,6 +54,11 @@ def first_contents(settings: Settings, shared_token: str) -> Contents:
     contents = parser_of(settings, file)(read_text(file)) if file else NOTHING
     if not shared_token and not contents.tokens and not settings.has_other_ways_in:
         raise TokensError(f"TOKENS_FILE: {file} has no tokens; make one with: {advice.add_token()}")
+    if settings.shared_state_url and not shared_token and not contents.tokens:
+        raise TokensError(
+            "SHARED_STATE_URL: gates trust what they share by the static tokens that they have in common, and this one "
+            "has none; set the same MCP_AUTH_TOKEN on all of them"
+        )
     if settings.open_issuers and not settings.people and not contents.people:
         raise TokensError(*map(open_issuer, settings.open_issuers))
     return contents

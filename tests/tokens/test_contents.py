@@ -43,9 +43,14 @@ def test_with_another_way_in_the_file_needs_no_tokens(
         (PEOPLE, {}, "has no tokens; make one with"),
         (SCOPES, {}, "has no tokens; make one with"),
         (SCOPES, OPEN, "anybody can join that issuer"),
+        (
+            PEOPLE,
+            {**ISSUER, "shared_state_url": "redis://127.0.0.1:6379/0"},
+            "SHARED_STATE_URL: gates trust",
+        ),
     ],
 )
-def test_a_file_that_lets_in_nobody_or_anybody_ends_the_start(
+def test_a_file_that_lets_in_nobody_or_anybody_or_seals_nothing_ends_the_start(
     tmp_path: Path, text: str, given: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(TokensError, match=words):
