@@ -142,7 +142,7 @@ class Keys:
         """
         if not self.are_good:
             return NO_KEYS_SECONDS
-        if issued is not None and self._fetched > issued:
+        if issued is not None and self._fetched >= issued + 1:  # issuers leave out parts of seconds
             return None
         return max(1.0, self._next_ask - trio.current_time())
 

@@ -308,6 +308,9 @@ async def test_when_to_come_back_says_whether_the_key_would_be_here(
         await keys.look_for("two", "ES256")
         await trio.sleep(10)
         assert keys.retry_after(NOON + 4) is None
+        assert (
+            keys.retry_after(NOON + 4.5) == ASK_SECONDS - 10
+        )  # perhaps of the same second, and later
         assert keys.retry_after(NOON + 6) == ASK_SECONDS - 10
         assert keys.retry_after(None) == ASK_SECONDS - 10
 
