@@ -102,6 +102,11 @@ def tell_sources(settings: Settings, contents: Contents) -> None:
             "TOKENS_FILE: its scopes and people let nobody in, and keep nobody out: they are for access tokens "
             "(AUTH_ISSUER) and fronts (FRONT), and neither is set"
         )
+    if settings.has_other_ways_in and not settings.people and not contents.people:
+        logger.info(
+            "neither PEOPLE nor [[people]] in a tokens file lists anybody: everybody may come in to whom the issuer "
+            "or the front gives a token for this gate"
+        )
 
 
 def secrets_of(settings: Settings) -> list[str]:

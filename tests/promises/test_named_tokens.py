@@ -26,6 +26,7 @@ from gatehouse.commands.tokens import tokens_command
 from gatehouse.settings.environment import Settings
 from gatehouse.tokens.last_use import read_last_use
 from gatehouse.tokens.value import digest_of
+from tests.harness.identity.authorization_server import authorization_server
 from tests.harness.leaks import pieces_in
 from tests.harness.program import ROOT, Program, running
 from tests.harness.redis_server import PASSWORD, RedisServer
@@ -472,6 +473,41 @@ def test_a_change_takes_effect_within_a_second_and_a_faulty_file_changes_nothing
         assert within(3, lambda: status_of(program, alice) == 401) < 1.2
         assert status_of(program, bob) == 502
         assert program.stop() == 0
+
+
+def person(match: str) -> str:
+    return f'[[people]]\nmatch = "{match}"\n'
+
+
+def test_people_come_and_go_with_the_file_which_needs_no_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    file.write_text(person("alice"))
+    settings = {"TOKENS_FILE": "tokens.toml", "MCP_APP": "", "MCP_AUTH_TOKEN": ""}
+    with authorization_server() as server:
+        ways_in = {"AUTH_ISSUER": server.issuer, "PUBLIC_URL": "https://gate.example"}
+        with running(tmp_path, **settings, **ways_in, **NO_FAILURES) as program:
+            program.wait_for("/health")
+            alice = server.token()
+            bob = server.token(sub="bob", preferred_username="bob", email="Bob@example.com")
+            within(10, lambda: status_of(program, alice) == 502)  # let in: there is no upstream
+            assert status_of(program, bob) == 403
+            file.write_text(person("alice") + person("*@example.COM"))
+            within(3, lambda: status_of(program, bob) == 502)
+            file.write_text("people = []\n" + person("*"))  # means nothing, or everybody
+            program.wait_for_log("the tokens in force stay as they are")
+            assert (status_of(program, alice), status_of(program, bob)) == (502, 502)
+            file.write_text(person("bob@example.com"))
+            within(3, lambda: status_of(program, alice) == 403)
+            assert status_of(program, bob) == 502
+            file.write_text("# nobody any more\n")
+            within(3, lambda: status_of(program, bob) == 403)
+            program.wait_for_log(r"the last \[\[people\]\] entry is gone")
+            file.write_text(person("alice"))
+            within(3, lambda: status_of(program, alice) == 502)
+            assert program.log.count("entry is gone") == 1
+            assert "tokens in force: none; people: 2" in program.log
+            assert not re.search("alice|bob@", re.sub("oauth:[a-z@.]*", "", program.log.lower()))
+            assert program.stop() == 0
 
 
 def test_last_use_outlives_a_restart_and_its_loss_harms_nobody(tmp_path: Path) -> None:

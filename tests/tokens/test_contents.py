@@ -66,5 +66,7 @@ def test_people_and_scopes_that_mean_nothing_are_told(
         judged = settings(tmp_path, PEOPLE, given)
         tell_sources(judged, first_contents(judged, "a token"))
         assert caplog.text.count(told) == times
+        assert "lists anybody" not in caplog.text
     tell_sources(judged, Contents())
     assert told not in caplog.text
+    assert caplog.text.count("everybody may come in") == 1
