@@ -24,6 +24,7 @@ from tests.harness.certificates import authority
 from tests.harness.fronts import front, server_alone
 from tests.harness.house import open_house
 from tests.harness.identity.authorization_server import JWKS, authorization_server
+from tests.harness.identity.house import believing
 from tests.harness.program import ROOT, TOKEN, free_port
 from tests.harness.sick_gate import FAULTS, OTHER_TOKEN, SickGate
 from tests.harness.wire import Upstream
@@ -80,6 +81,27 @@ async def test_our_gate_has_no_fault() -> None:
         house.upstream.script = SickGate("no token is needed")
         findings = await findings_at(house.port, TOKEN)
     assert words(findings) == {"one-token"}, findings
+
+
+async def test_our_gate_with_an_authorization_server_has_no_fault_but_another_address() -> None:
+    with authorization_server() as server:
+        async with believing(server) as house:
+            house.upstream.script = SickGate("no token is needed")
+            findings = await findings_at(house.port, TOKEN, idle=0)
+    assert words(findings) == {"one-token", "oauth", "resource-other"}, findings
+    assert server.asked
+    assert all(TOKEN not in str(asked) for asked in server.asked)
+
+
+async def test_our_gate_behind_a_front_tells_that_the_doctor_must_come_through_it() -> None:
+    front: dict[str, Any] = {
+        "front": "cloudflare",
+        "front_team": "team",
+        "front_audience": "a" * 64,
+    }
+    async with open_house(**front) as house:
+        findings = await findings_at(house.port, TOKEN, idle=0)
+    assert words(findings) == {"front-first"}, findings
 
 
 def test_this_machine_is_asked_for_the_keys_of_whoever_signs() -> None:
