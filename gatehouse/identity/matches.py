@@ -65,6 +65,8 @@ def key_of(match: str) -> Key:
 def _prefixed(word: str, fact: str) -> Key:
     if not fact or fact.strip() != fact:
         raise ValueError("there is nothing after the colon, or a blank")
+    if fact == "*":
+        raise ValueError("a star after a colon means nobody; write * alone for everybody")
     for kind in ("sub", "org", "client"):
         if word == kind:
             return Key(kind, fact)

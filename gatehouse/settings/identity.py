@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, Field
 
 from gatehouse.http.address import is_loopback
+from gatehouse.identity.matches import key_of
 from gatehouse.records.redact import PREFIX
 from gatehouse.settings.access import AccessSettings
 from gatehouse.settings.fronts import FrontSettings
@@ -22,6 +23,7 @@ from gatehouse.settings.identity_kinds import (
     Scopes,
     TokenType,
     given,
+    shown,
 )
 from gatehouse.settings.issuers import AskedUrl, Issuer, is_open, open_issuer, refused_issuer
 from gatehouse.settings.kinds import stripped
@@ -128,6 +130,20 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
         yield from self.front_disagreements()
         for name in [] if self.people or self.tokens_file else self.open_issuers:
             yield {name.lower(), "people", "tokens_file"}, open_issuer(name)
+        told_by_front = (
+            {"username", "org"}
+            if self.front in {"cloudflare", "iap"} and not self.auth_issuer
+            else ()
+        )
+        for match in self.people:
+            if key_of(match).kind in told_by_front:
+                yield (
+                    {"people", "front", "auth_issuer"},
+                    (
+                        f"PEOPLE: {shown(match)} lets nobody in, since the assertions of FRONT={self.front} have e-mail addresses, but no "
+                        "user names or organisations; write alice@example.com, *@example.com or sub:..."
+                    ),
+                )
         if self.people and not self.has_other_ways_in:
             yield (
                 {"people", "auth_issuer", "front"},

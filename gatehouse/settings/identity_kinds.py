@@ -13,8 +13,9 @@ from gatehouse.http.credentials import CREDENTIAL_FIELDS
 from gatehouse.http.forward import HOP_BY_HOP
 from gatehouse.identity.matches import key_of
 from gatehouse.identity.scopes import MAX_SCOPE_LENGTH, SCOPE
-from gatehouse.settings.hosts import MIN_SECRET_LENGTH
+from gatehouse.settings.hosts import COMMAS, MIN_SECRET_LENGTH
 from gatehouse.settings.kinds import PLACEHOLDER, stripped
+from gatehouse.tokens.value import VALUE_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,6 +47,10 @@ _UNSIGNED = re.compile(
     r"|cf-access-authenticated-user-email|cf-connecting-ip|x-amzn-oidc-.*"
 )
 """Fields of well-known fronts in which nothing is signed, and Amazon's, which is for no audience."""
+
+
+_BRACKETS = re.compile(r"[\[\](){}<>\"'`]")
+"""The marks of a list as other files have it. A `sub` may hold them, too."""
 
 
 def given(settings: BaseModel, names: Iterable[str]) -> list[str]:
@@ -95,7 +100,7 @@ def _scopes(value: Any) -> Any:
         if not SCOPE.fullmatch(scope):
             raise ValueError(
                 f"{shown(scope)} is no scope: one has 1 to {MAX_SCOPE_LENGTH} visible ASCII characters, but no quote and no "
-                "backslash; write scopes with spaces between"
+                "backslash (RFC 6749); write scopes with spaces between"
             )
     return found
 
@@ -120,16 +125,22 @@ def _algorithms(value: Any) -> Any:
 
 
 def _people(value: Any) -> Any:
-    """The entries of a list with commas between."""
+    """The entries of a list with commas between, each of which may match somebody."""
     if not isinstance(value, str):
         return value
-    people = tuple(dict.fromkeys(item for part in value.split(",") if (item := part.strip())))
-    for at, match in enumerate(people, 1):
+    found = tuple(dict.fromkeys(item for part in value.split(",") if (item := part.strip())))
+    if value.strip() and not found:
+        raise ValueError("names nobody; take it away, or name somebody")
+    for item in found:
+        if VALUE_PATTERN.search(item):
+            raise ValueError("holds the value of a token; here belong the names of people")
+        if _BRACKETS.match(item) or (":" not in item and _BRACKETS.search(item)):
+            raise ValueError(f"{shown(item)} means nobody: write people {COMMAS}")
         try:
-            key_of(match)
+            key_of(item)
         except ValueError as error:
-            raise ValueError(f"entry {at}: {error}") from None
-    return people
+            raise ValueError(f"{shown(item)} means nobody: {error}") from None
+    return found
 
 
 def _token_type(value: Any) -> Any:

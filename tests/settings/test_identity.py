@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gatehouse.identity import public_keys
 from gatehouse.settings.environment import Settings, SettingsError, load_settings
+from gatehouse.settings.identity_kinds import ALGORITHMS
 from gatehouse.settings.misspelt import ALIASES, INJECTED, meant, perhaps_meant
 from gatehouse.settings.notes import read_notes
 from tests.harness.program import TOKEN
@@ -80,7 +82,7 @@ def notes(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> list[
         {**AS, **OPAQUE},
         {**AS, **OPAQUE, "MCP_AUTH_TOKEN": f"mcpgate_{TOKEN}"},
         {**AS, "MCP_AUTH_TOKEN": TOKEN},
-        {**AS, "PEOPLE": "alice, alice@example.com,*@example.com,sub:auth0|1,org:Acme Inc,client:ci"},
+        {**AS, "PEOPLE": "alice, alice@example.com,*@example.com,sub:auth0|1,sub:{1-2},org:Acme Inc,client:ci"},
         {**AS, "AUTH_ISSUER": "https://accounts.google.com", "PEOPLE": "me@gmail.com"},
         {**AS, "AUTH_ISSUER": "https://accounts.google.com", "PEOPLE": "*"},
         CLOUDFLARE,
@@ -152,6 +154,7 @@ def test_what_goes_together_is_accepted(
         ({**AS, "AUTH_AUDIENCE": ", ,"}, "AUTH_AUDIENCE: names nothing"),
         ({**AS, **OPAQUE, "AUTH_AUDIENCE": "other gate"}, "AUTH_AUDIENCE: has AUTH_CLIENT_ID in it"),
         ({**AS, "AUTH_SCOPES": 'read "write"'}, 'AUTH_SCOPES: "write" is no scope'),
+        ({**AS, "AUTH_SCOPES": "x" * 101}, "AUTH_SCOPES: an entry is no scope"),
         ({**AS, "AUTH_SCOPES": "a\\b"}, "AUTH_SCOPES: a\\b is no scope"),
         ({**AS, "AUTH_SCOPES": "lesen schr\u00e4g"}, "AUTH_SCOPES: schr\u00e4g is no scope"),
         ({**AS, "AUTH_TOKEN_TYPE": "JWT"}, "AUTH_TOKEN_TYPE: must be at+jwt"),
@@ -184,6 +187,17 @@ def test_what_goes_together_is_accepted(
         ({**AS, **OPAQUE, "MCP_AUTH_TOKEN": TOKEN}, "MCP_AUTH_TOKEN: must begin with mcpgate_"),
         ({**AS, **OPAQUE, "AUTH_CLIENT_SECRET": "<secret>"}, "AUTH_CLIENT_SECRET: is the text"),
         # A list that would decide nothing.
+        *(
+            ({**AS, "PEOPLE": f"me@example.com, {match}"}, f"PEOPLE: {match.strip()} means nobody: ")
+            for match in (
+                *("alice bob", "@example.com", "alice@", "*@", "*@*.example.com", "*.example.com", "al*"),
+                *("user:alice", "Sub:1", "sub:", "org:", "client:*", '["alice"]', "a@b@c"),
+            )
+        ),
+        ({**AS, "PEOPLE": ",,"}, "PEOPLE: names nobody"),
+        ({**AS, "PEOPLE": f"mcpgate_{'S3cret' * 8}"}, "PEOPLE: holds the value of a token"),
+        ({**CLOUDFLARE, "PEOPLE": "me@example.com,alice"}, "PEOPLE: alice lets nobody in"),
+        ({**IAP, "PEOPLE": "org:acme"}, "PEOPLE: org:acme lets nobody in"),
         ({"MCP_AUTH_TOKEN": TOKEN, "PEOPLE": "alice"}, "PEOPLE: says who may come in"),
         # Fronts.
         ({"FRONT": "oauth2-proxy"}, "FRONT: must be cloudflare, iap, pomerium or jwt"),
@@ -262,6 +276,10 @@ def test_a_copy_of_the_example_file_switches_nothing_on(tmp_path: Path) -> None:
     assert not settings.has_other_ways_in
     assert not settings.has_principals
     assert settings.makes_token
+
+
+def test_the_algorithms_that_may_be_named_are_those_that_can_be_checked() -> None:
+    assert {*ALGORITHMS} == public_keys.ALGORITHMS.keys()
 
 
 def test_all_faults_of_the_ways_in_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
