@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from joserfc.util import urlsafe_b64decode
@@ -105,6 +106,7 @@ class Jwts:
         self._type = _type_of(rules.token_type)
         self._keys = keys
         self._clock = clock
+        self._header = lru_cache(64)(self._judged_header)  # all tokens of one key begin alike
 
     async def verify(self, token: bytes) -> Verified | Bad:
         """Judge a token. Only one whose key is not here waits, and not for long."""
@@ -143,9 +145,9 @@ class Jwts:
         if len(parts) != 3:
             return Bad("malformed")
         try:
-            header = _object_in(parts[0], MAX_HEADER_BYTES)
-            if reason := self._fault_of_header(header):
-                return Bad(reason)
+            header = self._header(parts[0])
+            if isinstance(header, Bad):
+                return header
             claims = _object_in(parts[1], MAX_TOKEN_BYTES)
             signature = urlsafe_b64decode(parts[2])
         except _TooLargeError:
@@ -155,7 +157,14 @@ class Jwts:
         if reason := self._fault_of_claims(claims):
             return Bad(reason)
         content = token[: len(token) - len(parts[2]) - 1]
-        return _Signed(header.get("kid"), header["alg"], claims, content, signature)
+        return _Signed(*header, claims, content, signature)
+
+    def _judged_header(self, part: bytes) -> tuple[str | None, str] | Bad:
+        """The kid and the algorithm that a header tells. Raises ValueError or RecursionError."""
+        header = _object_in(part, MAX_HEADER_BYTES)
+        if reason := self._fault_of_header(header):
+            return Bad(reason)
+        return header.get("kid"), header["alg"]
 
     def _fault_of_header(self, header: dict[str, Any]) -> str:
         """Why the header is no good, or nothing. Keys that a token brings, or points to, are never looked at."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import urlsafe_b64decode
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gatehouse.records.redact import PREFIX
@@ -35,7 +36,11 @@ def is_jwt(value: bytes) -> bool:
     parts = _THREE_PARTS.fullmatch(value)
     if parts is None:
         return False
-    header = parts[1]
+    return _names_algorithm(parts[1])
+
+
+@lru_cache(64)  # all tokens that one key has signed begin alike
+def _names_algorithm(header: bytes) -> bool:
     try:
         content = json.loads(urlsafe_b64decode(header + b"=" * (-len(header) % 4)).decode())
     except (ValueError, RecursionError):
