@@ -9,7 +9,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from typing import Any
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CONNECTIONS = 8
 ERAS = ("modern", "stateless", "stateful")
@@ -70,16 +75,17 @@ class UnexpectedError(Exception):
 class Caller:
     """One connection, opened anew when the server ends it."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, tokens: Iterator[str]) -> None:
         self.options = options
         self.port: int = options.port
         self.wanted: int = options.status
+        self.tokens = tokens
 
     async def run(self, count: int, delay: float) -> None:
         """Make `count` calls one after the other, the first after a delay if they have a rate."""
         await self.connect()
         session = await self.handshake() if self.options.era == "stateful" else ""
-        sent = self.call(session)
+        sent = b"" if self.options.tokens else self.call(session)
         pause = CONNECTIONS / self.options.rate if self.options.rate else 0.0
         loop = asyncio.get_running_loop()
         due = loop.time() + delay
@@ -87,6 +93,8 @@ class Caller:
             if pause:
                 await asyncio.sleep(due - loop.time())
                 due += pause
+            if self.options.tokens:
+                sent = self.call(session)
             head, body = await self.exchange(sent)
             if self.wanted == 200 and b'"text":"7"' not in body:
                 raise UnexpectedError(head, body)
@@ -95,10 +103,11 @@ class Caller:
     def call(self, session: str) -> bytes:
         """The bytes of a call."""
         tool = {"name": self.options.tool, "arguments": {"a": 3, "b": 4}}
+        token = next(self.tokens)
         if self.options.era == "modern":
-            return modern_request(self.port, self.options.token, "tools/call", **tool)
+            return modern_request(self.port, token, "tools/call", **tool)
         message = {"id": 1, "method": "tools/call", "params": tool}
-        return legacy_request(self.port, self.options.token, session, message)
+        return legacy_request(self.port, token, session, message)
 
     async def handshake(self) -> str:
         """Open a session; returns its name."""
@@ -140,9 +149,11 @@ class Caller:
 
 async def main(options: argparse.Namespace) -> None:
     """Make all calls, over CONNECTIONS connections at a time."""
-    each = options.count // CONNECTIONS
+    count = options.count // CONNECTIONS
     apart = 1 / options.rate if options.rate else 0.0
-    await asyncio.gather(*(Caller(options).run(each, i * apart) for i in range(CONNECTIONS)))
+    tokens = iter(options.tokens.read_text().split()) if options.tokens else repeat(options.token)
+    callers = [Caller(options, tokens) for _ in range(CONNECTIONS)]
+    await asyncio.gather(*(each.run(count, i * apart) for i, each in enumerate(callers)))
 
 
 if __name__ == "__main__":
@@ -150,6 +161,7 @@ if __name__ == "__main__":
     parser.add_argument("port", type=int)
     parser.add_argument("count", type=int, help=f"calls in all, a multiple of {CONNECTIONS}")
     parser.add_argument("--token", default="")
+    parser.add_argument("--tokens", type=Path, help="a file with a token of its own for each call")
     parser.add_argument("--era", choices=ERAS, default=ERAS[0])
     parser.add_argument("--tool", default="add")
     parser.add_argument("--rate", type=float, default=0, help="calls a second; 0: all there is")

@@ -27,6 +27,7 @@ if __name__ == "__main__" and not __package__:
 
 from tests.harness.program import TOKEN
 from tests.load import measures, peers
+from tests.load.access_tokens import tables
 from tests.load.calls import CONNECTIONS, ERAS
 from tests.load.measures import Calls, Download, HeldStreams
 from tests.load.processes import Stage, allow_many_files, status
@@ -89,6 +90,14 @@ def calls(stage: Stage, plan: Plan) -> Iterator[str]:
         "nginx, HAProxy and Caddy: one worker, a check of the exact bearer token, connections to the "
         "upstream kept, no access log (the gate writes one).\n"
     )
+
+
+def access_tokens(stage: Stage, plan: Plan) -> Iterator[str]:
+    """The gate alone, with an authorization server: who is let in, and who is refused, by an access token.
+
+    What is new is verified, and then remembered; a flood of forged tokens is compared with one of wrong static ones.
+    """
+    yield from tables(stage, plan.count, plan.rounds, A_REQUEST)
 
 
 def throttling(stage: Stage, upstream_port: int) -> Server:
@@ -230,6 +239,7 @@ def timed(what: str, values: list[float], goal: Goal) -> Row:
 
 GROUPS: dict[str, Callable[[Stage, Plan], Iterator[str]]] = {
     "calls": calls,
+    "access_tokens": access_tokens,
     "flat": flat,
     "fastmcp": fastmcp,
     "streams": streams,
