@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shlex
 import tomllib
 from functools import cache
 from http import HTTPStatus
@@ -28,7 +29,7 @@ from gatehouse.policy import tools
 from gatehouse.records.ends import SAYS
 from gatehouse.records.metrics import Metrics
 from gatehouse.records.record import Record
-from gatehouse.settings.environment import Settings
+from gatehouse.settings.environment import Settings, load_settings
 from gatehouse.tokens.reader import PERSON_KEYS, SCOPE_KEYS, TOKEN_KEYS, VALUE_KEYS, parse_contents
 from gatehouse.tokens.token import RESERVED
 from gatehouse.tokens.value import make_value
@@ -183,6 +184,27 @@ def meanings() -> dict[str, str]:
 def plain(cell: str) -> str:
     """A cell without the marks of code and links."""
     return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell).replace("`", "")
+
+
+LINE_OF_SETTINGS = re.compile(
+    r"^ *((?:[A-Z_]+=(?:\"[^\"]*\"|\S+) ?)+)(?:\.venv/bin/python run\.py)?$", re.MULTILINE
+)
+
+
+def test_the_settings_on_the_page_about_identity_can_be_used_as_they_stand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = {"AUTH_ISSUER": "https://sso.example.com", "PUBLIC_URL": "https://gate.example.com"}
+    lines = LINE_OF_SETTINGS.findall(text_of(ROOT / "docs/identity.md"))
+    assert len(lines) == 5
+    for line in lines:
+        with monkeypatch.context() as environment:
+            given = dict(word.split("=", 1) for word in shlex.split(line))
+            alone = "AUTH_ISSUER" not in given and "FRONT" not in given
+            for name, value in (asked | given if alone else given).items():
+                environment.setenv(name, value)
+            House(load_settings(), []).identity.verifiers  # noqa: B018 - makes all parts of it
 
 
 def test_every_setting_has_its_meaning_under_its_field() -> None:
