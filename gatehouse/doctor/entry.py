@@ -104,7 +104,7 @@ async def discovery(visit: Visit) -> list[Finding]:
         seen = f"{path} gets {answer.status} {answer.content_type}".rstrip()
         kinds.setdefault(kind_of(answer), []).append(seen)
     return [
-        found(word, "; ".join(seen)) if word else fine("each path gets 404, in JSON")
+        found(word, "; ".join(seen)) if word else fine(f"{len(seen)} paths get 404, in JSON")
         for word, seen in kinds.items()
     ]
 

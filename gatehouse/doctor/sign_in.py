@@ -16,6 +16,7 @@ from gatehouse.http.asked import AskError
 from gatehouse.http.fields import values_of
 from gatehouse.identity.discovery import KeysAt, KeysOf
 from gatehouse.identity.fronts import front_of
+from gatehouse.identity.public_keys import read_keys
 from gatehouse.pages.well_known import METADATA
 from gatehouse.upstream.asking import Asking
 
@@ -97,10 +98,14 @@ async def keys_of(issuer: str, jwks_url: str | None = None) -> list[Finding]:
     """The keys of whoever signs, found as the gate finds them, and the clock there."""
     ask = Dated()
     try:
-        keys = await (KeysAt(ask, jwks_url) if jwks_url else KeysOf(ask, issuer)).fetch()
+        answer = await (KeysAt(ask, jwks_url) if jwks_url else KeysOf(ask, issuer)).fetch()
     except AskError as error:
         return [found("no-keys", f"{issuer}: {error.words}")]
-    seen = f"{issuer} has {len(keys.document['keys'])} keys"
+    keys, unusable = read_keys(answer.document)
+    if not keys:
+        why = ", ".join(unusable) or "there are none"
+        return [found("no-keys", f"{issuer}: no key that the gate can use ({why})")]
+    seen = f"{len(keys)} {'key' if len(keys) == 1 else 'keys'} of {issuer}"
     return [fine(seen), skew(ask.date, f"the clock of {issuer}")]
 
 

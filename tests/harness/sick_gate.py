@@ -13,6 +13,7 @@ import trio
 
 from gatehouse.http.challenges import not_through_front, unavailable
 from gatehouse.pages.well_known import METADATA
+from tests.harness.identity.signing import key
 from tests.harness.program import TOKEN
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ FAULTS = {
     "sign-in at nobody's": {"oauth", "no-keys"},
     "sign-in at another issuer's": {"oauth", "no-keys"},
     "sign-in without keys": {"oauth", "no-keys"},
+    "sign-in with keys of no use": {"oauth", "no-keys"},
     "sign-in with a clock that is off": {"oauth", "clock-off"},
     "sign-in beside the front's own": {"oauth", "sign-in-twice"},
     "no keys for the token": {"no-keys"},
@@ -186,14 +188,14 @@ class SickGate:
         if self.has("sign-in at nobody's"):
             issuer = f"{origin}/nobody"
         other = "/other" * self.has("sign-in at another issuer's")
-        keys = [{"kty": "oct"}] * (not self.has("sign-in without keys"))
+        keys = [{"kty": "oct"} if self.has("sign-in with keys of no use") else key().jwk]
         documents: dict[str, dict[str, Any]] = {
             METADATA.decode(): {"resource": resource, "authorization_servers": [issuer]},
             "/.well-known/oauth-authorization-server/as": {
                 "issuer": f"{origin}/as{other}",
                 "jwks_uri": f"{origin}/as/keys",
             },
-            "/as/keys": {"keys": keys},
+            "/as/keys": {"keys": 5 if self.has("sign-in without keys") else keys},
         }
         if self.has("sign-in beside the front's own"):
             own = {"issuer": "https://front.example", "authorization_endpoint": "/"}
