@@ -72,8 +72,10 @@ class AccessTokens:
         verdict: Verified | Bad
         if self._introspection is None or is_jwt(token):
             verdict = await self._jwts.verify(token)
+            until = self._keys.good_until
         else:
             verdict = await self._introspection.verify(token, client)
+            until = self._introspection.good_until(digest)
         if isinstance(verdict, Bad):
             return self._unknown(verdict)
         subject = subject_of(
@@ -84,8 +86,6 @@ class AccessTokens:
             key=verdict.key,
             name_claim=self._name_claim,
         )
-        # The other verifier remembers what it was told, and for how long that holds.
-        until = self._keys.good_until if verdict.key else -inf
         return self._admission.admit(subject, digest, until)
 
     def _unknown(self, bad: Bad) -> Unknown:

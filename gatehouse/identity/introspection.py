@@ -12,7 +12,7 @@ import math
 import re
 from base64 import b64encode
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 import trio
@@ -24,6 +24,7 @@ from gatehouse.identity.at_once import AtOnce
 from gatehouse.identity.clock import clock
 from gatehouse.identity.jwt import MAX_TIME, MAX_TOKEN_BYTES, OTHER_USES, Bad, Verified
 from gatehouse.identity.kinds import NEVER_OAUTH, is_jwt
+from gatehouse.identity.remembered import Remembered
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
@@ -70,8 +71,6 @@ REFUSALS = {
 _B64TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
 
 UNAVAILABLE = Bad("introspection-unavailable", counts=False, retry_after=RETRY_SECONDS)
-
-T = TypeVar("T")
 
 
 class Introspection:
@@ -130,6 +129,10 @@ class Introspection:
         """False if the server's last word on the token with this SHA-256 digest was that it is no good."""
         return not self._bad.knew(digest)
 
+    def good_until(self, digest: bytes) -> float:
+        """The Unix time until which a good answer about that token counts; before now if there is none."""
+        return clock() + self._good.seconds_left(digest)
+
     def _known(self, digest: bytes) -> Verified | Bad | None:
         return self._good.get(digest) or self._bad.get(digest)
 
@@ -182,34 +185,6 @@ class Question:
     def __init__(self) -> None:
         self.over = trio.Event()
         self.answer: Verified | Bad = UNAVAILABLE
-
-
-class Remembered(Generic[T]):
-    """At most `size` answers, by digest. The oldest goes first, and one whose time is over only then."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._held: dict[bytes, tuple[float, T]] = {}
-
-    def get(self, digest: bytes) -> T | None:
-        """The answer, if it still counts."""
-        until, answer = self._held.get(digest, (-math.inf, None))
-        return answer if trio.current_time() < until else None
-
-    def knew(self, digest: bytes) -> bool:
-        """True if there is such an answer, though it may no longer count."""
-        return digest in self._held
-
-    def forget(self, digest: bytes) -> None:
-        """From now on, there is no such answer."""
-        self._held.pop(digest, None)
-
-    def put(self, digest: bytes, answer: T, seconds: float) -> None:
-        """Remember the answer for so many seconds."""
-        self.forget(digest)
-        while len(self._held) >= self._size:
-            del self._held[next(iter(self._held))]
-        self._held[digest] = (trio.current_time() + seconds, answer)
 
 
 class Trouble:

@@ -37,6 +37,7 @@ from gatehouse.identity.keys import Keys
 from gatehouse.identity.people import People
 from gatehouse.identity.principal import Principal, Unknown
 from gatehouse.identity.scopes import Scopes
+from tests.harness.identity.house import as_if_later
 from tests.harness.identity.questions import FakeAsk, Question, down
 from tests.harness.request_of import request_of
 
@@ -222,9 +223,11 @@ async def test_a_token_that_was_good_here_and_is_over_counts_as_no_failure_and_h
     introspection, ask = asking()
     digest = sha256(b"opaque").digest()
     assert isinstance(await introspection.verify(b"opaque", HERE), Verified)
+    assert introspection.good_until(digest) == pytest.approx(time.time() + 60, abs=10)
     ask.answer = lambda _: {"active": False}
     await trio.sleep(61)
     assert introspection.holds(digest)
+    assert introspection.good_until(digest) < time.time()
     assert await introspection.verify(b"opaque", HERE) == Bad("inactive", False, None)
     assert await introspection.verify(b"forged", HERE) == Bad("inactive", True, None)
     await trio.sleep(61)
@@ -358,7 +361,7 @@ async def test_room_is_given_back_by_those_who_leave_while_they_wait(
 
 
 async def test_whoever_came_by_an_opaque_token_goes_once_the_server_turns_it_down(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     introspection, ask = asking()
     keys = Keys(KeysAt(ask, "").fetch, stale_seconds=60, on_change=lambda: None, name="nobody")
@@ -378,10 +381,12 @@ async def test_whoever_came_by_an_opaque_token_goes_once_the_server_turns_it_dow
     assert isinstance(who, Principal)
     assert (who.name, who.kind) == ("oauth:al", "oauth")
     assert tokens.in_force(who)
+    assert await tokens.verify(request) is who
     ask.answer = lambda _: {"active": False}
     await trio.sleep(61)
     assert tokens.in_force(who)  # nobody has asked again
-    refused = await tokens.verify(request)
+    with as_if_later(monkeypatch, 61):
+        refused = await tokens.verify(request)
     assert isinstance(refused, Unknown)
     assert (refused.reason, refused.counts) == ("inactive", False)
     assert not tokens.in_force(who)
