@@ -16,9 +16,9 @@ MAX_MATCH_LENGTH = 400
 """How long a match may be, in characters. An e-mail address has 254 at most (RFC 5321 section 4.5.3.1.3), and a
 `sub` of OpenID Connect 255."""
 
-MAX_SUBJECTS = 4096
-"""For how many subjects their keys are remembered, since everybody's place in the list is looked up each second: as
-many as an admission remembers."""
+MAX_SUBJECTS = 1024
+"""For how many subjects their keys are remembered, since the place of each with a standing stream is looked up
+every second."""
 
 ADDRESS = re.compile(r"([^\s@*]+|\*)@([^\s@*.][^\s@*]*)")
 
