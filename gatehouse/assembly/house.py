@@ -165,7 +165,11 @@ class House:
                 )
             )
         if self.settings.has_principals:
-            policies += [OwnSessions(self.ledger), Tools(hosted=settings.hosts_upstream)]
+            scopes, challenges = self.identity.scopes, self.identity.challenges
+            policies += [
+                OwnSessions(self.ledger),
+                Tools(hosted=settings.hosts_upstream, scopes=scopes, challenges=challenges),
+            ]
         return policies
 
     # Pages and observers: the answers of our own, and the records.

@@ -9,9 +9,7 @@ from gatehouse.identity.grants import EVERYTHING, Grants, either
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from gatehouse.http.mcp import Kind
+    from collections.abc import Callable, Collection, Iterable
 
 logger = logger_of("gate.people")
 
@@ -65,6 +63,7 @@ class Scopes:
             return EVERYTHING
         return either(scope.grants for scope in self._scopes if scope.name in names)
 
-    def needed_for(self, kind: Kind, thing: str) -> str:
-        """The first scope that allows the thing; empty if none does."""
-        return next((scope.name for scope in self._scopes if scope.grants.allow(kind, thing)), "")
+    def needed_for(self, held: Collection[str], suffices: Callable[[Grants], bool]) -> str:
+        """The first scope that, with those that are held, grants what suffices; empty if none does."""
+        names = (scope.name for scope in self._scopes)
+        return next((name for name in names if suffices(self.grants_of([*held, name]))), "")

@@ -10,6 +10,7 @@ that version.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -22,11 +23,13 @@ from gatehouse.identity.principal import is_token
 from gatehouse.policy.base import Policy
 
 if TYPE_CHECKING:
+    from gatehouse.http.challenges import Challenges
     from gatehouse.http.mcp import Kind, McpCall
     from gatehouse.http.reply import Reply
     from gatehouse.http.request import Request
     from gatehouse.identity.grants import Grants
     from gatehouse.identity.principal import Principal
+    from gatehouse.identity.scopes import Scopes
 
 HARMLESS_METHODS = frozenset(
     {
@@ -74,10 +77,15 @@ class Tools(Policy):
     `hosted` is True if `tool_lock` will check the requests that pass here. If it will not, all requests that
     the fields leave unclear are refused. Only the lists pass unfiltered, since they are in a body: a token sees
     there the names of things that it may not call.
+
+    An access token that lacks one of `scopes` for the thing is told so in `challenges`, upon which its client asks the
+    user for it (MCP 2025-11-25, authorization, «Scope Challenge Handling»).
     """
 
-    def __init__(self, *, hosted: bool) -> None:
+    def __init__(self, *, hosted: bool, scopes: Scopes, challenges: Challenges) -> None:
         self._hosted = hosted
+        self._scopes = scopes
+        self._challenges = challenges
 
     async def refusal(self, request: Request, principal: Principal) -> Reply | None:
         if not principal.grants.restricted:
@@ -98,12 +106,24 @@ class Tools(Policy):
         if kind := KINDS.get(method):
             if granted(principal.grants, kind, call.name):
                 return None
-            return forbidden(words_for(name, kind, call.name), "grants")
+            words = words_for(name, kind, call.name)
+            return self._step_up(principal, kind, call.name) or forbidden(words, "grants")
         return (
             forbidden(words_for_method(name, method), "grants")
             if method
             else refusals.NO_MCP_METHOD
         )
+
+    def _step_up(self, principal: Principal, kind: Kind, thing: str) -> Reply | None:
+        """The challenge to ask for one more scope; None if none would open the thing, as lists of a person may not."""
+        subject = principal.subject
+        if subject is None or subject.kind != "oauth":
+            return None
+        within = principal.grants.within
+        needed = self._scopes.needed_for(
+            subject.scopes, lambda grants: granted(replace(grants, within=within), kind, thing)
+        )
+        return self._challenges.insufficient_scope(subject.scopes, [needed]) if needed else None
 
 
 def granted(grants: Grants, kind: Kind, thing: str) -> bool:

@@ -14,6 +14,7 @@ import trio
 from gatehouse.assembly.house import House as Parts
 from gatehouse.downstream.listeners import bind
 from gatehouse.downstream.serve import serve
+from gatehouse.identity.verifiers import Verifiers
 from gatehouse.settings.environment import Settings
 from gatehouse.tokens.contents import Contents
 from gatehouse.upstream.inprocess import Calls
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gate import Gate
     from gatehouse.downstream.connections import Connections
     from gatehouse.hosting.runtimes import Direct
+    from gatehouse.identity.verifiers import Verifier
     from gatehouse.policy.shared_state import SharedState
     from gatehouse.tokens.keyring import Keyring
     from gatehouse.tokens.token import Token
@@ -115,13 +117,14 @@ async def open_house(
     background: bool = False,
     tokens: Sequence[Token] | None = None,
     shared: SharedState | None = None,
+    others: Verifier | None = None,
     **settings: Any,
 ) -> AsyncIterator[House]:
     """A gate and its upstream, until the block ends. With `runtime`, the two are in one process; with
     `tls`, they speak it; with
     `tokens`, these are in force beside TOKEN, as if they stood in a tokens file. With `background`, the work
     beside the serving is done, too. `shared` is what it has in
-    common with other gates.
+    common with other gates. `others` knows callers beside tokens, in place of the settings' own ways in.
     """
     async with trio.open_nursery() as nursery:
         upstream = Upstream(tls=authority().server() if tls else None)
@@ -158,6 +161,9 @@ async def open_house(
             upstream=calls,
             started=started,
         )
+        if others is not None:
+            failures = parts.identity.failures.retry_after
+            parts.identity.verifiers = Verifiers([parts.keyring, others], failures)
         for task in parts.background if background else ():
             nursery.start_soon(task)
         stop = trio.Event()

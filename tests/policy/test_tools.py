@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatehouse.http.challenges import Challenges
 from gatehouse.http.mcp import printable
 from gatehouse.http.reply import BAD_REQUEST, FORBIDDEN
 from gatehouse.identity.grants import EVERYTHING, Grants
 from gatehouse.identity.principal import Principal
+from gatehouse.identity.scopes import Scope, Scopes
+from gatehouse.identity.subject import Subject
 from gatehouse.policy.tools import Tools, granted
 from tests.harness.request_of import request_of
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 COOK = Grants(tools=("list_*", "add_item"), resources=("kitchen://items/*",))
 NOTHING = Grants(tools=())
+POINTER = "https://gate.example/.well-known/oauth-protected-resource/mcp"
 
 
 def modern(method: str | None, name: str | None = None, *more: tuple[bytes, bytes]) -> Headers:
@@ -38,9 +43,20 @@ def modern(method: str | None, name: str | None = None, *more: tuple[bytes, byte
     return [*headers, *more]
 
 
-def refusal(headers: Headers, grants: Grants = COOK, *, hosted: bool = False) -> Reply | None:
-    cook = Principal("cook", "cook", grants=grants)
-    return trio.run(Tools(hosted=hosted).refusal, request_of(headers), cook)
+COOKS = Principal("cook", "cook")
+
+
+def refusal(
+    headers: Headers,
+    grants: Grants = COOK,
+    *,
+    hosted: bool = False,
+    who: Principal = COOKS,
+    scopes: tuple[Scope, ...] = (),
+    target: bytes = b"/mcp",
+) -> Reply | None:
+    tools = Tools(hosted=hosted, scopes=Scopes(scopes), challenges=Challenges(POINTER))
+    return trio.run(tools.refusal, request_of(headers, target=target), replace(who, grants=grants))
 
 
 def named_call(headers: Headers) -> tuple[str, str]:
@@ -234,6 +250,85 @@ def test_a_glob_means_what_the_server_will_look_up(
     grants: Grants, kind: Kind, name: str, allowed: bool
 ) -> None:
     assert granted(grants, kind, name) == allowed
+
+
+# Scopes of an access token.
+
+SCOPES = (
+    Scope("mcp:read", Grants(tools=("list_*",), resources=("kitchen://items/*",))),
+    Scope("mcp:write", Grants(tools=("add_item",))),
+    Scope("mcp:all"),
+)
+ID = "oauth:" + "0a" * 16
+FRONTED = Subject("front", "https://front.example", "7")
+SUBJECT = Subject("oauth", "https://as.example", "7", scopes=("openid", "mcp:read"))
+ALICE = Principal(ID, "oauth:alice", kind="oauth", subject=SUBJECT)
+
+
+def stepping_up(headers: Headers, grants: Grants = SCOPES[0].grants, **options: Any) -> str:
+    """The challenge of the refusal, or its words without one."""
+    given: dict[str, Any] = {"who": ALICE, "scopes": SCOPES}
+    reply = refusal(headers, grants, **given | options)
+    assert reply is not None
+    assert reply.status == 403
+    challenge = dict(reply.headers).get(b"WWW-Authenticate", b"").decode()
+    assert reply.reason == ("scope" if challenge else "grants")
+    return challenge or words(reply)
+
+
+@both
+@pytest.mark.parametrize(
+    ("headers", "needed"),
+    [
+        (modern("tools/call", "add_item"), "mcp:write"),
+        (modern("tools/call", "delete_item"), "mcp:all"),
+        (modern("prompts/get", "plan"), "mcp:all"),
+        (modern("resources/read", "kitchen://items/../secret"), "mcp:all"),
+    ],
+)
+def test_a_thing_that_another_scope_opens_is_challenged_for_that_and_those_held(
+    hosted: bool, headers: Headers, needed: str
+) -> None:
+    assert stepping_up(headers, hosted=hosted) == (
+        'Bearer realm="mcp", error="insufficient_scope", '
+        f'scope="openid mcp:read {needed}", resource_metadata="{POINTER}"'
+    )
+    assert refusal(modern("tools/call", "list_x"), SCOPES[0].grants, who=ALICE) is None
+
+
+@both
+def test_no_challenge_asks_for_a_scope_that_would_open_nothing(hosted: bool) -> None:
+    listed = Grants(tools=("list_*", "add_item"))
+    by_scope = replace(SCOPES[0].grants, within=listed)
+    assert 'mcp:write"' in stepping_up(modern("tools/call", "add_item"), by_scope, hosted=hosted)
+    for headers, options in (
+        (modern("tools/call", "delete_item"), {"grants": by_scope}),  # not on the person's own list
+        (modern("tools/call", "delete_item"), {"scopes": SCOPES[:2]}),
+        (modern("tools/call", "add_item"), {"who": replace(ALICE, kind="front", subject=FRONTED)}),
+    ):
+        said = stepping_up(headers, hosted=hosted, **options)
+        assert said.startswith("Forbidden: oauth:alice may not call the tool")
+        assert "token" not in said
+
+
+def test_an_older_protocol_gets_no_challenge_since_nobody_can_tell_what_it_calls() -> None:
+    call = [(b"Mcp-Method", b"tools/call"), (b"Mcp-Name", b"add_item")]
+    assert refusal(call, SCOPES[0].grants, who=ALICE, scopes=SCOPES, hosted=True) is None
+    reply = refusal(call, SCOPES[0].grants, who=ALICE, scopes=SCOPES)
+    assert "2026-07-28" in words(reply)
+    assert reply is not None
+    assert b"WWW-Authenticate" not in dict(reply.headers)
+
+
+def test_words_for_people_name_them_and_speak_of_no_token_of_theirs() -> None:
+    cases = (
+        ({"headers": modern("anything/else")}, "oauth:alice is limited to what its lists name"),
+        ({"headers": [], "target": b"/mcp/custom"}, "you may use some tools only"),
+    )
+    for options, said in cases:
+        told = words(refusal(**options, grants=COOK, who=ALICE))
+        assert said in told
+        assert "token" not in told
 
 
 FIELDS = st.tuples(
