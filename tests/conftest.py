@@ -33,6 +33,7 @@ hypothesis_settings.load_profile("unhurried")
 
 SLOWEST_FIRST = [
     "test_node_clients.py",
+    "test_sign_in.py",
     "test_load_tool.py",
     "test_run.py",
     "test_the_end.py",

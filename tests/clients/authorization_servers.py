@@ -32,7 +32,7 @@ NANOIDP_PINS = HERE / "requirements-nanoidp.txt"
 SCOPES = ["mcp:read", "mcp:write"]
 
 MACHINE, MACHINE_SECRET = "machine", "machine-s3cret-of-the-tests-0123456789"
-"""A client of oidc-provider that signs in without a person."""
+"""A client of oidc-provider that signs in without a person, and gets opaque tokens."""
 GATE, GATE_SECRET = "gate", "gate-s3cret-of-the-tests-0123456789"
 """The client by which the gate asks about opaque tokens."""
 
@@ -63,7 +63,7 @@ class RealServer:
 
 @contextmanager
 def oidc_provider(folder: Path, **variables: str) -> Iterator[RealServer]:
-    """oidc-provider, with FORMAT, TTL and WIDE if they are given; the Node clients are installed."""
+    """oidc-provider, with TTL and WIDE if they are given; the Node clients are installed."""
     port = free_port()
     command = ["node", str(HERE / "oidc_provider.mjs")]
     given = {"PORT": str(port), "PATH": os.environ["PATH"], **variables}

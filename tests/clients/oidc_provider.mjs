@@ -1,10 +1,10 @@
 // A certified authorization server for the tests, oidc-provider, with one person (any name and password) and one machine.
-// PORT; FORMAT is that of access tokens: jwt or opaque; TTL is their life in seconds.
+// People get signed access tokens, and the machine opaque ones. PORT; TTL is the life of access tokens in seconds.
 // WIDE=1: a client may later ask for more scopes than it has registered with.
 import { generateKeyPairSync } from 'node:crypto';
 import { Provider, errors } from 'oidc-provider';
 
-const { PORT, FORMAT = 'jwt', TTL = '600', WIDE } = process.env;
+const { PORT, TTL = '600', WIDE } = process.env;
 const SCOPES = 'mcp:read mcp:write';
 const SIGNS = 'RS256';
 
@@ -33,9 +33,10 @@ const provider = new Provider(`http://127.0.0.1:${PORT}`, {
       enabled: true,
       defaultResource: (context, client, only) => only,
       useGrantedResource: () => true,
-      getResourceServerInfo(context, resource) {
+      getResourceServerInfo(context, resource, client) {
         if (!/^http:\/\/127\.0\.0\.1:\d+\/mcp\/?$/.test(resource)) throw new errors.InvalidTarget();
-        return { scope: SCOPES, audience: resource, accessTokenFormat: FORMAT, jwt: { sign: { alg: SIGNS } } };
+        const accessTokenFormat = client.clientId === 'machine' ? 'opaque' : 'jwt';
+        return { scope: SCOPES, audience: resource, accessTokenFormat, jwt: { sign: { alg: SIGNS } } };
       },
     },
   },

@@ -18,7 +18,6 @@ import mcp
 import trio
 from fastmcp.client.auth import OAuth
 from fastmcp.client.transports import StreamableHttpTransport
-from key_value.aio.stores.memory import MemoryStore
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
@@ -57,7 +56,7 @@ async def run(main: Coroutine[Any, Any, Any]) -> Any:
 async def by_fastmcp(url: str, *, bearer: str = "", mode: str = "auto", tool: str = "add") -> Any:
     """With a static token, or by signing in: it opens a browser and listens for the answer."""
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-    auth = None if bearer else OAuth(callback_timeout=SECONDS, token_storage=MemoryStore())
+    auth = None if bearer else OAuth(callback_timeout=SECONDS)
     transport = StreamableHttpTransport(url, headers=headers, auth=auth)
     async with fastmcp.Client(transport, mode=mode) as client:
         called = await client.call_tool(tool, ADD if tool == "add" else {})
@@ -183,10 +182,9 @@ def inspector_arguments(url: str, *more: str) -> list[str]:
     return ["--cli", url, "--transport", "http", *more, *call]
 
 
-async def by_inspector(node: NodePrograms, url: str, *more: str) -> Any:
-    """Through the Inspector's command line, which opens a browser if it may."""
-    ended = await node.run(
-        "mcp-inspector", *inspector_arguments(url, *more), MCP_AUTO_OPEN_ENABLED="true"
-    )
+async def by_inspector(node: NodePrograms, url: str, *more: str, opens: bool = False) -> Any:
+    """Through the Inspector's command line; with `opens`, it may open a browser."""
+    variables = {"MCP_AUTO_OPEN_ENABLED": "true"} if opens else {}
+    ended = await node.run("mcp-inspector", *inspector_arguments(url, *more), **variables)
     assert ended.status == 0, ended.stderr
     return json.loads(ended.stdout)["structuredContent"]["result"]

@@ -64,6 +64,7 @@ class House:
     keyring: Keyring
     door: Direct | None
     """The way to the upstream, if the two are in one process."""
+    parts: Parts
 
     @property
     def url(self) -> str:
@@ -171,6 +172,8 @@ async def open_house(
             await gate_nursery.start(
                 serve, parts.gate, parts.listeners, parts.connections, stop.wait
             )
-            yield House(port, upstream, parts.gate, parts.connections, stop, parts.keyring, door)
+            yield House(
+                port, upstream, parts.gate, parts.connections, stop, parts.keyring, door, parts
+            )
             stop.set()
         nursery.cancel_scope.cancel()

@@ -1,0 +1,192 @@
+"""Answers come in kind: a client that should sign in is told where, and one with a static token hears nothing of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gatehouse.http import refusals
+from tests.harness.house import open_house
+from tests.harness.identity.authorization_server import AuthorizationServer, authorization_server
+from tests.harness.identity.house import (
+    BARE,
+    INVALID,
+    PUBLIC,
+    SIGN_IN,
+    STATIC,
+    ask,
+    believing,
+    challenge_of,
+)
+from tests.harness.program import TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.harness.house import House
+
+ROOT = "/.well-known/oauth-protected-resource"
+SPELLINGS = {ROOT: "/mcp", f"{ROOT}/mcp": "/mcp", f"{ROOT}/mcp/": "/mcp/"}
+"""The places of the metadata, and the endpoint that each speaks of."""
+
+ELSEWHERE = [
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/oauth-authorization-server/mcp",
+    "/.well-known/openid-configuration",
+    "/.well-known/openid-configuration/mcp",
+    "/mcp/.well-known/openid-configuration",
+    "/mcp/.well-known/oauth-protected-resource",
+    "/register",
+    "/authorize",
+    "/token",
+]
+"""Places of an authorization server, where clients look for one."""
+
+METHODS = ["POST", "GET", "DELETE"]
+
+
+@pytest.fixture
+def server() -> Iterator[AuthorizationServer]:
+    with authorization_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def house(server: AuthorizationServer) -> AsyncIterator[House]:
+    async with believing(server) as house:
+        yield house
+
+
+async def test_without_an_issuer_nothing_speaks_of_oauth() -> None:
+    async with open_house(public_url=PUBLIC) as house:
+        for method in METHODS:
+            answer = await ask(house, method=method)
+            assert (answer.status, challenge_of(answer)) == (401, BARE)
+        for place in [*SPELLINGS, *ELSEWHERE]:
+            answer = await ask(house, method="GET", target=place)
+            assert answer.status == 404
+            assert answer.body == refusals.NOT_FOUND.body
+
+
+async def test_nothing_and_an_empty_bearer_are_told_where_to_sign_in(house: House) -> None:
+    for method in METHODS:
+        for fields in ([], ["Authorization: Bearer"], ["Authorization: Bearer "]):
+            answer = await ask(house, None, *fields, method=method)
+            assert (answer.status, challenge_of(answer)) == (401, SIGN_IN)
+            assert json.loads(answer.body)["error"]["code"] == -32010
+
+
+async def test_a_wrong_static_token_is_told_nothing_of_oauth(
+    house: House, server: AuthorizationServer
+) -> None:
+    jwt = server.token()
+    for fields in (
+        [f"Authorization: Bearer {STATIC}"],
+        ["Authorization: Bearer some-secret-of-another-server"],
+        ["Authorization: Bearer hf_qLkJhGfDsApOiUyTrEwQzXcVbNmLkJhGf"],
+        [f"Authorization: Bearer hf_oauth_{jwt}"],
+        ["Authorization: Bearer a.b.c"],
+        [f"X-API-Key: {STATIC}"],
+        [f"X-API-Key: {jwt}"],
+    ):
+        answer = await ask(house, None, *fields)
+        assert (answer.status, challenge_of(answer)) == (401, BARE), fields
+    for key in (STATIC, jwt):
+        answer = await ask(house, target=f"/mcp?key={key}")
+        assert (answer.status, challenge_of(answer)) == (401, BARE)
+    assert (await ask(house, jwt, f"Authorization: Bearer {jwt}")).status == 400
+    assert house.upstream.heads == []
+
+
+async def test_the_metadata_have_three_spellings_and_one_truth(
+    house: House, server: AuthorizationServer
+) -> None:
+    for place, endpoint in SPELLINGS.items():
+        answer = await ask(house, None, "Origin: https://app.example", method="GET", target=place)
+        assert answer.status == 200
+        assert answer.head.get(b"Access-Control-Allow-Origin") == b"*"
+        content = json.loads(answer.body)
+        assert content["resource"] == PUBLIC + endpoint
+        assert content["authorization_servers"] == [server.issuer]
+        assert content["scopes_supported"] == ["mcp:read"]
+        assert content["bearer_methods_supported"] == ["header"]
+        for host in ("evil.example", '"evil".example', "gate.example"):
+            forged = await house.request(
+                place.encode(),
+                *(f"X-Forwarded-Host: {host}".encode(), b"X-Forwarded-Proto: http"),
+                *(f'Forwarded: host="{host}"'.encode(), b"X-Original-URL: /evil"),
+                token=False,
+            )
+            assert forged[1] == answer.body
+        asked = "Access-Control-Request-Headers: mcp-protocol-version"
+        allowed = await ask(
+            house,
+            None,
+            *("Origin: https://app.example", "Access-Control-Request-Method: GET", asked),
+            method="OPTIONS",
+            target=place,
+        )
+        assert allowed.status == 204
+        assert allowed.head.get(b"Access-Control-Allow-Origin") == b"*"
+        assert (
+            b"mcp-protocol-version"
+            in (allowed.head.get(b"Access-Control-Allow-Headers") or b"").lower()
+        )
+
+
+@pytest.mark.parametrize("value", [TOKEN, STATIC, "a-secret-of-another-server"])
+async def test_discovery_with_a_static_token_finds_nothing(
+    house: House, server: AuthorizationServer, value: str
+) -> None:
+    before = server.count()
+    for place in SPELLINGS:
+        for fields in ([f"Authorization: Bearer {value}"], [f"X-API-Key: {value}"]):
+            answer = await ask(house, None, *fields, method="GET", target=place)
+            assert answer.status == 404
+            assert json.loads(answer.body)["error"] == "not_found"
+            assert server.issuer.encode() not in answer.body
+        answer = await ask(house, method="GET", target=f"{place}?key={value}")
+        assert answer.status == 404
+    assert server.count() == before or server.count("/jwks") == 1  # the gate's own fetch
+
+
+async def test_the_gate_is_no_authorization_server_and_says_which_one_is(
+    house: House, server: AuthorizationServer
+) -> None:
+    for place in ELSEWHERE:
+        method = "POST" if place in {"/register", "/token"} else "GET"
+        answer = await ask(house, method=method, target=place)
+        content = json.loads(answer.body)
+        assert answer.status == 404
+        assert isinstance(content["error"], str)
+        assert server.issuer in content["error_description"]
+
+
+async def test_a_good_static_token_works_without_the_authorization_server(
+    server: AuthorizationServer,
+) -> None:
+    server.stop()
+    async with believing(server) as house:
+        for method in METHODS:
+            assert (await ask(house, TOKEN, method=method)).status == 200
+        answer = await ask(house)
+        assert (answer.status, challenge_of(answer)) == (401, SIGN_IN)
+    server.start()
+
+
+async def test_all_bad_access_tokens_get_the_same_bytes(
+    house: House, server: AuthorizationServer
+) -> None:
+    answers = {
+        (answer.status, challenge_of(answer), answer.body)
+        for answer in [
+            await ask(house, server.token(aud="https://another.example/mcp")),
+            await ask(house, server.token(exp=1)),
+            await ask(house, server.token()[:-8] + "AAAAAAAA"),
+        ]
+    }
+    ((status, challenge, body),) = answers
+    assert (status, challenge) == (401, INVALID)
+    assert json.loads(body)["error"]["code"] == -32010
