@@ -44,7 +44,7 @@ class NewTokens(Calls):
 
 
 def cases(stage: Stage, calls: int) -> Iterator[list[Case]]:
-    """What is let in beside a static token, and what is refused beside a wrong one."""
+    """Kinds that are let in beside a static token, and those that are refused beside a wrong one."""
     server = AuthorizationServer()
     try:
         server.keys = [key(alg, alg) for alg in ALGORITHMS]
