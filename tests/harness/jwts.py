@@ -14,6 +14,7 @@ from joserfc.util import urlsafe_b64encode
 ISSUER = "https://as.example.com/realms/one"
 AUDIENCE = "https://gate.example.com/mcp"
 
+KINDS = {"RS": "RSA", "PS": "RSA", "Ed": "Ed25519", "ES": ""}
 CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 
 
@@ -28,7 +29,7 @@ class Signer:
     @property
     def key(self) -> RSAKey | ECKey | OKPKey:
         """The private key."""
-        return private_key(self.name, CURVES.get(self.algorithm, self.algorithm[:2]))
+        return private_key(self.name, KINDS[self.algorithm[:2]] or CURVES[self.algorithm])
 
     @property
     def jwk(self) -> dict[str, Any]:
@@ -52,11 +53,11 @@ class Signer:
 
 @cache
 def private_key(name: str, kind: str) -> RSAKey | ECKey | OKPKey:
-    """The key of the signer with this name: RS, PS, Ed, or the curve."""
+    """The key of the signer with this name: RSA, or of a curve."""
     del name  # it only tells keys apart
-    if kind in {"RS", "PS"}:
+    if kind == "RSA":
         return RSAKey.generate_key(2048)
-    return OKPKey.generate_key() if kind == "Ed" else ECKey.generate_key(kind)
+    return OKPKey.generate_key() if kind == "Ed25519" else ECKey.generate_key(kind)
 
 
 def jwks(*signers: Signer) -> dict[str, Any]:

@@ -290,6 +290,14 @@ async def test_the_key_of_a_kid_must_be_of_the_right_type(autojump_clock: MockCl
         assert the.fetches == 1
 
 
+async def test_an_algorithm_that_is_not_in_the_rules_is_refused_though_a_key_fits(
+    autojump_clock: MockClock,
+) -> None:
+    async with judge(Signer("RS256"), rules=RULES._replace(algorithms=("PS256",))) as the:
+        assert await the.reason_of(Signer("RS256")) == "algorithm"
+        assert await the.reason_of(Signer("PS256")) == ""
+
+
 async def test_a_token_without_a_kid_is_good_if_exactly_one_key_fits(
     autojump_clock: MockClock,
 ) -> None:
@@ -365,6 +373,7 @@ PAYLOADS: tuple[bytes, ...] = (
     b'{"exp":Infinity}',
     b'{"exp":-Infinity}',
     b'{"exp":' + b"9" * 5000 + b"}",
+    b'{"number":-' + b"9" * 4000 + b"}",
     b'{"sub":"\\ud800"}',
     b'{"\\udfff":1}',
     b'{"sub":"\xff"}',
