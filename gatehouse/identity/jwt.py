@@ -114,14 +114,15 @@ class Jwts:
         if isinstance(signed, Bad):
             return signed
         keys = self._keys.fitting(signed.kid, signed.algorithm)
-        if self._clock() >= signed.claims["exp"] + self._rules.leeway:
+        now = self._clock()
+        if now >= signed.claims["exp"] + self._rules.leeway:
             return self._expired(signed, keys)
         if not keys:
             if self._keys.has_kid(signed.kid):
                 return Bad("algorithm")
             keys = await self._keys.look_for(signed.kid, signed.algorithm)
             if not keys:
-                return self._without_key(signed)
+                return self._without_key(signed, now)
         key = signed.signer(keys)
         return Bad("bad-signature") if key is None else Verified(signed.claims, key.thumbprint)
 
@@ -131,8 +132,8 @@ class Jwts:
             return Bad("bad-signature")
         return Bad("expired", counts=not keys and self._keys.are_good)
 
-    def _without_key(self, signed: _Signed) -> Bad:
-        seconds = self._keys.retry_after(signed.claims.get("iat"))
+    def _without_key(self, signed: _Signed, came: float) -> Bad:
+        seconds = self._keys.retry_after(came, signed.claims.get("iat"))
         if seconds is None:
             return Bad("key-unknown")
         return Bad("keys-unavailable", counts=False, retry_after=seconds)

@@ -135,14 +135,16 @@ class Keys:
                 await self._ask.answered.wait()
         return self.fitting(kid, algorithm)
 
-    def retry_after(self, issued: float | None) -> float | None:
+    def retry_after(self, came: float, issued: float | None) -> float | None:
         """When to come back with a token whose key is not here: a number of seconds.
 
-        None if that is of no use, because its key would be here: the token is older than the good keys.
+        None if that is of no use, because its key would be here: the token is older than the good keys, since it
+        came, or says that it was issued, before them.
         """
         if not self.are_good:
             return NO_KEYS_SECONDS
-        if issued is not None and self._fetched >= issued + 1:  # issuers leave out parts of seconds
+        # Issuers leave out parts of seconds.
+        if self._fetched >= (came if issued is None else min(came, issued + 1)):
             return None
         return max(1.0, self._next_ask - trio.current_time())
 

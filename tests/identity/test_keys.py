@@ -199,7 +199,7 @@ async def test_keys_serve_until_they_are_too_old(
         await trio.sleep(RETRY_SECONDS + 1)
         assert not finds(keys, ONE)
         assert not keys.has_kid("one")
-        assert keys.retry_after(None) == NO_KEYS_SECONDS
+        assert keys.retry_after(NOON, None) == NO_KEYS_SECONDS
         told = [line for line in caplog.messages if "cannot be fetched" in line]
         assert len(told) == 2
         source.answer = jwks(ONE)
@@ -255,7 +255,7 @@ async def test_no_request_waits_longer_than_it_may_and_the_fetch_goes_on_without
     async with kept(source) as keys:
         source.answer, source.takes = jwks(TWO), 3.0
         assert await seconds_of(keys, "two") == WAIT_SECONDS
-        assert keys.retry_after(NOON + 1) == ASK_SECONDS - WAIT_SECONDS
+        assert keys.retry_after(NOON + 2, NOON + 1) == ASK_SECONDS - WAIT_SECONDS
         await trio.sleep(1.5)
         assert finds(keys, TWO)
 
@@ -307,12 +307,13 @@ async def test_when_to_come_back_says_whether_the_key_would_be_here(
         await trio.sleep(5)
         await keys.look_for("two", "ES256")
         await trio.sleep(10)
-        assert keys.retry_after(NOON + 4) is None
-        assert (
-            keys.retry_after(NOON + 4.5) == ASK_SECONDS - 10
-        )  # perhaps of the same second, and later
-        assert keys.retry_after(NOON + 6) == ASK_SECONDS - 10
-        assert keys.retry_after(None) == ASK_SECONDS - 10
+        now, rest = NOON + 15, ASK_SECONDS - 10
+        assert keys.retry_after(now, NOON + 4) is None
+        assert keys.retry_after(now, NOON + 4.5) == rest  # perhaps of the same second, and later
+        assert keys.retry_after(now, NOON + 6) == rest
+        assert keys.retry_after(now, None) == rest
+        for issued in (NOON + 4, NOON + 6, None):
+            assert keys.retry_after(NOON + 5, issued) is None  # it was here before the fetch
 
 
 async def test_keys_left_out_are_told_once_per_change_without_a_word_of_them(
