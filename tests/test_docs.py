@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from gatehouse.assembly.house import House
 from gatehouse.commands.parser import parser
-from gatehouse.http import refusals
+from gatehouse.http import challenges, refusals
 from gatehouse.http.events import COMMENT
 from gatehouse.http.forward import HOP_BY_HOP, NOT_FORWARDED
 from gatehouse.http.paths import is_for_upstream
@@ -299,12 +299,36 @@ def told(reply: Reply) -> str:
 
 def worded() -> Iterator[Reply]:
     """Every refusal that has fixed words."""
-    for module in (tools, refusals, well_known):
+    for module in (tools, refusals, well_known, challenges):
         for value in vars(module).values():
             if isinstance(value, Reply) and value.reason:
                 yield value
     yield from map(refusals.malformed, (400, 414, 431, 501))
     yield refusals.too_many_failures(1)
+    yield challenges.unavailable(1, "keys-unavailable")
+    yield challenges.unavailable(1, "introspection-unavailable")
+    yield challenges.not_through_front("front-missing")
+    yield challenges.Challenges().bad_token("expired")
+    yield challenges.Challenges().insufficient_scope((), ("mcp",))
+
+
+def reasons_of_identity() -> Iterator[str]:
+    """Every word that tells why an access token or an assertion is no good."""
+    for path in (ROOT / "gatehouse/identity").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Bad", "_refused"}:
+                yield from (
+                    str(each.value) for each in node.args[:1] if isinstance(each, ast.Constant)
+                )
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("_fault"):
+                yield from re.findall(r"(?<=return ')[a-z-]+", ast.unparse(node))
+
+
+def test_the_page_about_identity_knows_each_reason() -> None:
+    page = text_of(ROOT / "docs/identity.md")
+    reasons = set(reasons_of_identity())
+    assert len(reasons) > 12
+    assert [reason for reason in reasons if f"`{reason}`" not in page] == []
 
 
 def test_every_refusal_is_in_the_table_for_trouble() -> None:
