@@ -205,7 +205,7 @@ NOW = int(time.time())
         (CLOUDFLARE, made.cloudflare(type="org"), "type"),
         (CLOUDFLARE, made.cloudflare(exp=NOW - 61), "expired"),
         (CLOUDFLARE, made.cloudflare(exp=None), "malformed"),
-        (CLOUDFLARE, made.cloudflare(iat=NOW + 120), "not-yet"),
+        (CLOUDFLARE, made.cloudflare(iat=NOW + 86_400), "not-yet"),
         (CLOUDFLARE, made.cloudflare(by=key("cloudflare", "ES256")), "algorithm"),
         (CLOUDFLARE, made.cloudflare(sub=""), "subject"),
         (CLOUDFLARE, made.cloudflare(sub=None, common_name=7), "subject"),
