@@ -68,6 +68,9 @@ def test_credentials_never_pass_wherever_they_stand() -> None:
 
 def test_no_client_can_forge_a_field_of_ours_and_its_own_via_stays() -> None:
     assert forwarded(*OURS) == [OURS[-1]]
+    names = (b"Secret", b"Principal", b"Kind", b"Caller", b"Request-Id")
+    for spelled in (bytes, bytes.lower, bytes.upper):
+        assert forwarded(*((spelled(b"X-Gate-" + name), b"oauth:x") for name in names)) == []
 
 
 def test_hop_by_hop_fields_and_those_that_connection_nominates_are_dropped() -> None:
