@@ -95,7 +95,7 @@ def calls(stage: Stage, plan: Plan) -> Iterator[str]:
 def access_tokens(stage: Stage, plan: Plan) -> Iterator[str]:
     """The gate alone, with an authorization server: who is let in, and who is refused, by an access token.
 
-    What is new is verified, and then remembered; a flood of forged tokens is compared with one of wrong static ones.
+    A new token is verified, and then remembered; a flood of forged tokens is compared with one of wrong static ones.
     """
     yield from tables(stage, plan.count, plan.rounds, A_REQUEST)
 
