@@ -21,11 +21,24 @@ from gatehouse.identity.scopes import Scopes
 from gatehouse.identity.verifiers import Verifiers
 from gatehouse.policy.failures import Failures
 from tests.harness.identity import assertions as made
+from tests.harness.identity.house import as_if_later
 from tests.harness.identity.signing import key
 from tests.harness.request_of import request_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gatehouse.identity.fronts import Front
+
+NOW = int(time.time())
+
+
+@pytest.fixture
+def at_import(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The time of the import, when the tables here were made: a whole run takes minutes."""
+    with as_if_later(monkeypatch, NOW - time.time()):
+        yield
+
 
 LEEWAY = 60.0
 CLOUDFLARE = front_of("cloudflare", audiences=[made.CLOUDFLARE_AUD], team=made.TEAM)
@@ -112,6 +125,7 @@ def refused(front: Front, *assertions: str, **more: str) -> str:
 # Those who come
 
 
+@pytest.mark.usefixtures("at_import")
 @pytest.mark.parametrize(
     ("front", "assertion"),
     [
@@ -155,6 +169,7 @@ def test_the_id_of_a_person_stays_with_a_new_assertion_and_address_and_is_of_its
     assert all(each.startswith("front:") and "@" not in each for each in (first.id, here.id))
 
 
+@pytest.mark.usefixtures("at_import")
 @pytest.mark.parametrize(
     ("front", "assertion"),
     [
@@ -193,9 +208,9 @@ def test_without_an_assertion_there_is_nothing_to_judge() -> None:
 
 
 FORGER = replace(key("forger"), kid="cloudflare")
-NOW = int(time.time())
 
 
+@pytest.mark.usefixtures("at_import")
 @pytest.mark.parametrize(
     ("front", "assertion", "reason"),
     [
