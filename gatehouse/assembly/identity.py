@@ -50,7 +50,7 @@ class IdentitySide:
         """The failures of each address, at the MCP endpoint and at the figures together."""
         self.people = People(settings.people, contents.people)
         self.scopes = Scopes(contents.scopes)
-        self.challenges = Challenges(pointer_of(settings), settings.auth_scopes)
+        self.challenges = Challenges(pointer_of(settings), settings.needed_scopes)
         self.keyring = Keyring(
             contents.tokens,
             shared=shared_token,
@@ -125,7 +125,9 @@ class IdentitySide:
         """The grants that a principal with a subject has now; None if it would not be let in any more."""
         if principal.subject is None:
             return None
-        admission = Admission(self.people, self.scopes, self.challenges, self._settings.auth_scopes)
+        admission = Admission(
+            self.people, self.scopes, self.challenges, self._settings.needed_scopes
+        )
         who = admission.admit(principal.subject, principal.proof, until=0)  # remembers nothing
         return who.grants if isinstance(who, Principal) else None
 
@@ -151,7 +153,7 @@ class IdentitySide:
             admission.forget()
 
     def _admission(self) -> Admission:
-        needed = self._settings.auth_scopes
+        needed = self._settings.needed_scopes
         admission = Admission(self.people, self.scopes, self.challenges, needed)
         self._admissions.append(admission)
         return admission

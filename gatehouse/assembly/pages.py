@@ -27,7 +27,7 @@ def pages_of(
     discovery = WellKnown(
         settings.public_origin,
         settings.auth_issuer or "",
-        settings.auth_scopes,
+        settings.needed_scopes,
         introspects=settings.auth_introspection_url is not None,
         name=lambda: "" if landing.name == UNNAMED else landing.name,
     )

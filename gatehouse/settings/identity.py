@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, Field
 
 from gatehouse.http.address import is_loopback
+from gatehouse.http.challenges import NEVER_ASKED
 from gatehouse.identity.matches import key_of
 from gatehouse.records.redact import PREFIX
 from gatehouse.settings.access import AccessSettings
@@ -91,6 +92,13 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
     def audiences(self) -> tuple[str, ...]:
         """The audiences by which an access token is for this gate."""
         return self.auth_audience or (self.public_endpoint, f"{self.public_endpoint}/")
+
+    @property
+    def needed_scopes(self) -> tuple[str, ...]:
+        """The scopes that every access token needs. Clients may not be told to ask for offline access (MCP 2026-07-28,
+        authorization), so none can be wanted.
+        """
+        return tuple(scope for scope in self.auth_scopes if scope != NEVER_ASKED)
 
     @property
     def has_other_ways_in(self) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gatehouse import advice
+from gatehouse.http.challenges import NEVER_ASKED
 from gatehouse.settings.env_file import EnvFile, read_env_file
 from gatehouse.settings.environment import (
     BLANK_MEANS_NONE,
@@ -23,10 +24,6 @@ from gatehouse.settings.misspelt import MIN_LENGTH, meant, perhaps_meant
 
 MIN_DIFFERENT = 8
 """Of 32 random characters, even of hex digits only, fewer are different once in a million times."""
-
-IDLE_SCOPES = {"openid", "offline_access"}
-"""Scopes that ask for something beside an access token: an ID token, a refresh token (OpenID Connect Core sections
-3.1.2.1 and 11)."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,10 +121,15 @@ def on_people(settings: Settings) -> Iterator[str]:
     for name in settings.open_issuers:
         if "*" in settings.people:
             yield f"PEOPLE: has *, and anybody can join {name}, so that everybody may come in"
-    for scope in filter(IDLE_SCOPES.__contains__, settings.auth_scopes):
+    if NEVER_ASKED in settings.auth_scopes:
         yield (
-            f"AUTH_SCOPES: {scope} is for the authorization server, and no access token needs to have it; take it away, or tokens "
-            "without it get 403"
+            f"AUTH_SCOPES: {NEVER_ASKED} has no effect: it asks for a refresh token, which is between the client and the "
+            "authorization server; take it away"
+        )
+    if "openid" in settings.auth_scopes:
+        yield (
+            "AUTH_SCOPES: openid asks for an ID token, which is never good here, and an access token without that scope "
+            "gets 403; take it away unless clients sign in only with it"
         )
 
 

@@ -90,6 +90,14 @@ async def test_the_question_is_a_form_with_the_clients_credentials_form_encoded_
 
 
 NOW = time.time()
+
+
+@pytest.fixture
+def _one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moment of NOW, however long the tests before took."""
+    monkeypatch.setattr("gatehouse.identity.introspection.clock", lambda: NOW)
+
+
 FAULTS: dict[str, dict[str, list[Any]]] = {
     "inactive": {"active": [False, "true", 1, None, [True]]},
     "audience": {"aud": [None, "", "the gate", OURS.upper(), OURS + "/x", [], [[OURS]], {OURS: 1}, 5]},
@@ -114,6 +122,7 @@ def at_import(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("at_import")
 @pytest.mark.parametrize("reason", FAULTS)
+@pytest.mark.usefixtures("_one_moment")
 async def test_a_token_is_good_only_if_the_answer_says_so_of_this_gate(reason: str) -> None:
     for name, wrong in FAULTS[reason].items():
         for value in wrong:
@@ -133,6 +142,7 @@ async def test_a_token_is_good_only_if_the_answer_says_so_of_this_gate(reason: s
         {"token_type": "Bearer", "token_use": "access_token"},
     ],
 )
+@pytest.mark.usefixtures("_one_moment")
 async def test_all_that_an_answer_may_leave_out_or_add_it_may(claims: dict[str, Any]) -> None:
     assert isinstance(await judged({**GOOD, **claims}), Verified)
 

@@ -306,7 +306,7 @@ def test_values_are_as_the_verifiers_want_them(monkeypatch: pytest.MonkeyPatch) 
     texts = {
         **AS,
         **CLOUDFLARE,
-        "AUTH_SCOPES": "mcp:read, mcp:write  mcp:read",
+        "AUTH_SCOPES": "mcp:read, mcp:write  mcp:read offline_access",
         "AUTH_ALGORITHMS": "rs256 eddsa",
         "AUTH_TOKEN_TYPE": "application/at+jwt",
         "PEOPLE": " alice ,org:Acme Inc,",
@@ -316,7 +316,7 @@ def test_values_are_as_the_verifiers_want_them(monkeypatch: pytest.MonkeyPatch) 
     settings = load_settings()
     assert settings.auth_issuer == ISSUER
     assert settings.audiences == ("https://gate.example.com/mcp", "https://gate.example.com/mcp/")
-    assert settings.auth_scopes == ("mcp:read", "mcp:write")
+    assert settings.needed_scopes == ("mcp:read", "mcp:write")
     assert settings.auth_algorithms == ("RS256", "EdDSA")
     assert settings.auth_token_type == "at+jwt"
     assert settings.people == ("alice", "org:Acme Inc")
@@ -400,8 +400,8 @@ def test_the_words_of_these_names_are_left_to_others() -> None:
     ("settings", "told"),
     [
         ({**AS, **CLOUDFLARE}, "AUTH_ISSUER: clients are not told of it, since FRONT_REQUIRED"),
-        ({**AS, "AUTH_SCOPES": "mcp openid"}, "AUTH_SCOPES: openid is for the authorization server"),
-        ({**AS, "AUTH_SCOPES": "offline_access"}, "AUTH_SCOPES: offline_access is for the"),
+        ({**AS, "AUTH_SCOPES": "mcp openid"}, "AUTH_SCOPES: openid asks for an ID token"),
+        ({**AS, "AUTH_SCOPES": "offline_access"}, "AUTH_SCOPES: offline_access has no effect"),
         ({**AS, "AUTH_ISSUER": "https://accounts.google.com", "PEOPLE": "*"}, "PEOPLE: has *, and"),
         ({**AS, "SHARED_STATE_URL": "redis://127.0.0.1:6379/0"}, "SHARED_STATE_URL: gates know"),
         (
