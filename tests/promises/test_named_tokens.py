@@ -489,21 +489,21 @@ def test_people_come_and_go_with_the_file_which_needs_no_tokens(tmp_path: Path) 
             program.wait_for("/health")
             alice = server.token()
             bob = server.token(sub="bob", preferred_username="bob", email="Bob@example.com")
-            within(10, lambda: status_of(program, alice) == 502)  # let in: there is no upstream
+            within(30, lambda: status_of(program, alice) == 502)  # let in: there is no upstream
             assert status_of(program, bob) == 403
             file.write_text(person("alice") + person("*@example.COM"))
-            within(3, lambda: status_of(program, bob) == 502)
+            within(10, lambda: status_of(program, bob) == 502)
             file.write_text("people = []\n" + person("*"))  # means nothing, or everybody
             program.wait_for_log("the tokens in force stay as they are")
             assert (status_of(program, alice), status_of(program, bob)) == (502, 502)
             file.write_text(person("bob@example.com"))
-            within(3, lambda: status_of(program, alice) == 403)
+            within(10, lambda: status_of(program, alice) == 403)
             assert status_of(program, bob) == 502
             file.write_text("# nobody any more\n")
-            within(3, lambda: status_of(program, bob) == 403)
+            within(10, lambda: status_of(program, bob) == 403)
             program.wait_for_log(r"the last \[\[people\]\] entry is gone")
             file.write_text(person("alice"))
-            within(3, lambda: status_of(program, alice) == 502)
+            within(10, lambda: status_of(program, alice) == 502)
             assert program.log.count("entry is gone") == 1
             assert "tokens in force: none; people: 2" in program.log
             assert not re.search("alice|bob@", re.sub("oauth:[a-z@.]*", "", program.log.lower()))
