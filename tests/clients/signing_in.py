@@ -59,6 +59,7 @@ async def by_fastmcp(url: str, *, bearer: str = "", mode: str = "auto", tool: st
     auth = None if bearer else OAuth(callback_timeout=SECONDS)
     transport = StreamableHttpTransport(url, headers=headers, auth=auth)
     async with fastmcp.Client(transport, mode=mode) as client:
+        await client.list_tools()  # the request that signs in cannot ask for more scopes, too
         called = await client.call_tool(tool, ADD if tool == "add" else {})
         return called.data
 

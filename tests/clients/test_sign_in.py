@@ -161,6 +161,23 @@ async def test_clients_sign_in_at_oidc_provider(
     assert "POST /token/introspection" in place.server.asked  # the machine's tokens are opaque
 
 
+async def test_clients_ask_for_the_scope_that_a_tool_needs(place: Place, tmp_path: Path) -> None:
+    with Browser():
+        results = await together(
+            {
+                "fastmcp": lambda: run(by_fastmcp(place.url, mode=MODERN, tool="links")),
+                "TypeScript SDK": lambda: by_typescript(
+                    place.url, tmp_path, era=MODERN, tool="links"
+                ),
+            }
+        )
+    assert "base_url" in str(results["fastmcp"])
+    first, second = results["TypeScript SDK"]["scopes"]
+    assert SCOPES[1] not in first.split()
+    assert set(second.split()) >= {*SCOPES}
+    assert "base_url" in results["TypeScript SDK"]["text"]
+
+
 async def test_static_tokens_lead_no_client_to_the_authorization_server(
     place: Place, node_folder: Path, tmp_path: Path
 ) -> None:

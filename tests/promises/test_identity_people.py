@@ -15,6 +15,7 @@ from gatehouse.identity.scopes import Scope
 from gatehouse.tokens.contents import Contents
 from tests.harness.identity.authorization_server import AuthorizationServer, authorization_server
 from tests.harness.identity.house import (
+    POINTER,
     as_if_later,
     ask,
     assert_static_works,
@@ -22,6 +23,7 @@ from tests.harness.identity.house import (
     challenge_of,
     until_known,
 )
+from tests.harness.program import TOKEN
 from tests.harness.wire import Head, Peer, answer, until_gone
 
 if TYPE_CHECKING:
@@ -50,6 +52,29 @@ async def house(server: AuthorizationServer) -> AsyncIterator[House]:
         await until_known(house, server.token())
         house.upstream.heads.clear()
         yield house
+
+
+async def test_a_tool_that_needs_a_scope_names_it_beside_those_that_there_are(
+    house: House, server: AuthorizationServer
+) -> None:
+    house.parts.replace_tokens(Contents(scopes=SCOPES))
+    read, write = server.token(), server.token(scope="mcp:read mcp:write")
+    for token, tool, status in (
+        (read, "list_inventory", 200),
+        (read, "add_item", 403),
+        (write, "add_item", 200),
+        (write, "remove_item", 403),
+    ):
+        reply = await ask(house, token, *MODERN, f"Mcp-Name: {tool}")
+        assert reply.status == status, tool
+        if tool == "add_item" and status == 403:
+            assert challenge_of(reply) == (
+                b'Bearer realm="mcp", error="insufficient_scope", scope="mcp:read mcp:write", '
+                b'resource_metadata="' + POINTER + b'"'
+            )
+        if tool == "remove_item":  # no scope allows it, so a sign-in would lead nowhere
+            assert challenge_of(reply) is None
+    assert (await ask(house, TOKEN, *MODERN, "Mcp-Name: remove_item")).status == 200
 
 
 async def test_a_person_may_do_what_both_the_entry_and_the_scopes_allow(
