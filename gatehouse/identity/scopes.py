@@ -42,28 +42,27 @@ class Scopes:
     """
 
     def __init__(self, scopes: Iterable[Scope] = ()) -> None:
-        self._scopes: tuple[Scope, ...] = ()
+        self._grants: dict[str, Grants] = {}
         self._had_any = False
         self.replace(scopes)
 
     def replace(self, scopes: Iterable[Scope]) -> None:
         """From now on, these scopes count."""
-        scopes = tuple(scopes)
-        if self._scopes and not scopes:
+        grants = {scope.name: scope.grants for scope in scopes}
+        if self._grants and not grants:
             logger.warning(
                 "the last scope is gone from the tokens file: access tokens may do nothing until a scope is there again, "
                 "or the gate is started anew, without scopes"
             )
-        self._scopes = scopes
-        self._had_any = self._had_any or bool(scopes)
+        self._grants = grants
+        self._had_any = self._had_any or bool(grants)
 
     def grants_of(self, names: Collection[str]) -> Grants:
         """The grants of a token that has scopes of these names."""
         if not self._had_any:
             return EVERYTHING
-        return either(scope.grants for scope in self._scopes if scope.name in names)
+        return either(self._grants[name] for name in names if name in self._grants)
 
     def needed_for(self, held: Collection[str], suffices: Callable[[Grants], bool]) -> str:
         """The first scope that, with those that are held, grants what suffices; empty if none does."""
-        names = (scope.name for scope in self._scopes)
-        return next((name for name in names if suffices(self.grants_of([*held, name]))), "")
+        return next((name for name in self._grants if suffices(self.grants_of([*held, name]))), "")
