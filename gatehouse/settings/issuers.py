@@ -49,8 +49,9 @@ def is_open(issuer: str) -> bool:
 
 def is_every_tenant(issuer: str) -> bool:
     """True if the issuer is Microsoft's for more than one tenant."""
-    path = urlsplit(issuer).path.lower()
-    return host_of(issuer) in _MICROSOFT and bool(_EVERY_TENANT.fullmatch(path))
+    return host_of(issuer) in _MICROSOFT and bool(
+        _EVERY_TENANT.fullmatch(urlsplit(issuer).path.lower())
+    )
 
 
 def is_hugging_face(issuer: str) -> bool:

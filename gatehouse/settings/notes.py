@@ -25,6 +25,15 @@ from gatehouse.settings.misspelt import MIN_LENGTH, meant, perhaps_meant
 MIN_DIFFERENT = 8
 """Of 32 random characters, even of hex digits only, fewer are different once in a million times."""
 
+SHARED_AUDIENCES = {
+    "account",
+    "00000003-0000-0000-c000-000000000000",
+    "https://graph.microsoft.com",
+    "https://management.azure.com",
+    "https://huggingface.co",
+}
+"""Audiences that many tokens have: of Keycloak, without a mapper of one's own, of Microsoft and of Hugging Face."""
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -121,6 +130,12 @@ def on_people(settings: Settings) -> Iterator[str]:
     for name in settings.open_issuers:
         if "*" in settings.people:
             yield f"PEOPLE: has *, and anybody can join {name}, so that everybody may come in"
+    for audience in settings.auth_audience:
+        if audience in SHARED_AUDIENCES or audience == settings.auth_issuer:
+            yield (
+                f"AUTH_AUDIENCE: {audience} is the audience of tokens for other services, too, each of which could use its "
+                "callers' tokens here; have the authorization server make tokens for the gate alone"
+            )
     if NEVER_ASKED in settings.auth_scopes:
         yield (
             f"AUTH_SCOPES: {NEVER_ASKED} has no effect: it asks for a refresh token, which is between the client and the "

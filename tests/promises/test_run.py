@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -24,7 +25,7 @@ from tests.harness.tools import JSON_AND_SSE, call_tool, rpc, slow_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
 
 PROBE = "probe_server:mcp"
 MODES = ["network", "inprocess"]
@@ -420,3 +421,36 @@ def test_no_log_holds_a_piece_of_the_token_in_any_spelling(program: Program) -> 
     assert not pieces_in(program.output, TOKEN)
     assert not pieces_in(program.output, value.decode())
     assert program.process.poll() is None
+
+
+def test_where_people_sign_in_no_static_token_is_needed_and_none_is_made(tmp_path: Path) -> None:
+    issuer, secret = f"http://127.0.0.1:{free_port()}", "S3cret-of-the-client"
+    given = {
+        "MCP_AUTH_TOKEN": "",
+        "MCP_APP": "",
+        "HOST": "0.0.0.0",
+        "PUBLIC_URL": "http://127.0.0.1:7860",
+        "AUTH_ISSUER": issuer,
+        "AUTH_INTROSPECTION_URL": f"{issuer}/introspect",
+        "AUTH_CLIENT_ID": "gate",
+        "AUTH_CLIENT_SECRET": secret,
+        "LOG_LEVEL": "debug",
+    }
+    with running(tmp_path, **given) as program:
+        program.wait_for("/health")
+        program.wait_for_log(
+            f"listens at http://127.0.0.1:7860/mcp .*; clients sign in at {issuer}"
+        )
+        page = httpx.get(program.url, trust_env=False).text
+        assert "the URL is all that they need" in page
+        assert "YOUR_TOKEN" not in page
+        opaque = {"Authorization": "Bearer nobody-knows-whether-this-is-good"}
+        answer = httpx.post(program.endpoint, headers=opaque, json={}, trust_env=False)
+        assert answer.status_code == 503
+        if sys.platform == "linux":
+            there = Path(f"/proc/{program.process.pid}/environ").read_bytes()
+            assert b"AUTH_ISSUER" in there
+            assert secret.encode() not in there
+        assert program.stop() == 0
+    assert "for this run only" not in program.output
+    assert secret not in program.output

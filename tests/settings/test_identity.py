@@ -92,6 +92,7 @@ def notes(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> list[
         SIGNED,
         {**SIGNED, "FRONT_ISSUER": "gate.example.com", "FRONT_NAME_CLAIM": "https://x.example/name"},
         {**SIGNED, "FRONT_REQUIRED": "false", "PEOPLE": "alice"},
+        {**SIGNED, "FRONT_ISSUER": "//[odd"},
         {**AS, **CLOUDFLARE},
         {"OAUTH_CLIENT_ID": "x", "OAUTH_CLIENT_SECRET": "y", "OAUTH_SCOPES": "openid profile"},
         {**AS, "OAUTH_CLIENT_ID": "x", "OPENID_PROVIDER_URL": "https://huggingface.co"},
@@ -403,6 +404,8 @@ def test_the_words_of_these_names_are_left_to_others() -> None:
         ({**AS, "AUTH_SCOPES": "mcp openid"}, "AUTH_SCOPES: openid asks for an ID token"),
         ({**AS, "AUTH_SCOPES": "offline_access"}, "AUTH_SCOPES: offline_access has no effect"),
         ({**AS, "AUTH_ISSUER": "https://accounts.google.com", "PEOPLE": "*"}, "PEOPLE: has *, and"),
+        ({**AS, "AUTH_AUDIENCE": "account"}, "AUTH_AUDIENCE: account is the audience of tokens for"),
+        ({**AS, "AUTH_AUDIENCE": ISSUER}, f"AUTH_AUDIENCE: {ISSUER} is the audience of tokens for"),
         ({**AS, "SHARED_STATE_URL": "redis://127.0.0.1:6379/0"}, "SHARED_STATE_URL: gates know"),
         (
             {**AS, "AUTH_ISSUER": "https://login.microsoftonline.com/common/v2.0", "PEOPLE": "me"},
