@@ -1,4 +1,4 @@
-"""Tokens that the gate keeps apart are different callers to the hosted server, by its own libraries' means."""
+"""Tokens and people that the gate keeps apart are different callers to the hosted server, by its own libraries' means."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from gatehouse.identity.subject import Subject
 from gatehouse.tokens.value import digest_of
+from tests.harness.identity.authorization_server import (
+    AUDIENCE,
+    AuthorizationServer,
+    authorization_server,
+)
 from tests.harness.program import Program, running
 from tests.harness.tools import call_tool
 
@@ -33,6 +39,8 @@ VALUES = {
 }
 COOK = "mcpgate_" + "c" * 43
 """The value of a token that may use `slow` alone."""
+PEOPLE = {"ann": "1", "namesake": "2"}
+"""People by their `sub`, who have the same name, and scopes that allow everything."""
 
 
 class Caller:
@@ -86,13 +94,35 @@ class Caller:
         return str(result["content"][0]["text"] if "content" in result else result)
 
 
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[AuthorizationServer]:
+    with authorization_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def values(issuer: AuthorizationServer) -> dict[str, str]:
+    """The credential of each caller."""
+    tokens = {name: issuer.token(sub=sub, scope="all") for name, sub in PEOPLE.items()}
+    return VALUES | tokens
+
+
+@pytest.fixture(scope="module")
+def ids(issuer: AuthorizationServer) -> dict[str, str]:
+    """The id of each caller."""
+    people = {name: Subject("oauth", issuer.issuer, sub).id for name, sub in PEOPLE.items()}
+    return {name: name for name in VALUES} | people
+
+
 @pytest.fixture(scope="module", params=MODES)
 def program(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    issuer: AuthorizationServer,
 ) -> Iterator[Program]:
     folder = tmp_path_factory.mktemp("callers")
     values = {"alice": VALUES["alice"], "bob": VALUES["bob"], "cook": COOK}
-    lines = ['[tokens.cook]\ntools = ["slow"]\n'] + [
+    lines = ['[tokens.cook]\ntools = ["slow"]\n[scopes.all]\n[scopes.some]\ntools = ["slow"]\n'] + [
         f'[[tokens.{name}.values]]\ndigest = "sha256:{digest_of(value).hex()}"\ncreated = 2026-01-01T00:00:00Z\n'
         for name, value in values.items()
     ]
@@ -102,6 +132,9 @@ def program(
         "MCP_APP": "callers_server:mcp",
         "TOKENS_FILE": "tokens.toml",
         "EXPOSE_PATHS": "/status, /webhook without token",
+        "AUTH_ISSUER": issuer.issuer,
+        "AUTH_AUDIENCE": AUDIENCE,
+        "PUBLIC_URL": "http://127.0.0.1:{port}",
         **MODES[request.param],
     }
     with running(folder, **settings) as program:
@@ -110,9 +143,9 @@ def program(
 
 
 @contextmanager
-def calling(program: Program, era: str) -> Iterator[dict[str, Caller]]:
-    """A client for each token."""
-    callers = {name: Caller(program, value, era) for name, value in VALUES.items()}
+def calling(program: Program, era: str, values: dict[str, str]) -> Iterator[dict[str, Caller]]:
+    """A client for each caller."""
+    callers = {name: Caller(program, value, era) for name, value in values.items()}
     try:
         yield callers
     finally:
@@ -121,29 +154,37 @@ def calling(program: Program, era: str) -> Iterator[dict[str, Caller]]:
 
 
 @pytest.fixture(params=ERAS)
-def callers(program: Program, request: pytest.FixtureRequest) -> Iterator[dict[str, Caller]]:
-    with calling(program, request.param) as callers:
+def callers(
+    program: Program, request: pytest.FixtureRequest, values: dict[str, str]
+) -> Iterator[dict[str, Caller]]:
+    with calling(program, request.param, values) as callers:
         yield callers
 
 
-def test_the_server_knows_who_asks_by_every_way_of_asking(callers: dict[str, Caller]) -> None:
+def test_the_server_knows_who_asks_by_every_way_of_asking(
+    callers: dict[str, Caller], ids: dict[str, str]
+) -> None:
     for name, caller in callers.items():
+        known = ids[name]
+        shown = {"name": "oauth:alice@example.com", "kind": "oauth"} if name in PEOPLE else {}
         for _ in range(2):
             assert json.loads(caller.call("whoami")) == {
-                "client_id": name,
-                "subject": name,
-                "claims": {"sub": name},
-                "sdk": name,
-                "user": name,
+                "client_id": known,
+                "subject": known,
+                "claims": {"sub": known, **shown},
+                "sdk": known,
+                "user": known,
                 "authenticated": True,
                 "scopes": [],
-                "token": f"gate-principal:{name}",
+                "token": f"gate-principal:{known}",
             }
 
 
-def test_a_cache_gives_nobody_the_answer_made_for_another(callers: dict[str, Caller]) -> None:
+def test_a_cache_gives_nobody_the_answer_made_for_another(
+    callers: dict[str, Caller], ids: dict[str, str]
+) -> None:
     for _ in range(2):
-        for name, caller in callers.items():
+        for name, caller in ((ids[name], caller) for name, caller in callers.items()):
             assert f"made for {name}, " in caller.call("cached")
             assert f"read by {name}, " in json.dumps(
                 caller.ask("resources/read", uri="callers://me")
@@ -156,7 +197,7 @@ def test_nobody_reads_or_ends_the_state_of_another(callers: dict[str, Caller]) -
     alice, bob = callers["alice"], callers["bob"]
     session = alice.call("create_session").strip('"')
     assert alice.call("put", session_id=session, note="hers") == "kept"
-    for thief in (bob, callers["default"]):
+    for thief in (bob, callers["default"], callers["ann"]):
         assert "hers" not in thief.call("look", session_id=session)
         thief.call("put", session_id=session, note="stolen")
         thief.call("end_session", session_id=session)
@@ -165,6 +206,12 @@ def test_nobody_reads_or_ends_the_state_of_another(callers: dict[str, Caller]) -
     assert bob.call("recall") != "hers"
     bob.call("remember", note="his")
     assert (alice.call("recall"), bob.call("recall")) == ("hers", "his")
+    ann, namesake = callers["ann"], callers["namesake"]
+    ann.call("remember", note="ann's")
+    assert namesake.call("recall") != "ann's"
+    session = ann.call("create_session").strip('"')
+    assert ann.call("put", session_id=session, note="ann's") == "kept"
+    assert "ann's" not in namesake.call("look", session_id=session)
 
 
 def test_a_guard_of_the_servers_own_stays_shut_to_tokens_without_scopes(
@@ -178,16 +225,19 @@ def test_a_guard_of_the_servers_own_stays_shut_to_tokens_without_scopes(
         assert "guarded" not in names
 
 
-def test_nobody_goes_on_with_the_sealed_state_of_another(program: Program) -> None:
-    with calling(program, ERAS[0]) as callers:
-        alice, bob = callers["alice"], callers["bob"]
-        state = alice.ask("tools/call", name="in_two_rounds", arguments={})["requestState"]
-        answered = {
-            "requestState": state,
-            "inputResponses": {"sure": {"action": "accept", "content": {"yes": True}}},
-        }
-        assert "asked by" not in bob.call("in_two_rounds", round_two=answered)
-        assert alice.call("in_two_rounds", round_two=answered) == "asked by alice"
+def test_nobody_goes_on_with_the_sealed_state_of_another(
+    program: Program, values: dict[str, str], ids: dict[str, str]
+) -> None:
+    with calling(program, ERAS[0], values) as callers:
+        for name, other in (("alice", "bob"), ("ann", "namesake")):
+            one, thief = callers[name], callers[other]
+            state = one.ask("tools/call", name="in_two_rounds", arguments={})["requestState"]
+            answered = {
+                "requestState": state,
+                "inputResponses": {"sure": {"action": "accept", "content": {"yes": True}}},
+            }
+            assert "asked by" not in thief.call("in_two_rounds", round_two=answered)
+            assert one.call("in_two_rounds", round_two=answered) == f"asked by {ids[name]}"
 
 
 def test_nobody_follows_the_task_of_another_and_a_list_keeps_nobody_from_its_own(
@@ -197,7 +247,7 @@ def test_nobody_follows_the_task_of_another_and_a_list_keeps_nobody_from_its_own
     cook = Caller(program, COOK, callers["alice"].era)
     with closing(cook.http):
         everybody = {**callers, "cook": cook}
-        for owner in ("alice", "cook"):
+        for owner in ("alice", "cook", "ann"):
             begun = everybody[owner].ask("tools/call", name="slow", arguments={})
             task_id = begun.get("task", begun)["taskId"]
             for name, caller in everybody.items():
@@ -210,6 +260,26 @@ def test_nobody_follows_the_task_of_another_and_a_list_keeps_nobody_from_its_own
                     else:
                         assert answer["code"] == -32602
                         assert answer["message"] == f"Task {task_id} not found"
+
+
+def test_a_session_and_its_tasks_go_on_with_the_next_token_and_each_request_may_do_what_its_own_may(
+    program: Program, issuer: AuthorizationServer, callers: dict[str, Caller]
+) -> None:
+    ann = callers["ann"]
+    begun = ann.ask("tools/call", name="slow", arguments={})
+    task_id = begun.get("task", begun)["taskId"]
+    for scope, may in (("all mcp:else", True), ("some", False)):
+        bearer = f"Bearer {issuer.token(sub=PEOPLE['ann'], scope=scope)}"
+        ann.http.headers["Authorization"] = bearer
+        assert ann.ask("tasks/get", taskId=task_id)["status"] == "completed"
+        assert ("whoami" in str(ann.ask("tools/list")["tools"])) == may
+        told = ann.call("cached")
+        assert ("made for oauth:" in told) == may
+    challenge = ann.post("tools/call", name="cached", arguments={}).headers.get("www-authenticate")
+    assert bool(challenge and 'scope="some all"' in challenge) == ann.modern
+    forged = callers["namesake"].http.post("/status", headers={"X-Gate-Caller": "oauth:x"}).json()
+    assert forged["fields"]["x-gate-caller"] != "oauth:x"
+    assert forged["fields"]["x-gate-kind"] == "oauth"
 
 
 def test_nobody_cancels_the_request_of_another(callers: dict[str, Caller]) -> None:
@@ -249,7 +319,9 @@ def test_a_route_outside_the_endpoint_has_the_caller_of_its_token_or_none_if_it_
         assert seen["body"] == "body"
         seen = client.post("/webhook?a=1&key=x", headers=bearer, content="body").json()
         assert (seen["client_id"], seen["method"], seen["query"]) == (None, "POST", "a=1")
-        assert not seen["fields"].keys() & {"authorization", "x-gate-principal", "x-gate-secret"}
+        told = {"principal", "secret", "kind", "caller"}
+        ours = {"authorization", *(f"x-gate-{name}" for name in told)}
+        assert not seen["fields"].keys() & ours
         assert client.get("/status").status_code == 401
         assert client.get("/status", headers={"X-API-Key": COOK}).status_code == 403
         assert client.get("/elsewhere", headers=bearer).status_code == 404
