@@ -31,7 +31,7 @@ from gatehouse.settings.kinds import stripped
 from gatehouse.settings.location import LocationSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 INTROSPECTION = ("auth_introspection_url", "auth_client_id", "auth_client_secret")
 """The settings that come together, or not at all."""
@@ -133,18 +133,19 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
         named = {"AUTH_ISSUER": self.auth_issuer, "FRONT_ISSUER": self.front_issuer}
         return [name for name, issuer in named.items() if issuer and is_open(issuer)]
 
+    @property
+    def untold(self) -> Collection[str]:
+        """The kinds of facts about people that no way in tells, so that nobody can be listed by them."""
+        only_addresses = self.front in {"cloudflare", "iap"} and self.auth_issuer is None
+        return ("username", "org") if only_addresses else ()
+
     def identity_disagreements(self) -> Iterator[tuple[set[str], str]]:
         """Settings of the ways in that do not go together: their names, and a sentence."""
         yield from self.front_disagreements()
         for name in [] if self.people or self.tokens_file else self.open_issuers:
             yield {name.lower(), "people", "tokens_file"}, open_issuer(name)
-        told_by_front = (
-            {"username", "org"}
-            if self.front in {"cloudflare", "iap"} and not self.auth_issuer
-            else ()
-        )
         for match in self.people:
-            if key_of(match).kind in told_by_front:
+            if key_of(match).kind in self.untold:
                 yield (
                     {"people", "front", "auth_issuer"},
                     (

@@ -9,20 +9,23 @@ from gatehouse.tokens.reader import parse_contents
 from gatehouse.tokens.value import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from pydantic import SecretStr
 
     from gatehouse.tokens.contents import Contents
 
 
-def parse_without_clashes(others: Mapping[str, SecretStr | None], path: str, text: str) -> Contents:
-    """All that the text of the tokens file at `path` says; `others` are the tokens of settings, by their names.
+def parse_without_clashes(
+    others: Mapping[str, SecretStr | None], untold: Collection[str], path: str, text: str
+) -> Contents:
+    """All that the text of the tokens file at `path` says.
 
-    Raises TokensError, also if a value equals one of the others: a value that was revoked in the file would
+    `others` are the tokens of settings, by their names, and `untold` the kinds of facts about people that no way in
+    tells. Raises TokensError, also if a value equals one of the others: a value that was revoked in the file would
     still be good, and for more.
     """
-    contents = parse_contents(text, path)
+    contents = parse_contents(text, path, untold)
     faults = [
         f"{name}: is also the value {value.id} of {token.name} in {path}; make another one"
         for name, other in others.items()

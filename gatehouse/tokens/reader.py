@@ -23,7 +23,7 @@ from gatehouse.tokens.toml_places import Places
 from gatehouse.tokens.value import FOREIGN_PATTERN, VALUE_PATTERN, TokenValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from gatehouse.identity.grants import Grants
@@ -56,12 +56,12 @@ def load_contents(path: Path) -> Contents:
     return parse_contents(read_text(path), str(path))
 
 
-def parse_contents(text: str, name: str = "tokens.toml") -> Contents:
-    """All that the text of a tokens file says.
+def parse_contents(text: str, name: str = "tokens.toml", untold: Collection[str] = ()) -> Contents:
+    """All that the text of a tokens file says. No way in tells the `untold` kinds of facts about people.
 
     Raises TokensError with every fault that can be told at once, which calls the file `name`.
     """
-    reader = Reader()
+    reader = Reader(untold)
     contents = reader.read(text)
     if reader.faults:
         raise TokensError(
@@ -73,7 +73,8 @@ def parse_contents(text: str, name: str = "tokens.toml") -> Contents:
 class Reader:
     """Reads one text. It leaves faulty parts out of the result, and tells them in `faults`."""
 
-    def __init__(self) -> None:
+    def __init__(self, untold: Collection[str] = ()) -> None:
+        self._untold = untold
         self._faults: set[tuple[int, str]] = set()
         self._clear: dict[int, str] = {}
         self._places = Places("")
@@ -189,7 +190,10 @@ class Reader:
         )
 
     def _expect_use(self, path: Place, key: Key) -> None:
-        """Tell an entry for which nobody is left, since an earlier one means them, too, and the first one decides."""
+        """Tell an entry that means nobody, or nobody who is left: an earlier one means them, too, and decides."""
+        if key.kind in self._untold:
+            words = "means nobody, since the assertions of this FRONT tell no user names and no organisations"
+            self._fault((*path, "match"), f"match: {words}; write alice@example.com or sub:...")
         earlier = next(
             (self._matched[each] for each in covering(key) if each in self._matched), None
         )

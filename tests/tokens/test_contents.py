@@ -19,6 +19,7 @@ PEOPLE = '[[people]]\nmatch = "alice@example.com"\n'
 SCOPES = '[scopes."mcp:write"]\n'
 ISSUER = {"auth_issuer": "https://as.example", "public_url": "https://gate.example"}
 OPEN = {**ISSUER, "auth_issuer": "https://accounts.google.com"}
+CLOUDFLARE = {"front": "cloudflare", "front_team": "acme", "front_audience": "a" * 64}
 
 
 def settings(folder: Path, text: str, given: dict[str, Any]) -> Settings:
@@ -29,7 +30,7 @@ def settings(folder: Path, text: str, given: dict[str, Any]) -> Settings:
 
 @pytest.mark.parametrize(
     ("text", "given"),
-    [("# nobody\n", ISSUER), (PEOPLE, ISSUER), (SCOPES, ISSUER), (PEOPLE, OPEN), (SCOPES, {**OPEN, "people": "alice"})],
+    [("# nobody\n", ISSUER), (PEOPLE, ISSUER), (SCOPES, ISSUER), (PEOPLE, OPEN), (SCOPES, {**OPEN, "people": "alice"}), (PEOPLE, CLOUDFLARE)],
 )  # fmt: skip
 def test_with_another_way_in_the_file_needs_no_tokens(
     tmp_path: Path, text: str, given: dict[str, Any]
@@ -43,6 +44,8 @@ def test_with_another_way_in_the_file_needs_no_tokens(
         (PEOPLE, {}, "has no tokens; make one with"),
         (SCOPES, {}, "has no tokens; make one with"),
         (SCOPES, OPEN, "anybody can join that issuer"),
+        ('\n[[people]]\nmatch = "alice"\n', CLOUDFLARE, "line 3: match: means nobody, since"),
+        ('[[people]]\nmatch = "org:acme"\n', CLOUDFLARE, "line 2: match: means nobody, since"),
         (
             PEOPLE,
             {**ISSUER, "shared_state_url": "redis://127.0.0.1:6379/0"},
