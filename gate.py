@@ -195,8 +195,14 @@ class Gate:
             finally:  # not before: until then the upstream holds it
                 exchange.body.give_back()
         if exchange.revoked and not exchange.status:
-            return refusals.challenge("revoked")
+            return await self.no_longer_good(exchange)
         return reply
+
+    async def no_longer_good(self, exchange: Exchange) -> Reply:
+        """The reply if the credential has ended before the answer began; for people as if they came now."""
+        is_token = exchange.principal is not None and exchange.principal.kind == "token"
+        again = None if is_token else await exchange.identify(self.verifiers)
+        return again or refusals.challenge("revoked")
 
     async def round_trip(self, exchange: Exchange, transport: Transport) -> httpx.Response | Reply:
         """Send the request and wait for the response's head; a reply if there is none to relay."""

@@ -203,8 +203,8 @@ class Exchange:
 
     @property
     def respite(self) -> float:
-        """How long it may go on once its credential is no longer good: a call by a token that has ended by itself, or
-        of somebody taken off the list of people, may finish. Whoever revokes a static token means what it does, too.
+        """How long it may go on once its credential is no longer good: a call may finish whose access token has
+        ended, or whose caller is taken off the list of people, but none of a static token that was revoked.
         """
         is_token = self.principal is not None and self.principal.kind == "token"
         return 0 if is_token or self.is_subscription else self._limits.upstream_seconds

@@ -63,6 +63,9 @@ NOBODY: Mapping[str, Any] = {"headers": ()}
 STRANGER = "Forbidden: this request does not tell which token it came with, or there is no such token any more."
 
 
+GONE = "Forbidden: the one who sent this request is not let in any more."
+
+
 class List(NamedTuple):
     """The place of the things in a list's answer, and of their names: in JSON, and in FastMCP."""
 
@@ -219,7 +222,7 @@ class ToolLock(Middleware):
         told = told_in(scope)
         grants = self._callers.grants_of(told.reference) if told else None
         if told is None or grants is None:
-            raise MCPError(FORBIDDEN, STRANGER)
+            raise MCPError(FORBIDDEN, STRANGER if told is None or is_token(told.id) else GONE)
         return Caller(told.id, told.name, grants, scope.get(REQUEST_ID, ""))
 
 

@@ -19,8 +19,8 @@ MAX_KEYS = 10_000
 class Budgets:
     """Counts requests against rates, per key. With `shared`, several gates have one budget.
 
-    Keys come from the configuration, never from a client: made-up keys would push others out of the
-    table, and these would begin anew.
+    Keys come from the configuration, or from an issuer that vouches for a person, never from a client: made-up keys
+    would push others out of the table, and these would begin anew.
 
     Each gate counts for itself first, and then asks the shared state. One gate's requests therefore
     never exceed a rate, whether the shared state is there, lies or comes and goes; and requests

@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from gatehouse.http import refusals
-from gatehouse.identity.principal import Principal
+from gatehouse.http.challenges import NOT_LISTED
+from gatehouse.identity.principal import Principal, Unknown
 from tests.harness.house import one_way, open_house
 from tests.harness.wire import Head, Peer, answer, until_gone
 
@@ -36,8 +37,9 @@ class People:
     def __init__(self) -> None:
         self.known = {b"alice": ALICE, b"again": replace(ALICE, proof=b"2"), b"other": NAMESAKE}
 
-    async def verify(self, request: Request) -> Principal | None:
-        return self.known.get(request.value(b"x-person") or b"")
+    async def verify(self, request: Request) -> Principal | Unknown | None:
+        name = request.value(b"x-person")
+        return None if name is None else self.known.get(name, Unknown(NAME, "people", NOT_LISTED))
 
     def in_force(self, principal: Principal) -> bool:
         return principal in self.known.values()
@@ -131,4 +133,17 @@ async def test_whoever_is_taken_off_the_list_loses_streams_within_5_s_and_no_cal
             assert b"data: 2" in await call.chunk()
             assert await call.chunk() == b""
     head, _ = await ask(house, "alice")
-    assert head.status == 401
+    assert head.status == 403
+
+
+async def test_a_stream_without_a_head_yet_is_refused_as_if_it_came_now(
+    house: House, people: People
+) -> None:
+    async def think(peer: Peer, _: Head) -> None:
+        del people.known[b"alice"]
+        await until_gone(peer)
+
+    house.upstream.script = think
+    with trio.fail_after(20):
+        head, body = await ask(house, "alice", method=b"GET")
+    assert (head.status, body) == (403, NOT_LISTED.body)
