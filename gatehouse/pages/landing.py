@@ -94,15 +94,17 @@ def landing_page(
     """The page, without any secret, with placeholders only. With `url_keys`, some token may come in a URL."""
     key = slug(name)
     sections = _with_sign_in(endpoint, key, ways.sign_in) if ways.sign_in else ""
+    either = ways.sign_in and not ways.front  # past a front, a token is one thing more to bring
     if ways.tokens:
-        heading = "Or bring a token" if ways.sign_in else "Connect"
+        beside = "Or bring a token" if either else "With a token"
+        heading = beside if ways.sign_in else "Connect"
         sections += _with_token(endpoint, key, heading, url_keys=url_keys)
-    lead = "Sign in or bring a token" if ways.sign_in and ways.tokens else "Bring a token"
+    lead = "Sign in or bring a token" if either else "Bring a token"
     page = _template("landing").substitute(
         endpoint=escape(endpoint),
         name=escape(name),
         status=status,
-        lead=lead if ways.tokens else "Sign in",
+        lead=lead if ways.tokens and not ways.front else "Sign in",
         connect=sections,
     )
     return Reply(200, page.encode(), _HEADERS)

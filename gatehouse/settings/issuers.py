@@ -34,6 +34,8 @@ _EVERY_TENANT = re.compile(
 """Microsoft's names for all tenants, and the tenant of all personal accounts."""
 
 _OF_METADATA = re.compile(r"/\.well-known(?:/|$)|/jwks(?:\.json)?$")
+_METADATA = re.compile(r"/\.well-known/(?:openid-configuration|oauth-authorization-server)(?:/|$)")
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_.])?|[0-9a-f:]*:[0-9a-f:.]*")
 
 
 def host_of(url: str) -> str:
@@ -87,7 +89,7 @@ def _judged(text: str) -> SplitResult:
         raise ValueError("must begin with https://")
     try:
         parts = urlsplit(text)
-        known = parts.hostname and parts.port != 0
+        known = _HOST.fullmatch(parts.hostname or "") and parts.port != 0
     except ValueError:
         known = False
     if not known:
@@ -133,8 +135,10 @@ def _front_issuer(value: Any) -> Any:
 
 def _asked_url(value: Any) -> Any:
     text = stripped(value)
-    if isinstance(text, str):
-        _judged(text)
+    if isinstance(text, str) and _METADATA.search(_judged(text).path):
+        raise ValueError(
+            "is the URL of metadata; write the URL that stands there (jwks_uri, introspection_endpoint)"
+        )
     return text
 
 

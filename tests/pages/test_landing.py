@@ -82,6 +82,13 @@ def test_beside_tokens_the_page_shows_both_ways() -> None:
     assert len(re.findall(r'id="([^"]+)"', page)) == len({*re.findall(r'id="([^"]+)"', page)})
 
 
+def test_past_a_front_a_token_takes_the_place_of_no_sign_in() -> None:
+    page = landing_page("https://h/mcp", "N", "ready", ways=WaysIn(front="iap")).body.decode()
+    assert "The front (iap) signs people in" in page
+    assert "Or bring a token" not in page
+    assert "<span>Sign in, and everything passes" in page
+
+
 def test_without_another_way_in_the_page_is_as_it_was() -> None:
     page = landing_page("https://gate.example/mcp", "FoodWise", "ready").body
     page = re.sub(rb"@[0-9.]+", b"", page)  # the releases of clients

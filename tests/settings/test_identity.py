@@ -78,6 +78,8 @@ def notes(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> list[
         {**AS, "AUTH_AUDIENCE": "https://gate.example.com/mcp,urn:gate"},
         {**AS, "AUTH_SCOPES": "mcp:read https://gate.example.com/write"},
         {**AS, "AUTH_JWKS_URL": "https://as.example/keys?of=one"},
+        {**AS, "AUTH_JWKS_URL": "https://as.example:8443/.well-known/jwks.json"},
+        {**AS, "AUTH_ISSUER": "http://[::1]:9000/As"},
         {**AS, "AUTH_TOKEN_TYPE": "application/AT+JWT", "AUTH_LEEWAY_SECONDS": "0"},
         {**AS, **OPAQUE},
         {**AS, **OPAQUE, "MCP_AUTH_TOKEN": f"mcpgate_{TOKEN}"},
@@ -127,6 +129,12 @@ def test_what_goes_together_is_accepted(
         ({**AS, "AUTH_ISSUER": "https://Gate.Example.com/mcp"}, "AUTH_ISSUER: is the gate itself"),
         ({**AS, "AUTH_JWKS_URL": "http://as.example/jwks"}, "AUTH_JWKS_URL: must begin with https"),
         ({**AS, "AUTH_JWKS_URL": "https://a@as.example/jwks"}, "AUTH_JWKS_URL: may hold no user"),
+        ({**AS, "AUTH_ISSUER": "https://*.as.example"}, "AUTH_ISSUER: has a host or a port"),
+        ({**AS, "AUTH_ISSUER": "https://as.example\\.evil"}, "AUTH_ISSUER: has a host or a port"),
+        (
+            {**AS, "AUTH_JWKS_URL": f"{ISSUER}/.well-known/openid-configuration"},
+            "AUTH_JWKS_URL: is the URL of metadata",
+        ),
         ({**AS, "AUTH_JWKS_URL": "file:///etc/keys"}, "AUTH_JWKS_URL: must begin with https"),
         # Nobody but a list can keep strangers out.
         ({**AS, "AUTH_ISSUER": "https://accounts.google.com"}, "AUTH_ISSUER: anybody can join"),
