@@ -239,6 +239,7 @@ class House:
             self.settings,
             secret=self._secret,
             callers=callers_of(self.settings, lambda: self.keyring.grants, self.identity.still),
+            lists=lambda: self.identity.lists,
             front=self.identity.front,
             upstream=self._given_upstream,
             started=self._started,

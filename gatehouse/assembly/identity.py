@@ -50,6 +50,8 @@ class IdentitySide:
         """The failures of each address, at the MCP endpoint and at the figures together."""
         self.people = People(settings.people, contents.people)
         self.scopes = Scopes(contents.scopes)
+        self.lists = lists_of(contents)
+        """The lists of the tokens file, by what they belong to."""
         self.challenges = Challenges(pointer_of(settings), settings.needed_scopes)
         self.keyring = Keyring(
             contents.tokens,
@@ -146,6 +148,7 @@ class IdentitySide:
         self.keyring.replace(contents.tokens)
         self.scopes.replace(contents.scopes)
         self.people.replace(contents.people)
+        self.lists = lists_of(contents)
         self._forget()
 
     def _forget(self) -> None:
@@ -215,6 +218,14 @@ class IdentitySide:
         leeway = self._settings.auth_leeway_seconds
         jwts = [Jwts(rules, keys) for rules in front.rules(leeway)]
         return Assertions(front, jwts, keys, self._admission(), leeway=leeway)
+
+
+def lists_of(contents: Contents) -> dict[str, Grants]:
+    """The lists in a tokens file, by what they belong to."""
+    tokens = {f"token {token.name}": token.grants for token in contents.tokens}
+    scopes = {f"scope {scope.name}": scope.grants for scope in contents.scopes}
+    people = {f"[[people]] {person.match}": person.grants for person in contents.people}
+    return tokens | scopes | people
 
 
 def pointer_of(settings: Settings) -> str:

@@ -51,8 +51,9 @@ LOOK_AGAIN_SECONDS = 2.0
 class UpstreamSide:
     """The MCP server behind the gate: hosted here, in this process or at a port, or elsewhere.
 
-    `callers` tell it who asks, and a server that is hosted here what each may do; it gets nothing of the `front`'s. For `secret`, `upstream` and
-    `started` see `House`. Raises CannotListenError.
+    `callers` tell it who asks, and a server that is hosted here what each may do; `lists` are those of the tokens file,
+    by what they belong to. It gets nothing of the `front`'s. For `secret`, `upstream` and `started` see `House`. Raises
+    CannotListenError.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class UpstreamSide:
         *,
         secret: str,
         callers: Callers,
+        lists: Callable[[], Mapping[str, Grants]],
         front: Front | None = None,
         upstream: Upstream | None,
         started: trio.Event | None,
@@ -82,7 +84,7 @@ class UpstreamSide:
                 settings.upstream_path,
                 Direct(calls) if calls else Port(bind("UPSTREAM_PORT", host, port), secret),
                 runtime=settings.runtime,
-                grants=callers.tokens if settings.tokens_file else None,
+                lists=lists if settings.tokens_file else None,
                 callers=callers if settings.has_principals else None,
                 exposed=self.exposed,
             )

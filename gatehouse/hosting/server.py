@@ -48,8 +48,8 @@ class HostedServer:
 
     Its requests come in by `door`: at a port of its own (`Port`), or as calls from the gate (`Direct`). It runs on
     `runtime`, asyncio or trio; if that is empty, on what its module asks for, or else on asyncio.
-    `grants` gives the grants of each name at any time; None if tokens have no names. `callers` knows who is let in;
-    None if there is but one token.
+    `lists` gives the lists of the tokens file at any time, by what they belong to; None without such a file. `callers`
+    knows who is let in; None if there is but one token.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class HostedServer:
         door: Door,
         *,
         runtime: str = "",
-        grants: Callable[[], Mapping[str, Grants]] | None = None,
+        lists: Callable[[], Mapping[str, Grants]] | None = None,
         callers: Callers | None = None,
         exposed: ExposedPaths = ExposedPaths(()),  # noqa: B008 - it never changes
     ) -> None:
@@ -69,7 +69,7 @@ class HostedServer:
         self.name = ""
         self._door = door
         self._runtime = runtime
-        self._grants, self._callers = grants, callers
+        self._lists, self._callers = lists, callers
         self._exposed = exposed
         self._containment = Containment()
         self._over = trio.Event()
@@ -148,7 +148,7 @@ class HostedServer:
 
         from gatehouse.hosting import tool_lock
 
-        if not isinstance(server, FastMCP) and self._grants is None:
+        if not isinstance(server, FastMCP) and self._lists is None:
             return  # nobody has lists
         if not isinstance(server, FastMCP):
             raise HostedServerError(
@@ -187,8 +187,8 @@ class HostedServer:
 
             async with app.router.lifespan_context(app), anyio.create_task_group() as group:
                 group.start_soon(self._count, server)
-                if self._grants is not None:
-                    group.start_soon(report, server, self._grants, self._containment)
+                if self._lists is not None:
+                    group.start_soon(report, server, self._lists, self._containment)
                 try:
                     await self._door.serve(inner, self._is_up)
                 finally:

@@ -1,4 +1,4 @@
-"""Tells which names in tokens' lists match nothing in the hosted server."""
+"""Tells which names in the lists of tokens, scopes and people match nothing in the hosted server."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ LISTING = "whether the server has what tokens' lists name is not known: listing 
 
 async def report(
     server: FastMCP[Any],
-    grants_of_all: Callable[[], Mapping[str, Grants]],
+    lists: Callable[[], Mapping[str, Grants]],
     containment: Containment,
 ) -> None:
     """Log these names, now and after each change, for ever; in the server's own runtime."""
     reported: Mapping[str, Grants] | None = None
     while True:
-        grants = grants_of_all()
+        grants = lists()
         if grants is not reported:
             reported = grants
             with anyio.move_on_after(MAX_REPORT_SECONDS) as patience:
@@ -47,15 +47,15 @@ async def report(
         await anyio.sleep(1)
 
 
-async def unknown_names(server: FastMCP[Any], grants_by_name: Mapping[str, Grants]) -> list[str]:
-    """Sentences for the names in tokens' lists that match nothing in the server.
+async def unknown_names(server: FastMCP[Any], lists: Mapping[str, Grants]) -> list[str]:
+    """Sentences for the names in lists that match nothing in the server.
 
     Call it where the server runs, outside of any request. Raises the errors of the server's lists.
     """
     has = await matchers_of(server)
     return [
-        f"token {name}: its {kind} name `{glob}`, which no {kind[:-1]} of {server.name} is called"
-        for name, grants in grants_by_name.items()
+        f"{owner}: its {kind} name `{glob}`, which no {kind[:-1]} of {server.name} is called"
+        for owner, grants in lists.items()
         for kind, matches in has.items()
         for glob in getattr(grants, kind) or ()
         if not matches(glob)

@@ -135,7 +135,9 @@ async def test_a_server_elsewhere_is_told_missing_once_and_ready_when_it_is_ther
     there = Calls("127.0.0.1:8000")
     settings = Settings(_env_file=None, upstream_url="http://127.0.0.1:8000/mcp")
     callers = callers_of(settings, dict, lambda _: None)
-    side = UpstreamSide(settings, secret="", callers=callers, upstream=there, started=None)
+    side = UpstreamSide(
+        settings, secret="", callers=callers, lists=dict, upstream=there, started=None
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(side.settle)
         with trio.fail_after(30):

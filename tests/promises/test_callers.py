@@ -122,7 +122,9 @@ def program(
 ) -> Iterator[Program]:
     folder = tmp_path_factory.mktemp("callers")
     values = {"alice": VALUES["alice"], "bob": VALUES["bob"], "cook": COOK}
-    lines = ['[tokens.cook]\ntools = ["slow"]\n[scopes.all]\n[scopes.some]\ntools = ["slow"]\n'] + [
+    lines = [
+        '[tokens.cook]\ntools = ["slow"]\n[scopes.all]\n[scopes.some]\ntools = ["slow", "slwo"]\n'
+    ] + [
         f'[[tokens.{name}.values]]\ndigest = "sha256:{digest_of(value).hex()}"\ncreated = 2026-01-01T00:00:00Z\n'
         for name, value in values.items()
     ]
@@ -279,6 +281,7 @@ def test_a_session_and_its_tasks_go_on_with_the_next_token_and_each_request_may_
     assert bool(challenge and 'scope="some all"' in challenge) == ann.modern
     forged = callers["namesake"].http.post("/status", headers={"X-Gate-Caller": "oauth:x"}).json()
     assert forged["fields"]["x-gate-caller"] != "oauth:x"
+    program.wait_for_log("scope some: its tools name `slwo`, which no tool of Callers is called")
     assert forged["fields"]["x-gate-kind"] == "oauth"
 
 

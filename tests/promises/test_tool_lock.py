@@ -835,17 +835,17 @@ async def test_names_in_lists_that_nothing_has_are_told() -> None:
     told = await unknown_names(
         server,
         {
-            "alice": Grants(
+            "token alice": Grants(
                 tools=("lst_*", "list_*", "pets_*", "injected"), prompts=("plan", "plot")
             ),
-            "bob": Grants(
+            "scope bob": Grants(
                 resources=("kitchen://items/7", "safe://*", "safe:/x", "kitchen://secret")
             ),
-            "root": EVERYTHING,
+            "[[people]] root": EVERYTHING,
         },
     )
     assert told == [
         "token alice: its tools name `lst_*`, which no tool of Kitchen is called",
         "token alice: its prompts name `plot`, which no prompt of Kitchen is called",
-        "token bob: its resources name `safe:/x`, which no resource of Kitchen is called",
+        "scope bob: its resources name `safe:/x`, which no resource of Kitchen is called",
     ]

@@ -6,6 +6,7 @@ from httpx import ByteStream
 
 from gatehouse.http.front_marks import FrontMarks
 from gatehouse.identity.callers import Callers
+from gatehouse.identity.principal import Principal
 from gatehouse.upstream.outbound import Outbound, Shown
 from tests.harness.request_of import request_of
 
@@ -27,3 +28,14 @@ def test_marks_of_a_front_do_not_reach_the_upstream() -> None:
 
 def test_without_a_front_they_are_fields_like_any_other() -> None:
     assert sent(None) == FIELDS[1:]
+
+
+def test_a_farewell_tells_the_id_by_which_the_server_keeps_the_session() -> None:
+    callers = Callers(dict, lambda _: None, names=True, kinds=True, ids=True)
+    outbound = Outbound("up:1", b"/mcp", [], callers=callers, shown=Shown())
+    ann = Principal("oauth:" + "0a" * 16, "oauth:ann", kind="oauth")
+    sent = [outbound.forwarded(request_of(FIELDS), ann, ByteStream(b""))]
+    sent.append(outbound.farewell(b"7", ann.id))
+    for name in (b"X-Gate-Principal", b"X-Gate-Kind", b"X-Gate-Caller"):
+        first, last = (dict(request.headers.raw)[name] for request in sent)
+        assert first == last
