@@ -54,6 +54,10 @@ class RealServer:
     def log(self) -> str:
         return self.output.read_text(errors="replace")
 
+    def rotate(self) -> int:
+        """Have nanoidp sign with another key; the status of its answer."""
+        return httpx.post(f"{self.issuer}/api/keys/rotate", trust_env=False).status_code
+
     @property
     def asked(self) -> list[str]:
         """Each request as `METHOD path`, in oidc-provider's log."""

@@ -27,6 +27,7 @@ from tests.clients.authorization_servers import MACHINE, MACHINE_SECRET
 from tests.clients.node import HERE
 from tests.clients.stdio import NodePrograms
 from tests.harness.identity import person
+from tests.harness.program import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -185,7 +186,9 @@ def inspector_arguments(url: str, *more: str) -> list[str]:
 
 async def by_inspector(node: NodePrograms, url: str, *more: str, opens: bool = False) -> Any:
     """Through the Inspector's command line; with `opens`, it may open a browser."""
-    variables = {"MCP_AUTO_OPEN_ENABLED": "true"} if opens else {}
+    variables = {"MCP_OAUTH_CALLBACK_URL": f"http://127.0.0.1:{free_port()}/oauth/callback"}
+    if opens:
+        variables["MCP_AUTO_OPEN_ENABLED"] = "true"
     ended = await node.run("mcp-inspector", *inspector_arguments(url, *more), **variables)
     assert ended.status == 0, ended.stderr
     return json.loads(ended.stdout)["structuredContent"]["result"]

@@ -255,4 +255,7 @@ async def test_clients_sign_in_at_nanoidp(
         told = results.pop("TypeScript SDK", {"text": "5"})
         assert results == expected
         assert told["text"] == "5", told
+        rotated = await trio.to_thread.run_sync(server.rotate)
+        assert rotated == 200
+        assert await run(by_sdk(url)) == 5  # by a key that the gate has not seen before
         assert "eyJ" not in program.output
