@@ -10,7 +10,6 @@ from pydantic import BaseModel, BeforeValidator, Field
 from gatehouse.http.address import is_loopback
 from gatehouse.http.challenges import NEVER_ASKED
 from gatehouse.identity.matches import key_of
-from gatehouse.records.redact import PREFIX
 from gatehouse.settings.access import AccessSettings
 from gatehouse.settings.fronts import FrontSettings
 from gatehouse.settings.identity_kinds import (
@@ -217,20 +216,12 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
                 {*INTROSPECTION},
                 f"{name}: is missing; it goes with {others}, all three or none",
             )
-        url, shared = self.auth_introspection_url, self.mcp_auth_token
+        url = self.auth_introspection_url
         if url and urlsplit(url).path.rstrip("/").lower().endswith("/userinfo"):
             yield (
                 {"auth_introspection_url"},
                 (
                     "AUTH_INTROSPECTION_URL: is for people's names, and does not say for whom a token was made; name the endpoint that "
                     "the server's metadata has as introspection_endpoint"
-                ),
-            )
-        if url and shared and not shared.get_secret_value().startswith(PREFIX):
-            yield (
-                {"auth_introspection_url", "mcp_auth_token"},
-                (
-                    f"MCP_AUTH_TOKEN: must begin with {PREFIX} beside AUTH_INTROSPECTION_URL, since any other bearer with a slip in it "
-                    f"goes to the authorization server; put {PREFIX} before it, here and in the clients"
                 ),
             )

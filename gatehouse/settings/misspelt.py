@@ -16,8 +16,21 @@ MCP_APP are not, nor MY_TOKENS_FILE and TOKENS_FILE."""
 MIN_LENGTH = 8
 """In the environment shorter names are nobody's slip: too many programs have variables such as PORTS."""
 
-OTHERS = ("FASTMCP_", "SPACE_", "SPACES_", "HF_", "HUGGINGFACE_", "UV_", "PIP_", "NEXT_", "VITE_")
-"""The beginnings of names that well-known programs own, Hugging Face's and FastMCP's among them."""
+OTHERS = (
+    "FASTMCP_",
+    "SPACE_",
+    "SPACES_",
+    "HF_",
+    "HUGGINGFACE_",
+    "UV_",
+    "PIP_",
+    "NEXT_",
+    "VITE_",
+    "OAUTH_",
+    "OIDC_",
+)
+"""The beginnings of names that well-known programs own, Hugging Face's and FastMCP's among them, and of those that
+servers with a sign-in of their own have, such as OAUTH_ISSUER."""
 
 INJECTED = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
 """The names that Hugging Face gives to a Space with `hf_oauth: true`, for signing people in at huggingface.co. They
@@ -27,8 +40,8 @@ GROUPS = ("AUTH_", "FRONT_")
 """The beginnings of settings whose other words are usual elsewhere: CLIENT_ID is nobody's half of AUTH_CLIENT_ID."""
 
 ALIASES = {
-    **dict.fromkeys(("AUTH_ISSUER_URL", "AUTH_ISSUER_URI", "OAUTH_ISSUER_URL"), "AUTH_ISSUER"),
-    **dict.fromkeys(("AUTH_AUD", "OAUTH_AUD"), "AUTH_AUDIENCE"),
+    **dict.fromkeys(("AUTH_ISSUER_URL", "AUTH_ISSUER_URI"), "AUTH_ISSUER"),
+    "AUTH_AUD": "AUTH_AUDIENCE",
     **dict.fromkeys(("AUTH_JWKS", "AUTH_KEYS_URL"), "AUTH_JWKS_URL"),
     **dict.fromkeys(("AUTH_ALG", "AUTH_ALGS"), "AUTH_ALGORITHMS"),
     "AUTH_INTROSPECTION_ENDPOINT": "AUTH_INTROSPECTION_URL",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gatehouse import advice
 from gatehouse.http.challenges import NEVER_ASKED
+from gatehouse.records.redact import PREFIX
 from gatehouse.settings.env_file import EnvFile, read_env_file
 from gatehouse.settings.environment import (
     BLANK_MEANS_NONE,
@@ -122,10 +123,12 @@ def on_people(settings: Settings) -> Iterator[str]:
         yield (
             "AUTH_ISSUER: stands for all tenants, but each token names its own, and none will be good; write your tenant's id in its place"
         )
-    if settings.shared_state_url is not None and not settings.takes_tokens:
+    token = settings.mcp_auth_token
+    is_ours = token is None or token.get_secret_value().startswith(PREFIX)
+    if settings.auth_introspection_url is not None and not is_ours:
         yield (
-            "SHARED_STATE_URL: gates know each other's entries by the static tokens that they have in common; without any, each "
-            "gate relies on itself. Set MCP_AUTH_TOKEN to the same for all, though no client uses it"
+            f"MCP_AUTH_TOKEN: does not begin with {PREFIX}, so that a client's slip in it is taken for an access token, and the "
+            f"authorization server is asked about it; put {PREFIX} before it, here and in the clients"
         )
     for name in settings.open_issuers:
         if "*" in settings.people:

@@ -193,7 +193,6 @@ def test_what_goes_together_is_accepted(
             {**AS, **OPAQUE, "AUTH_INTROSPECTION_URL": "https://as.example/oauth2/userinfo"},
             "AUTH_INTROSPECTION_URL: is for people's names",
         ),
-        ({**AS, **OPAQUE, "MCP_AUTH_TOKEN": TOKEN}, "MCP_AUTH_TOKEN: must begin with mcpgate_"),
         ({**AS, **OPAQUE, "AUTH_CLIENT_SECRET": "<secret>"}, "AUTH_CLIENT_SECRET: is the text"),
         # A list that would decide nothing.
         *(
@@ -386,7 +385,6 @@ def test_what_a_space_injects_is_told_of_where_it_was_copied(
     [
         *ALIASES.items(),
         ("AUTH_AUDIENCES", "AUTH_AUDIENCE"),
-        ("OAUTH_ISSUER", "AUTH_ISSUER"),
         ("AUTH_JWKS_URI", "AUTH_JWKS_URL"),
         ("AUTH_SCOPE", "AUTH_SCOPES"),
         ("FRONT_REQUIRE", "FRONT_REQUIRED"),
@@ -396,6 +394,7 @@ def test_what_a_space_injects_is_told_of_where_it_was_copied(
 def test_a_slip_of_these_names_is_known(name: str, setting: str) -> None:
     known = {each.upper() for each in Settings.model_fields}
     assert meant(name, known) == setting
+    assert meant("OAUTH_ISSUER", known) is None  # a server with a sign-in of its own has it
 
 
 def test_the_words_of_these_names_are_left_to_others() -> None:
@@ -414,7 +413,7 @@ def test_the_words_of_these_names_are_left_to_others() -> None:
         ({**AS, "AUTH_ISSUER": "https://accounts.google.com", "PEOPLE": "*"}, "PEOPLE: has *, and"),
         ({**AS, "AUTH_AUDIENCE": "account"}, "AUTH_AUDIENCE: account is the audience of tokens for"),
         ({**AS, "AUTH_AUDIENCE": ISSUER}, f"AUTH_AUDIENCE: {ISSUER} is the audience of tokens for"),
-        ({**AS, "SHARED_STATE_URL": "redis://127.0.0.1:6379/0"}, "SHARED_STATE_URL: gates know"),
+        ({**AS, **OPAQUE, "MCP_AUTH_TOKEN": TOKEN}, "MCP_AUTH_TOKEN: does not begin with mcpgate_"),
         (
             {**AS, "AUTH_ISSUER": "https://login.microsoftonline.com/common/v2.0", "PEOPLE": "me"},
             "AUTH_ISSUER: stands for all tenants",
