@@ -60,7 +60,8 @@ class Verifiers:
     async def identify(self, request: Request) -> Principal | Unknown:
         """Ask every verifier in turn; the first one that knows the request gives the principal.
 
-        If none does, an answer that somebody known gets goes before a challenge.
+        If none does, an answer that somebody known gets goes before a challenge. Of two challenges that to the bearer
+        counts, which is the last verifier's: its client may get a new one. A wrong secret beside it is a failure, too.
         """
         unknown: list[Unknown] = []
         for verifier in self._verifiers:
@@ -71,7 +72,10 @@ class Verifiers:
                 unknown.append(who)
                 if who.ends:
                     break
-        return max(unknown, key=lambda who: who.weight, default=self._nobody)
+        chosen = max(reversed(unknown), key=lambda who: who.weight, default=self._nobody)
+        if not chosen.counts and any(who.counts for who in unknown):
+            return chosen._replace(counts=True)
+        return chosen
 
     def seen(self, request: Request, principal: Principal) -> Request:
         """The request of a principal who is let in, with the client's address if the front has told it."""

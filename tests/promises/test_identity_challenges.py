@@ -190,3 +190,19 @@ async def test_all_bad_access_tokens_get_the_same_bytes(
     ((status, challenge, body),) = answers
     assert (status, challenge) == (401, INVALID)
     assert json.loads(body)["error"]["code"] == -32010
+
+
+async def test_of_two_credentials_the_bearer_is_answered_and_a_wrong_secret_beside_it_is_counted(
+    server: AuthorizationServer,
+) -> None:
+    expired = server.token(exp=1)
+    async with believing(server, failure_rate="5/min") as house:
+        for _ in range(20):
+            answer = await ask(house, expired)
+            assert (answer.status, challenge_of(answer)) == (401, INVALID)
+        answer = await ask(house, expired, target=f"/mcp?key={STATIC}")
+        assert (answer.status, challenge_of(answer)) == (401, INVALID)
+        assert (await ask(house, expired, f"X-API-Key: {TOKEN}")).status == 200
+        statuses = [(await ask(house, expired, f"X-API-Key: {STATIC}")).status for _ in range(6)]
+        assert statuses[0] == 401
+        assert statuses[-1] == 429
