@@ -40,8 +40,9 @@ class Known:
     """A caller with the grants of one kind of its requests; None if it is let in no more."""
 
     principal: Principal
-    grants: Grants | None
-    looked_at: float
+    fields: Headers
+    grants: Grants | None = None
+    looked_at: float = 0.0
 
 
 class Callers:
@@ -72,22 +73,21 @@ class Callers:
         """The header fields that tell the upstream who asks; none for a request that needs no token."""
         if principal is None or not self._names:
             return []
-        fields = [(PRINCIPAL_HEADER, principal.name.encode("ascii"))]
-        if self._kinds:
-            fields.append((KIND_HEADER, principal.kind.encode("ascii")))
-        if principal.id != principal.name:
-            digest = digest_of(principal.grants)
-            self._keep(principal, digest)
-            if self._ids:
-                fields.append((CALLER_HEADER, f"{principal.id}/{digest}".encode("ascii")))
-        return fields
+        if principal.id == principal.name:
+            return self._named(principal)
+        known = self._latest(principal.id)
+        if known is None or known.principal is not principal:
+            known = self._keep(principal)
+        self._known.move_to_end(principal.id)
+        known.grants, known.looked_at = principal.grants, self._clock()
+        return known.fields
 
     def fields_of(self, caller: str) -> Headers:
         """The fields for a request of the gate's own on behalf of the caller of that id, which stands for its name if
         that is not known any more.
         """
-        if known := self._known.get(caller):
-            return self.fields(next(reversed(known.values())).principal)
+        if known := self._latest(caller):
+            return known.fields
         kind: Any = "token" if is_token(caller) else caller.partition(":")[0]
         return self.fields(Principal(caller, caller, kind=kind))
 
@@ -110,15 +110,29 @@ class Callers:
         """True if the static token of that name is in force, or the caller of that id is kept here."""
         return caller in (self.tokens() if is_token(caller) else self._known)
 
-    def _keep(self, principal: Principal, digest: str) -> None:
+    def _named(self, principal: Principal) -> Headers:
+        fields = [(PRINCIPAL_HEADER, principal.name.encode("ascii"))]
+        if self._kinds:
+            fields.append((KIND_HEADER, principal.kind.encode("ascii")))
+        return fields
+
+    def _latest(self, caller: str) -> Known | None:
+        """The one by which the caller of that id has asked last."""
+        known = self._known.get(caller)
+        return next(reversed(known.values())) if known else None
+
+    def _keep(self, principal: Principal) -> Known:
+        fields, digest = self._named(principal), digest_of(principal.grants)
+        if self._ids:
+            fields.append((CALLER_HEADER, f"{principal.id}/{digest}".encode("ascii")))
         known = self._known.setdefault(principal.id, OrderedDict())
-        self._known.move_to_end(principal.id)
-        known[digest] = Known(principal, principal.grants, self._clock())
+        known[digest] = Known(principal, fields)
         known.move_to_end(digest)
         if len(known) > MAX_GRANTS_PER_CALLER:
             known.popitem(last=False)
         if len(self._known) > MAX_CALLERS:
             self._known.popitem(last=False)
+        return known[digest]
 
 
 @lru_cache(1024)
