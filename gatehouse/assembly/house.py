@@ -268,7 +268,11 @@ class House:
         if self.shared_state is not None:
             tasks.append(self.shared_state.keep)
         return tasks + tokens_tasks(
-            self.settings, self.keyring, self.contents, self.replace_tokens, self._asked_to_reload
+            self.settings,
+            self.identity.uses,
+            self.contents,
+            self.replace_tokens,
+            self._asked_to_reload,
         )
 
     def reload_tokens(self) -> None:

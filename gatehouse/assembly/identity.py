@@ -17,6 +17,7 @@ from gatehouse.identity.kinds import is_static
 from gatehouse.identity.people import People
 from gatehouse.identity.principal import METRICS_NAME, NO_CREDENTIAL, Principal, Unknown
 from gatehouse.identity.scopes import Scopes
+from gatehouse.identity.uses import Uses
 from gatehouse.identity.verifiers import Verifiers
 from gatehouse.pages.well_known import METADATA
 from gatehouse.policy.failures import Failures
@@ -24,7 +25,7 @@ from gatehouse.tokens.keyring import Keyring
 from gatehouse.upstream.asking import Asking
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from gatehouse.identity.access_tokens import AccessTokens
     from gatehouse.identity.fronts import Assertions, Front
@@ -63,6 +64,7 @@ class IdentitySide:
         self.keys: dict[PrincipalKind, Keys] = {}
         """The keys of the authorization server, and those of the front."""
         self._admissions: list[Admission] = []
+        self._uses = Uses()
         self._ask = Asking()
         self.verifiers = self._verifiers()
         """Verifiers of the callers of the MCP endpoint."""
@@ -133,6 +135,10 @@ class IdentitySide:
         who = admission.admit(principal.subject, principal.proof, until=0)  # remembers nothing
         return who.grants if isinstance(who, Principal) else None
 
+    def uses(self) -> Mapping[bytes, float]:
+        """When values of tokens, by their digests, and all others, by their ids, were last let in: Unix time."""
+        return {**self.keyring.used, **self._uses.times()}
+
     @property
     def tasks(self) -> list[Callable[[], Awaitable[None]]]:
         """Functions for tasks that renew the keys."""
@@ -157,7 +163,7 @@ class IdentitySide:
 
     def _admission(self) -> Admission:
         needed = self._settings.needed_scopes
-        admission = Admission(self.people, self.scopes, self.challenges, needed)
+        admission = Admission(self.people, self.scopes, self.challenges, needed, self._uses)
         self._admissions.append(admission)
         return admission
 

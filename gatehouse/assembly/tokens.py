@@ -14,35 +14,34 @@ from gatehouse.tokens.last_use import keep_last_use
 from gatehouse.tokens.watch import watch_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     import trio
 
     from gatehouse.settings.environment import Settings
     from gatehouse.tokens.contents import Contents
-    from gatehouse.tokens.keyring import Keyring
 
 
 def tokens_tasks(
     settings: Settings,
-    keyring: Keyring,
+    uses: Callable[[], Mapping[bytes, float]],
     contents: Contents,
     replace: Callable[[Contents], None],
     asked: trio.MemoryReceiveChannel[None],
 ) -> list[Callable[[], Awaitable[None]]]:
-    """Functions for tasks that follow the tokens file, if there is one, and write down the uses of its values.
+    """Functions for tasks that follow the tokens file, if there is one, and write down what `uses` tells.
 
     They call `replace` with the contents of a changed file; `contents` are those of the start. A message to `asked` has
     the file read now.
     """
-    file = settings.tokens_file
-    if file is None:
-        return []
-    watch = partial(watch_tokens, file, contents, replace, parser_of(settings, file), asked)
-    if settings.state_db is None:
-        return [watch]
-    return [watch, partial(keep_last_use, settings.state_db, keyring)]
+    tasks: list[Callable[[], Awaitable[None]]] = []
+    if file := settings.tokens_file:
+        parse = parser_of(settings, file)
+        tasks.append(partial(watch_tokens, file, contents, replace, parse, asked))
+    if settings.has_principals and settings.state_db is not None:
+        tasks.append(partial(keep_last_use, settings.state_db, uses))
+    return tasks
 
 
 def first_contents(settings: Settings, shared_token: str) -> Contents:

@@ -180,6 +180,12 @@ def _list(options: argparse.Namespace, path: Path, state_db: Path | None, now: d
         _say(
             f"{path}: has others beside tokens, which you change by hand: {contents.beside_tokens}"
         )
+    number, latest = last_use.others
+    if number and not options.json:
+        when = datetime.fromtimestamp(latest, UTC)
+        _say(
+            f"{state_db}: people and apps that came in: {number}, the last of them at {when:%Y-%m-%dT%H:%M:%SZ}"
+        )
 
 
 def _say(*lines: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gatehouse.http.challenges import NOT_LISTED
 from gatehouse.identity.clock import clock
 from gatehouse.identity.principal import Principal, Unknown
+from gatehouse.identity.uses import Uses
 
 if TYPE_CHECKING:
     from gatehouse.http.challenges import Challenges
@@ -32,7 +33,7 @@ MAX_REMEMBERED = 4096
 class Admission:
     """Admits the subjects of one verifier, by the list of people.
 
-    `needed` are the scopes that every access token must have. Each verifier has an admission of its own: what is
+    `needed` are the scopes that every access token must have. `uses` notes who is let in. Each verifier has an admission of its own: what is
     good for a front is no access token.
     """
 
@@ -42,20 +43,25 @@ class Admission:
         scopes: Scopes,
         challenges: Challenges,
         needed: tuple[str, ...] = (),
+        uses: Uses | None = None,
     ) -> None:
         self._people = people
         self._scopes = scopes
         self._challenges = challenges
         self._needed = needed
+        self._uses = uses or Uses()
         self._remembered: dict[bytes, tuple[Principal, float]] = {}
 
     def recall(self, digest: bytes) -> Principal | None:
         """The principal that the token with this SHA-256 digest has, if that is remembered."""
         principal, until = self._remembered.get(digest, (None, inf))
-        if clock() < until:
-            return principal
-        del self._remembered[digest]
-        return None
+        now = clock()
+        if now >= until:
+            del self._remembered[digest]
+            return None
+        if principal is not None:
+            self._uses.note(principal.id, now)
+        return principal
 
     def admit(self, subject: Subject, digest: bytes, until: float = inf) -> Principal | Unknown:
         """The principal of a token that was verified now, or somebody known who may not come in.
@@ -77,6 +83,7 @@ class Admission:
             kind=subject.kind,
             subject=subject,
         )
+        self._uses.note(principal.id, clock())
         ends = person.expires.timestamp() if person.expires else inf
         self._remember(principal, min(until, subject.expires, ends))
         return principal

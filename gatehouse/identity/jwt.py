@@ -224,7 +224,9 @@ def _fault_of_use(claims: dict[str, Any], audiences: Collection[str]) -> str:
         return "id-token"
     if [claims.get("azp")] == [*audiences] or [claims.get("client_id")] == [*audiences]:
         return "id-token"
-    if "events" in claims:  # a security event, such as a logout (RFC 8417 section 2.2)
+    # A security event, such as a logout (RFC 8417 section 2.2), or a token that is good only with a proof of its key, which
+    # the gate does not ask for (RFC 7800 section 3.1, RFC 9449 section 6).
+    if "events" in claims or "cnf" in claims:
         return "type"
     uses = [claims.get(name) for name in ("token_use", "token_type", "typ")]
     return "id-token" if any(str(use).lower() in OTHER_USES for use in uses) else ""

@@ -1,4 +1,5 @@
-"""The times when each value of a token was last used: the evidence that an old one can go.
+"""The times when each value of a token was last used, and when others were last let in: the evidence that an old one
+can go.
 
 A small SQLite file keeps them over a restart. They decide nothing: if the file cannot be written,
 requests are served all the same, and the log says so once. If it cannot be read, or holds times that cannot be
@@ -21,10 +22,9 @@ from gatehouse.records.loggers import logger_of
 from gatehouse.scheduling.own_threads import OwnThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from gatehouse.tokens.keyring import Keyring
     from gatehouse.tokens.value import TokenValue
 
 logger = logger_of("gate.tokens")
@@ -33,6 +33,12 @@ THREADS = OwnThreads("last use")
 
 BEGAN = b""
 """In the place of a digest: when the record was begun."""
+
+DIGEST_BYTES = 32
+"""In its place, too: the id of a person or of an app, which is longer."""
+
+MAX_OTHERS = 10_000
+"""How many people and apps are remembered, those who came last: a file that clients can make longer has a bound."""
 
 WRITE_SECONDS = 5.0
 """How often last uses are written: a killed program loses this much at most."""
@@ -61,6 +67,10 @@ INSERT INTO last_use VALUES (?, ?)
 ON CONFLICT (digest) DO UPDATE SET used_at = excluded.used_at WHERE {_WRONG}
 """  # noqa: S608
 _NOTE = f"{_BEGIN} OR used_at < excluded.used_at"
+_OTHERS = f"SELECT digest FROM last_use WHERE length(digest) > {DIGEST_BYTES}"  # noqa: S608
+_LEAVE_OUT = f"""
+DELETE FROM last_use WHERE digest IN ({_OTHERS} ORDER BY used_at DESC LIMIT -1 OFFSET {MAX_OTHERS})
+"""  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,12 @@ class LastUse:
     def of(self, value: TokenValue) -> float | None:
         """When the value was last used; None if it never was, or if that is unknown."""
         return self.times.get(value.digest)
+
+    @property
+    def others(self) -> tuple[int, float]:
+        """How many people and apps have been let in, and when the last of them was; 0 and 0 if none was."""
+        times = [used for key, used in self.times.items() if len(key) > DIGEST_BYTES]
+        return len(times), max(times, default=0.0)
 
     def knows(self, value: TokenValue) -> bool:
         """True if the record would have any use of the value, as far as the file of tokens tells."""
@@ -129,14 +145,16 @@ def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
         database.execute(_TABLE)
         database.execute(_BEGIN, (BEGAN, time.time()))
         database.executemany(_NOTE, used.items())
+        if any(len(key) > DIGEST_BYTES for key in used):
+            database.execute(_LEAVE_OUT)
 
 
-async def keep_last_use(path: Path, keyring: Keyring) -> None:
-    """Write the uses that the keyring has seen, again and again; never returns. Cancelled, it writes once more.
+async def keep_last_use(path: Path, uses: Callable[[], Mapping[bytes, float]]) -> None:
+    """Write the uses that `uses` tells, again and again; never returns. Cancelled, it writes once more.
 
     The last write takes MAX_LAST_WRITE_SECONDS at most, and is left out if another one is under way, which may hang.
     """
-    record = Writer(path, keyring)
+    record = Writer(path, uses)
     try:
         while True:
             await record.write()
@@ -150,15 +168,15 @@ async def keep_last_use(path: Path, keyring: Keyring) -> None:
 class Writer:
     """Writes the uses since the last successful write."""
 
-    def __init__(self, path: Path, keyring: Keyring) -> None:
+    def __init__(self, path: Path, uses: Callable[[], Mapping[bytes, float]]) -> None:
         self._path = path
-        self._keyring = keyring
+        self._uses = uses
         self._written: dict[bytes, float] | None = None
         self._complained = False
 
     async def write(self) -> None:
         """Write once, in a thread; a fault is logged once until it is over."""
-        used = dict(self._keyring.used)
+        used = dict(self._uses())
         news = dict(used.items() - (self._written or {}).items())
         if not news and self._written is not None:
             return  # at first even nothing is written: a fault shows, and the record begins

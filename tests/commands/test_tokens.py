@@ -406,6 +406,16 @@ def test_a_last_use_that_cannot_be_right_is_unknown_until_the_value_is_used_agai
     assert (len(re.findall(r"\d+ seconds? ago", out)), err) == (1, "")
 
 
+def test_the_list_tells_how_many_people_came_in_and_when_the_last_did(tool: Tool) -> None:
+    tool.path.write_text(BOTH)
+    state = tool.path.with_name("state.sqlite3")
+    uses = {b"oauth:" + b"%032x" % number: 1.0 + number for number in range(3)}
+    write_last_use(state, {b"\xaa" * 32: 9.0, **uses})
+    told = f"{state}: people and apps that came in: 3, the last of them at 1970-01-01T00:00:03Z\n"
+    assert tool("list")[1].endswith(told)
+    assert "people" not in tool("list", "--json")[1]
+
+
 def test_a_record_that_cannot_be_read_is_named_and_every_last_use_is_unknown(tool: Tool) -> None:
     tool.path.write_text(BOTH)
     state = tool.path.with_name("state.sqlite3")

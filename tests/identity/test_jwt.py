@@ -160,6 +160,7 @@ LOGOUT: dict[str, object] = {"http://schemas.openid.net/event/backchannel-logout
         *with_each("id-token", "typ", "ID", "Refresh", "Offline", "Logout"),
         ("id-token", {"aud": [AUDIENCE], "azp": AUDIENCE}),
         ("type", {"events": LOGOUT}),
+        ("type", {"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}),
     ],
 )
 async def test_claims_that_are_refused_though_they_are_well_signed(

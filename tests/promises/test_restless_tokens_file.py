@@ -288,7 +288,7 @@ async def test_a_disk_that_hangs_keeps_the_end_waiting_for_half_a_second_at_most
     keyring = Keyring(shared="x" * 40)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(keep_last_use, tmp_path / "state", keyring)
+            nursery.start_soon(keep_last_use, tmp_path / "state", lambda: keyring.used)
             await trio.sleep(0.1)
             over.clear()
             keyring.used[b"digest"] = 1.0
