@@ -2,8 +2,8 @@
 
 Counting only adds to plain numbers, since it happens for every request; the client library makes the
 page on request, and only a program with metrics imports it. Clients can neither grow the page nor put
-text on it: a tool has a label once a call of it has succeeded, the first MAX_NAMES tokens, as many people, and the first
-MAX_NAMES tools of each, have labels of their own, and all others count as "other". The same goes for a call whose header fields name
+text on it: a tool has a label once a call of it has succeeded, a person once they have been let in; the first MAX_NAMES
+tokens, as many people, and the first MAX_NAMES tools of each, have labels of their own, and all others count as "other". The same goes for a call whose header fields name
 another tool than its body: nobody here knows which of the two was called.
 """
 
@@ -104,7 +104,10 @@ class Metrics:
     def __call__(self, record: Record) -> None:
         """Count one request."""
         kind = record.kind
-        token = self._names[kind][record.name]
+        names = self._names[kind]
+        # Of people who are not let in there may be any number, whose names take no label from those who are.
+        told = record.lane or kind == "token" or record.name in names
+        token = names[record.name] if told else OTHER
         status = f"{record.status // 100}xx"
         self._requests[token, record.lane, record.route, status, record.outcome] += 1
         if self._key_ages:

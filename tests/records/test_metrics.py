@@ -254,6 +254,20 @@ def test_people_push_out_no_token_and_tokens_no_people() -> None:
     assert calls(samples(metrics), token=OTHER, tool="list_inventory") == 50
 
 
+def test_whoever_is_not_let_in_takes_no_label_from_people() -> None:
+    metrics = metrics_with()
+    refused = REFUSED._replace(status=403, reason="people")
+    for number in range(MAX_NAMES + 1):
+        metrics(refused._replace(name=f"front:stranger{number}"))
+    for record in (ANSWERED, refused):
+        metrics(record._replace(name="front:bob"))
+    found = samples(metrics)
+    of_refused = partial(value, found, "requests_total", lane="", route="mcp", status="4xx")
+    assert of_refused(token=OTHER, outcome="refused") == MAX_NAMES + 1
+    assert of_refused(token="front:bob", outcome="refused") == 1
+    assert calls(found, token="front:bob", tool="list_inventory") == 1
+
+
 def test_the_ages_of_keys_and_kinds_are_told_only_if_somebody_else_signs() -> None:
     age = [math.inf]
     metrics = metrics_with(key_ages={"oauth": lambda: age[0], "front": lambda: 7.0})
