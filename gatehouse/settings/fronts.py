@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator
@@ -27,6 +28,11 @@ WANTED = {
     "front_algorithms": "the algorithms of its signatures, such as ES256",
 }
 """The settings that FRONT=jwt needs beside its audience."""
+
+_ROUTE = re.compile(
+    r"[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[0-9]{1,5})?/?|https?://[^/]+(?:/.*)?", re.IGNORECASE
+)
+"""A host name, or a URL with one in it."""
 
 
 class FrontSettings(BaseModel):
@@ -100,6 +106,14 @@ class FrontSettings(BaseModel):
             )
 
     def _kind_disagreements(self) -> Iterator[tuple[set[str], str]]:
+        if self.front == "pomerium" and not all(map(_ROUTE.fullmatch, self.front_audience)):
+            yield (
+                {"front", "front_audience"},
+                (
+                    "FRONT_AUDIENCE: must be the host name of the route for FRONT=pomerium, such as gate.example.com: it is the audience of "
+                    "Pomerium's assertions, and tells where the keys are"
+                ),
+            )
         for name, what in WANTED.items():
             if self.front == "jwt" and not getattr(self, name):
                 yield (

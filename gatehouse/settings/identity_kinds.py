@@ -177,6 +177,11 @@ def _header(value: Any) -> Any:
         return name
     if not _TOKEN.fullmatch(name):
         raise ValueError("must be the name of a header field alone, such as X-Jwt-Assertion")
+    if "_" in name:
+        raise ValueError(
+            f"{shown(name)} has an underscore, and the gate refuses requests with such a field, since other programs take "
+            "it for a hyphen; let the front send another name"
+        )
     low = name.lower()
     if low.encode() in CREDENTIAL_FIELDS | HOP_BY_HOP | _CLIENTS_OWN or _TAKEN.fullmatch(low):
         raise ValueError(

@@ -249,6 +249,9 @@ def test_what_goes_together_is_accepted(
         ),
         ({**SIGNED, "FRONT_HEADER": "X-Jwt:"}, "FRONT_HEADER: must be the name of a header field"),
         ({**SIGNED, "FRONT_HEADER": "X Jwt"}, "FRONT_HEADER: must be the name of a header field"),
+        ({**SIGNED, "FRONT_HEADER": "X_Jwt"}, "FRONT_HEADER: X_Jwt has an underscore"),
+        ({**POMERIUM, "FRONT_AUDIENCE": "/projects/1/apps/x"}, "FRONT_AUDIENCE: must be the host"),
+        ({**POMERIUM, "FRONT_AUDIENCE": "gate.example a..b"}, "FRONT_AUDIENCE: must be the host"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused_in_a_sentence_without_a_secret(
