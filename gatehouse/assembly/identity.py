@@ -111,8 +111,13 @@ class IdentitySide:
         if self.issuer:
             verifiers.append(self._access_tokens())
             nobody = Unknown("", "no-token", self.challenges.sign_in, counts=False)
-        retry_after = self.failures.retry_after
-        return Verifiers(verifiers, retry_after, nobody=nobody, address=address)
+        return Verifiers(
+            verifiers,
+            self.failures.retry_after,
+            nobody=nobody,
+            address=address,
+            behind_front=self._settings.front_required,
+        )
 
     @property
     def metrics_verifiers(self) -> Verifiers:

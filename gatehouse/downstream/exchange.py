@@ -97,9 +97,9 @@ class Exchange:
             return refusals.AMBIGUOUS_CREDENTIALS
         who = await verifiers.identify(self.request)
         self.name = who.name
+        self.request = verifiers.seen(self.request, who)
         if isinstance(who, Unknown):
             return verifiers.refusal(self.request, who)
-        self.request = verifiers.seen(self.request, who)
         self.principal, self.id, self.lane = who, who.id, who.lane
         prove = self._state.get(PROVEN)
         good = prove is None or prove(who.id)

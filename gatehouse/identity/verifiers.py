@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from gatehouse.http.request import Request
 
 
+OF_FRONT = "front:"
+"""How the name begins of everybody whom a front vouches for, let in or not."""
+
+
 class Verifier(Protocol):
     """Finds the principal of a request by the credentials that are this verifier's business."""
 
@@ -39,7 +43,8 @@ class Verifiers:
 
     `retry_after` counts a failure of an address: it returns None, or the seconds that this address has to wait.
     `nobody` is the one who brings no credential. `challenge` is the 401 of a place that is not the MCP endpoint.
-    `address` tells the client's address where a front names it that has proved itself.
+    `address` tells the client's address where a front names it that has proved itself; with `behind_front`, it has
+    done so in every request that is judged to the end.
     """
 
     def __init__(
@@ -50,12 +55,14 @@ class Verifiers:
         nobody: Unknown = NO_CREDENTIAL,
         challenge: Reply | None = None,
         address: Callable[[Request], str] | None = None,
+        behind_front: bool = False,
     ) -> None:
         self._verifiers = tuple(verifiers)
         self._retry_after = retry_after
         self._nobody = nobody
         self._challenge = challenge
         self._address = address
+        self._behind_front = behind_front
 
     async def identify(self, request: Request) -> Principal | Unknown:
         """Ask every verifier in turn; the first one that knows the request gives the principal.
@@ -77,9 +84,12 @@ class Verifiers:
             return chosen._replace(counts=True)
         return chosen
 
-    def seen(self, request: Request, principal: Principal) -> Request:
-        """The request of a principal who is let in, with the client's address if the front has told it."""
-        if self._address is None or principal.kind != "front":
+    def seen(self, request: Request, who: Principal | Unknown) -> Request:
+        """The request with the client's address, if the front has told it and its assertion is good."""
+        if self._address is None:
+            return request
+        judged = isinstance(who, Principal) or not who.ends
+        if not (self._behind_front and judged) and not who.name.startswith(OF_FRONT):
             return request
         return request._replace(client=self._address(request))
 

@@ -104,7 +104,8 @@ def effects(settings: Settings) -> Iterator[str]:
 def on_fronts(settings: Settings) -> Iterator[str]:
     """A sentence about a front that the gate has not been told of."""
     behind_a_front = (settings.public_url or "").startswith("https:") and not settings.in_space
-    if behind_a_front and settings.trusted_hops is None:
+    tells_addresses = settings.front == "cloudflare" and settings.front_required
+    if behind_a_front and settings.trusted_hops is None and not tells_addresses:
         yield (
             "PUBLIC_URL: is https, so a front stands before the gate, but TRUSTED_HOPS is not set: all clients "
             "seem to have the front's address, and share the limit for bad tokens. TRUSTED_HOPS=1 is right for "

@@ -339,7 +339,22 @@ def test_only_a_good_assertion_lends_its_request_the_address_that_cloudflare_saw
     for fields in ([], [told, told], [(b"CF-Connecting-IP", b"me")]):
         assert verifiers.seen(request_of(fields), through).client == "192.0.2.7"
     assert verifiers.seen(request_of([told]), Principal("a", "a")).client == "192.0.2.7"
+    unlisted = Unknown("front:eve", "people")
+    assert verifiers.seen(request_of([told]), unlisted).client == "203.0.113.9"
+    for bad in (Unknown("", "expired"), Unknown("oauth:eve", "people")):
+        assert verifiers.seen(request_of([told]), bad).client == "192.0.2.7"
     assert Way(IAP).verifier.address_of(request_of([told])) == "192.0.2.7"
+
+
+def test_where_the_assertion_is_required_every_good_one_lends_the_address() -> None:
+    way = Way(CLOUDFLARE)
+    count = Failures(None).retry_after
+    verifiers = Verifiers([], count, address=way.verifier.address_of, behind_front=True)
+    told = (b"CF-Connecting-IP", b"203.0.113.9")
+    for who in (Principal("a", "a"), Unknown("", "token")):  # a static token beside it, good or not
+        assert verifiers.seen(request_of([told]), who).client == "203.0.113.9"
+    missing = Unknown("", "front-missing", ends=True)
+    assert verifiers.seen(request_of([told]), missing).client == "192.0.2.7"
 
 
 # The table

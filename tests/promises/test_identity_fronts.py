@@ -109,8 +109,10 @@ async def test_cloudflare_lets_in_nobody_else(server: AuthorizationServer) -> No
             assert b"alice" not in reply.body
         assert (await ask(house, TOKEN)).status == 403  # around the front
         assert house.upstream.heads == []
-        assert (await ask(house, TOKEN, shown(good))).status == 200
+        seen = "CF-Connecting-IP: 203.0.113.9"
+        assert (await ask(house, TOKEN, shown(good), seen)).status == 200
         assert house.upstream.head.get(b"X-Gate-Principal") == b"default"
+        assert house.upstream.head.get(b"X-Forwarded-For") == b"203.0.113.9"
         # A client that shows a token of ours means it.
         reply = await ask(house, "mcpgate_" + "Z" * 43, shown(good))
         assert (reply.status, challenge_of(reply)) == (401, b'Bearer realm="mcp"')

@@ -114,6 +114,13 @@ def test_in_a_space_its_first_host_stands_for_it_elsewhere_nothing(
         ({"public_url": "http://gate.lan"}, False),
         ({**SPACE, "public_url": "https://gate.example"}, False),
         ({}, False),
+        # Cloudflare tells the address of each client whose assertion is good.
+        ({"public_url": "https://gate.example", "front": "cloudflare"}, False),
+        (
+            {"public_url": "https://gate.example", "front": "cloudflare", "front_required": False},
+            True,
+        ),
+        ({"public_url": "https://gate.example", "front": "iap"}, True),
     ],
 )
 def test_without_a_word_about_the_front_that_https_needs_the_start_asks_for_it(
