@@ -63,7 +63,7 @@ CATALOGUE = {
     # Entry
     "token-needed": (
         "error",
-        "Give the doctor a token: --token-file, or GATE_TOKEN in the environment",
+        "Give the doctor a token, static or an access token: --token-file, or GATE_TOKEN in the environment",
     ),
     "token-refused": (
         "error",
@@ -108,7 +108,7 @@ CATALOGUE = {
     ),
     "no-keys": (
         "error",
-        "Mend AUTH_ISSUER or AUTH_JWKS_URL, or the way to the authorization server: without its keys no access token is good",
+        "Mend AUTH_ISSUER or AUTH_JWKS_URL, FRONT_TEAM or FRONT_JWKS_URL, or the way there: without these keys nobody can sign in",
     ),
     "front-first": (
         "error",

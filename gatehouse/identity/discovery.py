@@ -91,7 +91,7 @@ class KeysOf:
                 troubles.setdefault(error.words, []).append(url)
         told = "; ".join(f"{' and '.join(urls)}: {words}" for words, urls in troubles.items())
         raise AskError(
-            f"no metadata of AUTH_ISSUER say where its keys are: {told}. If the server has no metadata, set AUTH_JWKS_URL"
+            f"no metadata of AUTH_ISSUER say where its keys are (if it has none, set AUTH_JWKS_URL): {told}"
         )
 
     def _jwks_uri(self, asked: Asked) -> str:
@@ -136,12 +136,16 @@ def metadata_urls(issuer: str) -> list[str]:
 
 
 async def fetched(ask: Ask, url: str) -> FetchedKeys:
-    """The keys at the URL. Raises AskError."""
-    asked = await ask.get_json(url)
+    """The keys at the URL. Raises AskError, with words that name the place, but no query: it may hold a secret."""
+    place = printable(url.partition("?")[0])
+    try:
+        asked = await ask.get_json(url)
+    except AskError as error:
+        raise AskError(f"{place}: {error.words}") from None
     if asked.status != 200:
-        raise AskError(f"where its keys should be, it answers {asked.status}")
+        raise AskError(f"{place}: where its keys should be, it answers {asked.status}")
     if not asked.document.get("keys"):
-        raise AskError("where its keys should be, there are none")
+        raise AskError(f"{place}: where its keys should be, there are none")
     return FetchedKeys(asked.document, max_age(asked.headers))
 
 

@@ -88,8 +88,10 @@ async def test_metadata_that_may_not_be_believed_are_not_and_the_words_say_what_
     told = caught.value.words
     assert ask.urls == FORMS  # nothing else was asked
     assert words in told
-    assert told.startswith(f"no metadata of AUTH_ISSUER say where its keys are: {FORMS[0]}: ")
-    assert told.endswith("If the server has no metadata, set AUTH_JWKS_URL")
+    begin = (
+        "no metadata of AUTH_ISSUER say where its keys are (if it has none, set AUTH_JWKS_URL): "
+    )
+    assert told.startswith(f"{begin}{FORMS[0]}: ")
     assert f"{FORMS[1]} and {FORMS[2]}: it answers 404" in told
     assert told.isprintable()
     assert len(told) < 1000
@@ -144,7 +146,7 @@ async def test_a_place_of_the_keys_is_found_again_at_times_and_serves_if_that_fa
 async def test_a_server_that_is_away_is_told_once() -> None:
     with pytest.raises(AskError) as caught:
         await KeysOf(FakeAsk(down), ISSUER).fetch()
-    assert f"are: {' and '.join(FORMS)}: nobody listens there. If the" in caught.value.words
+    assert caught.value.words.endswith(f"): {' and '.join(FORMS)}: nobody listens there")
 
 
 async def test_a_given_url_of_the_keys_is_all_that_is_asked() -> None:
@@ -154,8 +156,16 @@ async def test_a_given_url_of_the_keys_is_all_that_is_asked() -> None:
     assert (fetched.document, fetched.max_age) == (JWKS, 300)
     assert ask.urls == [KEYS]
     ask.answer = lambda _: Asked(500, [], {})
-    with pytest.raises(AskError, match="where its keys should be, it answers 500"):
+    with pytest.raises(
+        AskError, match=r"^https://keys\.example/jwks: where its keys should be, it answers 500$"
+    ):
         await KeysAt(ask, KEYS).fetch()
+
+
+async def test_the_words_name_the_place_of_the_keys_without_its_query() -> None:
+    with pytest.raises(AskError) as caught:
+        await KeysAt(FakeAsk(down), KEYS).fetch()
+    assert caught.value.words == "https://keys.example/jwks: nobody listens there"
 
 
 @pytest.mark.parametrize(
