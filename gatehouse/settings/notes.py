@@ -102,7 +102,7 @@ def effects(settings: Settings) -> Iterator[str]:
 
 
 def on_fronts(settings: Settings) -> Iterator[str]:
-    """A sentence about a front that the gate has not been told of."""
+    """A sentence about each front that the gate has been told too little of."""
     behind_a_front = (settings.public_url or "").startswith("https:") and not settings.in_space
     tells_addresses = settings.front == "cloudflare" and settings.front_required
     if behind_a_front and settings.trusted_hops is None and not tells_addresses:
@@ -110,6 +110,11 @@ def on_fronts(settings: Settings) -> Iterator[str]:
             "PUBLIC_URL: is https, so a front stands before the gate, but TRUSTED_HOPS is not set: all clients "
             "seem to have the front's address, and share the limit for bad tokens. TRUSTED_HOPS=1 is right for "
             "one front that sets X-Forwarded-For; 0 says that there is none"
+        )
+    if settings.front is not None and settings.front_required and settings.public_url is None:
+        yield (
+            "PUBLIC_URL: is not set, so that the start page and snippets show an address past the front, where FRONT_REQUIRED "
+            "lets nobody in; set it to the URL by which clients call the front"
         )
 
 

@@ -108,6 +108,23 @@ def test_in_a_space_its_first_host_stands_for_it_elsewhere_nothing(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"front": "cloudflare"}, True),
+        ({**SPACE, "front": "iap"}, True),
+        ({**SPACE, "front": "iap", "public_url": "https://gate.example"}, False),
+        ({"front": "cloudflare", "front_required": False}, False),
+        (SPACE, False),
+    ],
+)
+def test_an_address_past_a_required_front_is_remarked_upon(
+    given: dict[str, Any], said: bool
+) -> None:
+    told = list(on_fronts(settings_of(**given)))
+    assert ["past the front" in words for words in told] == [True] * said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
         ({"public_url": "https://gate.example"}, True),
         ({"public_url": "https://gate.example", "trusted_hops": 1}, False),
         ({"public_url": "https://gate.example", "trusted_hops": 0}, False),
