@@ -26,7 +26,8 @@ class WaysIn:
             )
         if self.front:
             told.append(
-                f"The front ({self.front}) signs people in: clients need the URL by which it is called."
+                f"The front ({self.front}) signs people in. Clients sign in there if it has OAuth for them;"
+                " others bring what lets programs through it."
             )
         return " ".join(told)
 
