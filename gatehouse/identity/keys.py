@@ -41,6 +41,9 @@ ASK_SECONDS = 30.0
 WAIT_SECONDS = 2.0
 """How long a request waits for the key of its token. The fetch goes on without it."""
 
+LEAST_PAUSE_SECONDS = 1.0
+"""From one fetch to the next, at the least, even if keys grow too old sooner than that."""
+
 NO_KEYS_SECONDS = 5.0
 """When to come back while there are no keys: they are fetched again all the time."""
 
@@ -79,6 +82,8 @@ class Keys:
     ) -> None:
         self._fetch = fetch
         self._stale_seconds = stale_seconds
+        # Keys that are renewed in time never grow too old while the server answers.
+        self._longest_pause = max(LEAST_PAUSE_SECONDS, stale_seconds / 2)
         self._on_change = on_change
         self._name = name
         self._clock = clock
@@ -157,7 +162,7 @@ class Keys:
                 self._ask.answered.set()
             if self._ask.answered.is_set():
                 self._wake = trio.Event()
-                with trio.move_on_at(began + pause):
+                with trio.move_on_at(began + min(pause, self._longest_pause)):
                     await self._wake.wait()
 
     async def _renew(self) -> float:

@@ -60,11 +60,11 @@ class Source:
 
 
 @asynccontextmanager
-async def kept(source: Source) -> AsyncIterator[Keys]:
+async def kept(source: Source, stale_seconds: float = STALE_SECONDS) -> AsyncIterator[Keys]:
     """Keys that are kept until the end of the block, once a fetch has been tried."""
     keys = Keys(
         source.fetch,
-        stale_seconds=STALE_SECONDS,
+        stale_seconds=stale_seconds,
         on_change=source.changed,
         name="the server",
         clock=lambda: NOON + trio.current_time(),
@@ -205,6 +205,34 @@ async def test_keys_serve_until_they_are_too_old(
         source.answer = jwks(ONE)
         await trio.sleep(RETRY_SECONDS)
         assert finds(keys, ONE)
+
+
+@pytest.mark.parametrize("stale_seconds", [2.0, 8.0, 300.0, 900.0])
+async def test_keys_of_a_server_that_answers_never_grow_too_old(
+    stale_seconds: float, autojump_clock: MockClock
+) -> None:
+    source = Source(ONE)
+    source.max_age = MAX_REFRESH_SECONDS
+    async with kept(source, stale_seconds) as keys:
+        for _ in range(60):
+            await trio.sleep(stale_seconds / 7)
+            assert finds(keys, ONE)
+        assert len(source.asked) <= 20
+        source.answer = AskError("down")
+        await trio.sleep(stale_seconds + 0.1)
+        assert not finds(keys, ONE)
+        source.answer = jwks(ONE)
+        await trio.sleep(RETRY_SECONDS)
+        assert finds(keys, ONE)
+
+
+async def test_keys_may_grow_too_old_sooner_than_they_are_fetched(
+    autojump_clock: MockClock,
+) -> None:
+    source = Source(ONE)
+    async with kept(source, stale_seconds=0.001):
+        await trio.sleep(5.5)
+        assert source.asked == [0, 1, 2, 3, 4, 5]
 
 
 async def test_an_unknown_kid_is_looked_for_once_and_only_its_own_requests_wait(
