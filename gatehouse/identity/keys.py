@@ -158,8 +158,11 @@ class Keys:
         while True:
             began, ask = trio.current_time(), self._ask
             pause = await self._renew()
-            if self._ask is ask or self.fitting(self._ask.kid, self._ask.algorithm):
+            if self._ask is ask:
                 self._ask.answered.set()
+            elif self.fitting(self._ask.kid, self._ask.algorithm):
+                self._ask.answered.set()
+                self._next_ask = -math.inf  # no fetch was made for it
             if self._ask.answered.is_set():
                 self._wake = trio.Event()
                 with trio.move_on_at(began + min(pause, self._longest_pause)):

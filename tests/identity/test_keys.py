@@ -324,7 +324,14 @@ async def test_a_fetch_that_is_under_way_answers_who_asks_meanwhile_if_it_brings
         await trio.sleep(0.4)
         assert await seconds_of(keys, "one") == pytest.approx(0.6)
         await trio.sleep(10)
-        assert source.asked == [trio.current_time() - 11]
+        began = trio.current_time() - 11
+        assert source.asked == [began]
+        source.answer = jwks(ONE, TWO)  # a rotation soon after the start
+        assert await seconds_of(keys, "two") == 1
+        assert finds(keys, TWO)
+        for number in range(50):
+            assert await seconds_of(keys, f"{number}") == 0
+        assert source.asked == [began, began + 11]
 
 
 async def test_when_to_come_back_says_whether_the_key_would_be_here(
