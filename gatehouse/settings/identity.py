@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 INTROSPECTION = ("auth_introspection_url", "auth_client_id", "auth_client_secret")
 """The settings that come together, or not at all."""
 
+OF_BOTH = ("auth_leeway_seconds", "auth_keys_stale_seconds")
+"""The settings that hold for whoever signs, an authorization server or a front."""
+
 
 class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseModel):
     """The ways in: static tokens, access tokens and assertions, and the people who may use the last two."""
@@ -166,10 +169,10 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
             return
         names = [name for name in IdentitySettings.model_fields if name.startswith("auth_")]
         for name in given(self, names):
-            yield (
-                {"auth_issuer", name},
-                f"{name.upper()}: means nothing without AUTH_ISSUER; set that, too, or take {name.upper()} away",
-            )
+            if name not in OF_BOTH:
+                yield {"auth_issuer", name}, _without("AUTH_ISSUER", name)
+            elif self.front is None:
+                yield {"auth_issuer", "front", name}, _without("AUTH_ISSUER or FRONT", name)
 
     def _issuer_disagreements(self, issuer: str) -> Iterator[tuple[set[str], str]]:
         if fault := refused_issuer("AUTH_ISSUER", issuer):
@@ -225,3 +228,8 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
                     "the server's metadata has as introspection_endpoint"
                 ),
             )
+
+
+def _without(needed: str, name: str) -> str:
+    name = name.upper()
+    return f"{name}: means nothing without {needed}; set that, too, or take {name} away"
