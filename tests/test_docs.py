@@ -306,6 +306,7 @@ def worded() -> Iterator[Reply]:
     yield from map(refusals.malformed, (400, 414, 431, 501))
     yield refusals.too_many_failures(1)
     yield challenges.unavailable(1, "keys-unavailable")
+    yield challenges.unavailable(1, "keys-unavailable", challenges.FRONT_AWAY)
     yield challenges.unavailable(1, "introspection-unavailable")
     yield challenges.not_through_front("front-missing")
     yield challenges.Challenges().bad_token("expired")

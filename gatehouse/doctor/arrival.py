@@ -22,7 +22,7 @@ from gatehouse.doctor.visit import (
     lets_in,
     result_of,
 )
-from gatehouse.http.challenges import not_through_front, unavailable
+from gatehouse.http.challenges import FRONT_AWAY, ISSUER_AWAY, not_through_front, unavailable
 
 if TYPE_CHECKING:
     from gatehouse.doctor.client import Answer
@@ -126,8 +126,9 @@ def refusal(visit: Visit, answer: Answer) -> list[Finding]:
         return [found("redirect", f"POST gets {answer.status}, to {place(visit, answer)}")]
     if answer.body == not_through_front("").body:
         return [found("front-first", "the endpoint takes requests through its front only")]
-    if answer.body == unavailable(0, "").body:
-        return [found("no-keys", "the gate cannot check access tokens now")]
+    for words in (ISSUER_AWAY, FRONT_AWAY):
+        if answer.body == unavailable(0, "", words).body:
+            return [found("no-keys", words.partition(",")[0])]
     if answer.status in {401, 403}:
         if visit.token:
             return [found("token-refused", f"the token gets {answer.status}")]

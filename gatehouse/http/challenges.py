@@ -81,11 +81,20 @@ class Challenges:
         )
 
 
-def unavailable(seconds: float, reason: str) -> Reply:
-    """The answer while nobody can tell whether the access token or the assertion is good."""
+ISSUER_AWAY = (
+    "The gate cannot check this access token now, because its issuer does not answer. Keep the token, and "
+    "try again in a few seconds."
+)
+FRONT_AWAY = (
+    "The gate cannot check now who has signed on in front of it, because it cannot get the keys for that. Try again "
+    "in a few seconds."
+)
+
+
+def unavailable(seconds: float, reason: str, words: str = ISSUER_AWAY) -> Reply:
+    """The answer while nobody can tell whether the access token is good, or, with FRONT_AWAY, the assertion."""
     return busy(
-        "The gate cannot check this access token now, because its issuer does not answer. Keep the token, and "
-        "try again in a few seconds.",
+        words,
         max(1, math.ceil(seconds or UNAVAILABLE_SECONDS)),
         reason=reason,
     )

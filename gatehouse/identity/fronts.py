@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gatehouse.http.address import client_address
-from gatehouse.http.challenges import not_through_front, unavailable
+from gatehouse.http.challenges import FRONT_AWAY, not_through_front, unavailable
 from gatehouse.http.front_marks import FrontMarks
 from gatehouse.identity.jwt import Bad, Rules
 from gatehouse.identity.principal import Principal, Unknown
@@ -242,7 +242,8 @@ class Assertions:
 
 def _unknown(bad: Bad) -> Unknown:
     if bad.retry_after is not None:
-        return Unknown("", bad.reason, unavailable(bad.retry_after, bad.reason), counts=False)
+        reply = unavailable(bad.retry_after, bad.reason, FRONT_AWAY)
+        return Unknown("", bad.reason, reply, counts=False)
     return _refused(bad.reason, counts=bad.counts)
 
 

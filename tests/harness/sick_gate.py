@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import trio
 
-from gatehouse.http.challenges import not_through_front, unavailable
+from gatehouse.http.challenges import FRONT_AWAY, not_through_front, unavailable
 from gatehouse.pages.well_known import METADATA
 from tests.harness.identity.signing import key
 from tests.harness.program import TOKEN
@@ -47,6 +47,7 @@ FAULTS = {
     "sign-in with a clock that is off": {"oauth", "clock-off"},
     "sign-in beside the front's own": {"oauth", "sign-in-twice"},
     "no keys for the token": {"no-keys"},
+    "no keys for the front": {"no-keys"},
     "only through its front": {"front-first"},
     "a page of the front's for signing in": {"front-first"},
     "key comes back in the body": {"key-leaks"},
@@ -162,6 +163,8 @@ class SickGate:
             return 403, not_through_front("front-missing").body
         if self.has("no keys for the token"):
             return 503, unavailable(5, "keys-unavailable").body
+        if self.has("no keys for the front"):
+            return 503, unavailable(5, "keys-unavailable", FRONT_AWAY).body
         if self.has("a page of the front's for signing in"):
             return 302, b"", b"Location: https://team.cloudflareaccess.com/cdn-cgi/access/login/g"
         return None

@@ -264,6 +264,7 @@ def test_while_the_keys_are_out_of_reach_nobody_can_tell() -> None:
     assert (who.reason, who.counts) == ("keys-unavailable", False)
     assert who.reply is not None
     assert who.reply.status == 503
+    assert b"signed on in front of it" in who.reply.body  # not of a token, which nobody has brought
 
 
 # The way out
