@@ -39,8 +39,17 @@ _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_.])?|[0-9a-f:]*:[0-9a-f:.]*
 
 
 def host_of(url: str) -> str:
-    """The host of a URL that has been judged, in lower case; empty if the text is none."""
-    return (urlsplit(url).hostname or "").removesuffix(".") if "://" in url else ""
+    """The host of a URL in lower case; empty if the text has none. Some issuers leave out https://, as Google does in
+    the tokens that it gives some apps.
+    """
+    return (_parts(url).hostname or "").removesuffix(".")
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        return urlsplit(url if "://" in url else f"https://{url}")
+    except ValueError:
+        return urlsplit("")
 
 
 def is_open(issuer: str) -> bool:
@@ -52,7 +61,7 @@ def is_open(issuer: str) -> bool:
 def is_every_tenant(issuer: str) -> bool:
     """True if the issuer is Microsoft's for more than one tenant."""
     return host_of(issuer) in _MICROSOFT and bool(
-        _EVERY_TENANT.fullmatch(urlsplit(issuer).path.lower())
+        _EVERY_TENANT.fullmatch(_parts(issuer).path.lower())
     )
 
 
