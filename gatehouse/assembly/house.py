@@ -240,7 +240,7 @@ class House:
             secret=self._secret,
             callers=callers_of(self.settings, lambda: self.keyring.grants, self.identity.still),
             lists=lambda: self.identity.lists,
-            front=self.identity.front,
+            marks=self.identity.marks,
             upstream=self._given_upstream,
             started=self._started,
         )

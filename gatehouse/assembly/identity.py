@@ -27,6 +27,7 @@ from gatehouse.upstream.asking import Asking
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from gatehouse.http.front_marks import FrontMarks
     from gatehouse.identity.access_tokens import AccessTokens
     from gatehouse.identity.fronts import Assertions, Front
     from gatehouse.identity.grants import Grants
@@ -97,6 +98,19 @@ class IdentitySide:
             algorithms=given.front_algorithms,
             name_claim=given.front_name_claim,
         )
+
+    @property
+    def marks(self) -> FrontMarks | None:
+        """The marks that go no further than the gate, since only a front may say such things, known here or not. None
+        while all who come have static tokens.
+        """
+        if self.front is not None:
+            return self.front.marks
+        if not self.issuer:
+            return None
+        from gatehouse.identity.fronts import known_marks
+
+        return known_marks()
 
     def _verifiers(self) -> Verifiers:
         nobody, address = NO_CREDENTIAL, None

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gatehouse.http.fields import Headers
-    from gatehouse.identity.fronts import Front
+    from gatehouse.http.front_marks import FrontMarks
     from gatehouse.identity.grants import Grants
     from gatehouse.identity.principal import Principal
     from gatehouse.records.record import Observer
@@ -52,7 +52,7 @@ class UpstreamSide:
     """The MCP server behind the gate: hosted here, in this process or at a port, or elsewhere.
 
     `callers` tell it who asks, and a server that is hosted here what each may do; `lists` are those of the tokens file,
-    by what they belong to. It gets nothing of the `front`'s. For `secret`, `upstream` and `started` see `House`. Raises
+    by what they belong to. It gets nothing of what `marks` name. For `secret`, `upstream` and `started` see `House`. Raises
     CannotListenError.
     """
 
@@ -63,7 +63,7 @@ class UpstreamSide:
         secret: str,
         callers: Callers,
         lists: Callable[[], Mapping[str, Grants]],
-        front: Front | None = None,
+        marks: FrontMarks | None = None,
         upstream: Upstream | None,
         started: trio.Event | None,
     ) -> None:
@@ -99,7 +99,7 @@ class UpstreamSide:
             own_fields + authorization_of(settings),
             callers=callers,
             shown=shown_by(settings),
-            marks=front.marks if front else None,
+            marks=marks,
         )
         """Makes the requests."""
         self.farewells = Farewells(self.upstream, self.outbound)

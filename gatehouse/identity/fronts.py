@@ -128,12 +128,17 @@ class Front(NamedTuple):
 
     @property
     def marks(self) -> FrontMarks:
-        """The marks of every front that is known, since fronts stand in rows: they go no further than the gate."""
-        return FrontMarks(
-            fields=tuple(name.encode() for each in PRESETS.values() for name in each.fields),
-            cookies=tuple(name.encode() for each in PRESETS.values() for name in each.cookies),
-            header=self.header,
-        )
+        """Its marks, and those of every other front, since fronts stand in rows."""
+        return known_marks(self.header)
+
+
+def known_marks(header: bytes = b"") -> FrontMarks:
+    """The marks of every front that is known, and one more header field: they go no further than the gate."""
+    return FrontMarks(
+        fields=tuple(name.encode() for each in PRESETS.values() for name in each.fields),
+        cookies=tuple(name.encode() for each in PRESETS.values() for name in each.cookies),
+        header=header,
+    )
 
 
 def front_of(

@@ -64,11 +64,17 @@ async def test_a_good_token_is_let_in_and_goes_no_further(
         server.token(scope=None, scp=["mcp:read", "mcp:write"]),
         server.token(scope=["mcp:write", "mcp:read"]),
     ]
+    of_fronts = [
+        "Cf-Access-Authenticated-User-Email: eve@example.com",
+        "Cookie: CF_Authorization=x",
+    ]
     for token in tokens:
-        assert (await ask(house, token)).status == 200
+        assert (await ask(house, token, *of_fronts)).status == 200
     assert len(house.upstream.heads) == len(tokens)
     for head in house.upstream.heads:
         assert head.get(b"Authorization") is None
+        assert head.get(b"Cf-Access-Authenticated-User-Email") is None
+        assert head.get(b"Cookie") is None
         assert head.get(b"X-Gate-Principal") == b"oauth:alice@example.com"
         assert head.get(b"X-Gate-Kind") == b"oauth"
     for token in tokens:
