@@ -81,7 +81,8 @@ class WellKnown:
             "not_found",
             "Nothing is here: the MCP endpoint is /mcp, and the gate is no authorization server. People sign in, and "
             f"apps register, at {issuer}, as {origin}{METADATA.decode()}/mcp says. If the client came here with a static "
-            "token, that is wrong, has expired or was revoked: set a good one, or remove it to sign in.",
+            "token, that is wrong, has expired or was revoked: set a good one, or remove it to sign in. If it came without, "
+            f"its URL of this server must be {origin}{ENDPOINT.decode()}.",
             reason="not-found",
         )
         """The 404 of paths at which clients look for an authorization server, and of all others."""

@@ -19,6 +19,7 @@ from tests.harness.identity.house import (
     ask,
     believing,
     challenge_of,
+    until_known,
 )
 from tests.harness.program import TOKEN
 
@@ -45,6 +46,19 @@ ELSEWHERE = [
 """Places of an authorization server, where clients look for one."""
 
 METHODS = ["POST", "GET", "DELETE"]
+
+CODEX_LOOKS = [
+    ("GET", "/mcp", 401),
+    ("GET", f"{ROOT}/mcp", 200),
+    ("GET", "/mcp/.well-known/oauth-protected-resource", 404),
+    ("GET", ROOT, 200),
+    ("GET", "/.well-known/oauth-authorization-server/mcp", 404),
+    ("GET", "/.well-known/openid-configuration/mcp", 404),
+    ("GET", "/mcp/.well-known/openid-configuration", 404),
+    ("GET", "/.well-known/oauth-authorization-server", 404),
+    ("POST", "/register", 404),
+]
+"""The requests of Codex 0.171 that was given another host than that of PUBLIC_URL: it believes none of the documents."""
 
 
 @pytest.fixture
@@ -162,6 +176,37 @@ async def test_the_gate_is_no_authorization_server_and_says_which_one_is(
         assert answer.status == 404
         assert isinstance(content["error"], str)
         assert server.issuer in content["error_description"]
+
+
+async def test_whoever_registers_at_the_gate_reads_which_url_its_client_should_have(
+    server: AuthorizationServer,
+) -> None:
+    async with believing(server, public_url="https://another.example") as house:
+        for method, target, status in CODEX_LOOKS:
+            answer = await ask(house, None, "Accept: */*", method=method, target=target)
+            assert answer.status == status, target
+        told = json.loads(answer.body)["error_description"]
+        assert told.endswith(" its URL of this server must be https://another.example/mcp.")
+
+
+async def test_an_old_key_in_the_url_keeps_nobody_from_signing_in(
+    house: House, server: AuthorizationServer
+) -> None:
+    version = "MCP-Protocol-Version: 2025-11-25"  # as Claude Code 2.1 and opencode 1.18 ask
+    key = f"?key={STATIC}"
+    wrong = await ask(house, None, version, target=f"/mcp{key}")
+    assert (wrong.status, challenge_of(wrong)) == (401, BARE)
+    assert (await ask(house, None, version, method="GET", target=f"{ROOT}/mcp{key}")).status == 404
+    told = await ask(house, None, version, method="GET", target=ROOT)
+    assert json.loads(told.body)["resource"] == f"{PUBLIC}/mcp"
+    token = server.token()
+    await until_known(house, token)
+    assert (await ask(house, token, version, target=f"/mcp{key}")).status == 200
+
+
+async def test_a_client_that_asks_with_head_is_told_where_to_sign_in(house: House) -> None:
+    answer = await ask(house, None, "Accept: text/event-stream", method="HEAD")  # Gemini CLI 0.61
+    assert (answer.status, challenge_of(answer), answer.body) == (401, SIGN_IN, b"")
 
 
 async def test_a_good_static_token_works_without_the_authorization_server(
