@@ -133,7 +133,7 @@ class Jwts:
         return Bad("expired", counts=not keys and self._keys.are_good)
 
     def _without_key(self, signed: _Signed, came: float) -> Bad:
-        seconds = self._keys.retry_after(came, signed.claims.get("iat"))
+        seconds = self._keys.retry_after(signed.kid, came, signed.claims.get("iat"))
         if seconds is None:
             return Bad("key-unknown")
         return Bad("keys-unavailable", counts=False, retry_after=seconds)

@@ -87,7 +87,7 @@ class Keys:
         self._on_change = on_change
         self._name = name
         self._clock = clock
-        self._keys = PublicKeys()
+        self._keys = self._before = PublicKeys()
         self._fetched = -math.inf
         self._wake = trio.Event()
         self._ask = _Ask()
@@ -140,7 +140,7 @@ class Keys:
                 await self._ask.answered.wait()
         return self.fitting(kid, algorithm)
 
-    def retry_after(self, came: float, issued: float | None) -> float | None:
+    def retry_after(self, kid: str | None, came: float, issued: float | None) -> float | None:
         """When to come back with a token whose key is not here: a number of seconds.
 
         None if that is of no use, because its key would be here: the token is older than the good keys, since it
@@ -148,8 +148,9 @@ class Keys:
         """
         if not self.are_good:
             return NO_KEYS_SECONDS
-        # Issuers leave out parts of seconds.
-        if self._fetched >= (came if issued is None else min(came, issued + 1)):
+        # Issuers leave out parts of seconds; but a key that was here, and was taken out, is not one to come.
+        slack = 0 if self._before.has_kid(kid) else 1
+        if self._fetched >= (came if issued is None else min(came, issued + slack)):
             return None
         return max(1.0, self._next_ask - trio.current_time())
 
@@ -189,6 +190,7 @@ class Keys:
     def _put(self, keys: PublicKeys, fetched: float) -> None:
         before, self._keys, self._fetched = self._keys, keys, fetched
         if keys.all != before.all:
+            self._before = before
             logger.info("the keys of %s are new; in use: %d", self._name, len(keys))
             self._on_change()
         elif self._trouble:

@@ -199,7 +199,7 @@ async def test_keys_serve_until_they_are_too_old(
         await trio.sleep(RETRY_SECONDS + 1)
         assert not finds(keys, ONE)
         assert not keys.has_kid("one")
-        assert keys.retry_after(NOON, None) == NO_KEYS_SECONDS
+        assert keys.retry_after("two", NOON, None) == NO_KEYS_SECONDS
         told = [line for line in caplog.messages if "cannot be fetched" in line]
         assert len(told) == 2
         source.answer = jwks(ONE)
@@ -283,7 +283,7 @@ async def test_no_request_waits_longer_than_it_may_and_the_fetch_goes_on_without
     async with kept(source) as keys:
         source.answer, source.takes = jwks(TWO), 3.0
         assert await seconds_of(keys, "two") == WAIT_SECONDS
-        assert keys.retry_after(NOON + 2, NOON + 1) == ASK_SECONDS - WAIT_SECONDS
+        assert keys.retry_after("two", NOON + 2, NOON + 1) == ASK_SECONDS - WAIT_SECONDS
         await trio.sleep(1.5)
         assert finds(keys, TWO)
 
@@ -343,12 +343,26 @@ async def test_when_to_come_back_says_whether_the_key_would_be_here(
         await keys.look_for("two", "ES256")
         await trio.sleep(10)
         now, rest = NOON + 15, ASK_SECONDS - 10
-        assert keys.retry_after(now, NOON + 4) is None
-        assert keys.retry_after(now, NOON + 4.5) == rest  # perhaps of the same second, and later
-        assert keys.retry_after(now, NOON + 6) == rest
-        assert keys.retry_after(now, None) == rest
+        assert keys.retry_after("two", now, NOON + 4) is None
+        assert (
+            keys.retry_after("two", now, NOON + 4.5) == rest
+        )  # perhaps of the same second, and later
+        assert keys.retry_after("two", now, NOON + 6) == rest
+        assert keys.retry_after("two", now, None) == rest
         for issued in (NOON + 4, NOON + 6, None):
-            assert keys.retry_after(NOON + 5, issued) is None  # it was here before the fetch
+            assert keys.retry_after("two", NOON + 5, issued) is None  # it was here before the fetch
+
+
+async def test_a_key_that_was_taken_out_is_not_one_to_come(autojump_clock: MockClock) -> None:
+    source = Source(ONE)
+    async with kept(source) as keys:
+        source.answer = jwks(TWO)
+        await trio.sleep(REFRESH_SECONDS + 5)
+        fetched, now = NOON + REFRESH_SECONDS, NOON + REFRESH_SECONDS + 5
+        for kid, waits in (("one", False), ("another", True)):
+            assert bool(keys.retry_after(kid, now, fetched - 0.4)) is waits, kid
+            assert keys.retry_after(kid, now, fetched - 1) is None
+            assert keys.retry_after(kid, now, fetched + 1)  # perhaps it is put in again
 
 
 async def test_keys_left_out_are_told_once_per_change_without_a_word_of_them(
