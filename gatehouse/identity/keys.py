@@ -61,6 +61,8 @@ class _Ask:
 
     kid: str | None = None
     algorithm: str = ""
+    since: float = math.inf
+    """The Unix time of the wish."""
     answered: trio.Event = field(default_factory=trio.Event)
 
 
@@ -133,7 +135,7 @@ class Keys:
         now = trio.current_time()
         if now >= self._next_ask:
             self._next_ask = now + ASK_SECONDS
-            self._ask = _Ask(kid, algorithm)
+            self._ask = _Ask(kid, algorithm, self._clock())
             self._wake.set()
         if kid == self._ask.kid:
             with trio.move_on_after(WAIT_SECONDS):
@@ -148,8 +150,9 @@ class Keys:
         """
         if not self.are_good:
             return NO_KEYS_SECONDS
-        # Issuers leave out parts of seconds; but a key that was here, and was taken out, is not one to come.
-        slack = 0 if self._before.has_kid(kid) else 1
+        # Issuers leave out parts of seconds. A key that was taken out, or looked for in vain, is hardly one to come.
+        in_vain = kid == self._ask.kid and self._fetched >= self._ask.since
+        slack = 0 if in_vain or self._before.has_kid(kid) else 1
         if self._fetched >= (came if issued is None else min(came, issued + slack)):
             return None
         return max(1.0, self._next_ask - trio.current_time())

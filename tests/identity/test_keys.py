@@ -343,14 +343,18 @@ async def test_when_to_come_back_says_whether_the_key_would_be_here(
         await keys.look_for("two", "ES256")
         await trio.sleep(10)
         now, rest = NOON + 15, ASK_SECONDS - 10
-        assert keys.retry_after("two", now, NOON + 4) is None
-        assert (
-            keys.retry_after("two", now, NOON + 4.5) == rest
-        )  # perhaps of the same second, and later
+        assert keys.retry_after("two", now, NOON + 5) is None  # looked for in vain
+        assert keys.retry_after("three", now, NOON + 4) is None
+        same_second = NOON + 4.5  # perhaps later than the fetch
+        assert keys.retry_after("three", now, same_second) == rest
         assert keys.retry_after("two", now, NOON + 6) == rest
         assert keys.retry_after("two", now, None) == rest
         for issued in (NOON + 4, NOON + 6, None):
             assert keys.retry_after("two", NOON + 5, issued) is None  # it was here before the fetch
+        source.answer = AskError("down")
+        await trio.sleep(ASK_SECONDS)
+        await keys.look_for("three", "ES256")
+        assert keys.retry_after("three", now, same_second) == ASK_SECONDS
 
 
 async def test_a_key_that_was_taken_out_is_not_one_to_come(autojump_clock: MockClock) -> None:
