@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.harness.leaks import pieces_in
+from tests.harness.only_ci import only_in_ci
 from tests.harness.program import ROOT, TOKEN, Program, free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = only_in_ci  # the tool is for whoever works on the gate
 
 WRONG = "no+Token/at.all~5d1e80b7c92f4a63"
 MAX_CONNECTIONS = 12

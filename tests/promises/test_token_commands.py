@@ -16,6 +16,7 @@ from gatehouse.settings.kinds import MIN_TOKEN_LENGTH
 from gatehouse.tokens.issue import revoke
 from gatehouse.tokens.reader import load_tokens
 from gatehouse.tokens.value import digest_of
+from tests.harness.only_ci import only_in_ci
 from tests.harness.program import ROOT
 from tests.harness.token_files import BOTH
 
@@ -147,6 +148,7 @@ def pasted(command: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
+@only_in_ci
 def test_every_command_that_a_message_suggests_works_when_it_is_pasted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +177,7 @@ def test_every_command_that_a_message_suggests_works_when_it_is_pasted(
     assert [token.name for token in load_tokens(file)] == ["NAME"]
 
 
+@only_in_ci
 def test_the_examples_of_the_help_work_when_they_are_pasted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
