@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 IN_CI = bool(os.environ.get("CI"))
 
 only_in_ci = pytest.mark.skipif(not IN_CI, reason="takes long; runs with CI=true")
+
+
+def default_modes(modes: Iterable[str]) -> list[Any]:
+    """The ways to a hosted server as parameters: by default those in one process, which are the default, too."""
+    return [pytest.param(mode, marks=only_in_ci) if mode == "network" else mode for mode in modes]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.harness.only_ci import default_modes
 from tests.harness.program import running
 from tests.harness.tools import MODES, call_tool
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 CHILD_SECONDS = 8.0
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", default_modes(MODES))
 def test_a_forked_child_neither_ends_the_gate_nor_keeps_its_sockets(
     tmp_path: Path, mode: str
 ) -> None:

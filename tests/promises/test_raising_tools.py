@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.harness.only_ci import default_modes
 from tests.harness.program import TOKEN, Program, running
 from tests.harness.raising_server import SECRET
 
@@ -84,7 +85,7 @@ class Client:
         return self.ask("tools/call", name=tool, arguments=arguments)
 
 
-@pytest.fixture(scope="module", params=MODES)
+@pytest.fixture(scope="module", params=default_modes(MODES))
 def program(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Program]:

@@ -12,6 +12,7 @@ import trio
 from gatehouse.tokens.token import Token
 from gatehouse.tokens.value import TokenValue, digest_of, make_value
 from tests.harness.house import House, open_house
+from tests.harness.only_ci import default_modes
 from tests.harness.program import ROOT, running
 from tests.harness.wire import until_gone
 
@@ -233,7 +234,7 @@ INITIALIZE = {
 }
 
 
-@pytest.mark.parametrize("mode", ["network", "inprocess"])
+@pytest.mark.parametrize("mode", default_modes(["network", "inprocess"]))
 def test_no_token_keeps_others_out_of_a_hosted_server_with_sessions(
     tmp_path: Path, mode: str
 ) -> None:

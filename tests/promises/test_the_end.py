@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.harness.only_ci import default_modes
 from tests.harness.program import ROOT, Program, running
 from tests.harness.tools import MODES, call_tool
 
@@ -50,7 +51,7 @@ def seconds_to_end(program: Program, status: int) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", default_modes(MODES))
 def test_a_second_after_the_grace_the_program_is_gone_whatever_tools_do(
     tmp_path: Path, mode: str
 ) -> None:
@@ -62,7 +63,7 @@ def test_a_second_after_the_grace_the_program_is_gone_whatever_tools_do(
         assert "does not end, so the program ends without it" in program.log
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", default_modes(MODES))
 def test_a_second_signal_ends_it_at_once_whatever_tools_do(tmp_path: Path, mode: str) -> None:
     with stubborn(tmp_path, mode, GRACE_SECONDS="60") as program:
         begin(program, "hold")
