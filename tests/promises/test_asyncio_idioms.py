@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.harness.only_ci import only_in_ci
 from tests.harness.program import ROOT, START_SECONDS, TOKEN, free_port, running
 
 if TYPE_CHECKING:
@@ -100,6 +101,9 @@ FOR_TRIO_TOO = [
     "signal_handlers_of_pythons_own",
 ]
 NO_LOOP = ("no running event loop", "There is no current event loop")
+
+
+pytestmark = only_in_ci  # four programs, each with every idiom
 
 
 @pytest.fixture(scope="module")

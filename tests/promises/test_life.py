@@ -20,6 +20,7 @@ import trio.testing
 
 from tests.harness.house import BEARER, House, open_house
 from tests.harness.leaks import pieces_in
+from tests.harness.only_ci import only_in_ci
 from tests.harness.program import ROOT, TOKEN, Program, free_port, running
 from tests.harness.tools import slow_call
 from tests.harness.wire import Head, Peer, Upstream, answer, until_gone
@@ -717,6 +718,7 @@ class FreshConnections:
             self.failures.append(head.raw.decode())
 
 
+@only_in_ci
 async def test_restarts_on_an_inherited_listener_lose_no_fresh_connection(
     upstream: Upstream, tmp_path: Path
 ) -> None:

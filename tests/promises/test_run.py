@@ -20,6 +20,7 @@ import pytest
 from gatehouse.downstream.listeners import CannotListenError, bind
 from gatehouse.version import VERSION
 from tests.harness.leaks import pieces_in
+from tests.harness.only_ci import default_modes, only_in_ci
 from tests.harness.program import ROOT, TOKEN, Program, free_port, running
 from tests.harness.tools import JSON_AND_SSE, call_tool, rpc, slow_call
 
@@ -31,7 +32,7 @@ PROBE = "probe_server:mcp"
 MODES = ["network", "inprocess"]
 
 
-@pytest.fixture(scope="module", params=MODES)
+@pytest.fixture(scope="module", params=default_modes(MODES))
 def program(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Program]:
@@ -113,7 +114,8 @@ def test_every_request_leaves_one_line_without_its_query(program: Program) -> No
 
 
 @pytest.mark.parametrize(
-    ("signum", "mode"), [(signal.SIGTERM, "network"), (signal.SIGINT, "inprocess")]
+    ("signum", "mode"),
+    [pytest.param(signal.SIGTERM, "network", marks=only_in_ci), (signal.SIGINT, "inprocess")],
 )
 def test_a_signal_lets_a_call_finish_and_ends_with_status_0(
     tmp_path: Path, signum: signal.Signals, mode: str
@@ -136,7 +138,7 @@ def test_a_signal_lets_a_call_finish_and_ends_with_status_0(
             httpx.get(program.url, trust_env=False)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", default_modes(MODES))
 def test_calls_that_outlast_the_grace_are_cut_and_the_program_still_ends_with_0(
     tmp_path: Path, mode: str
 ) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from gatehouse.process import fresh_start
 from gatehouse.tokens.last_use import MODE
+from tests.harness.only_ci import default_modes
 from tests.harness.program import ROOT, TOKEN, Program, free_port, running
 
 if TYPE_CHECKING:
@@ -62,16 +63,16 @@ def tokens(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-WAYS = [("inprocess", "asyncio"), ("network", "")]
+RUNTIMES = {"inprocess": "asyncio", "network": ""}
 
 
-@pytest.fixture(scope="module", params=WAYS, ids=[mode for mode, _ in WAYS])
+@pytest.fixture(scope="module", params=default_modes(RUNTIMES))
 def upset(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Program, Path, str]]:
     """A gate whose server has upset everything, twice; the folder it was started in; a named token."""
     folder = tmp_path_factory.mktemp("folder")
-    mode, runtime = request.param
+    mode, runtime = request.param, RUNTIMES[request.param]
     value = tokens(folder, "add", "alice")
     with running(
         folder,
