@@ -6,6 +6,7 @@ As a program, `python person.py URL [UNTIL]`, it stands in for the browser that 
 from __future__ import annotations
 
 import sys
+import time
 from html.parser import HTMLParser
 from urllib.parse import urljoin
 
@@ -40,6 +41,18 @@ class Forms(HTMLParser):
         return next(iter(asking or self.found), None)
 
 
+def arrived(http: httpx.Client, url: str) -> httpx.Response:
+    """The answer at the URL. Whoever signs in so fast may be back before the client listens, as no person is."""
+    ends = time.monotonic() + SECONDS
+    while True:
+        try:
+            return http.get(url)
+        except httpx.ConnectError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.1)
+
+
 def sign_in(url: str, *, until: str | None = None) -> str:
     """The URL at which it ends. Nobody asks for one that begins with `until`: there the client waits, or nobody."""
     with httpx.Client(timeout=SECONDS, trust_env=False) as http:
@@ -49,7 +62,7 @@ def sign_in(url: str, *, until: str | None = None) -> str:
                 there = urljoin(str(answer.url), answer.headers["location"])
                 if until is not None and there.startswith(until):
                     return there
-                answer = http.get(there)
+                answer = arrived(http, there)
                 continue
             form = Forms(answer.text).to_sign_in
             if form is None:
