@@ -7,9 +7,10 @@
 6  doctor/         the command that looks at a gate from outside, or at this machine: a list of findings
 5  settings/       the environment, typed and judged all at once
 5  hosting/        the MCP server that this program runs itself; only this room knows FastMCP and asyncio
-5  pages/          pages that the gate answers itself, and snippets for clients
+5  pages/          pages that the gate answers itself, the dashboard among them, and snippets for clients
 4  policy/         the rules: origins, tools, rates, sessions, and the state that several gates share
 4  tokens/         named tokens: the file, and the verifier over it
+4  signin/         people in a browser: they sign in at a provider, or come through the front; their sessions
 4  downstream/     the client's side: sockets, connections, places, bodies, one exchange
 3  identity/       who is asking: verifiers, principals, people, scopes, grants and rates
 3  upstream/       the ways to the upstream, over the network and in this process

@@ -100,10 +100,15 @@ class Exchange:
         self.request = verifiers.seen(self.request, who)
         if isinstance(who, Unknown):
             return verifiers.refusal(self.request, who)
-        self.principal, self.id, self.lane = who, who.id, who.lane
-        prove = self._state.get(PROVEN)
-        good = prove is None or prove(who.id)
+        self.principal = who
+        good = self.is_from(who.id, who.name, who.lane)
         return None if good else worded(refusals.TOO_MANY_OF_NAME, token=who.kind == "token")
+
+    def is_from(self, principal: str, name: str, lane: str) -> bool:
+        """Note who sent it, by id, name and lane. False if they hold as many connections as they may."""
+        self.id, self.name, self.lane = principal, name, lane
+        prove = self._state.get(PROVEN)
+        return prove is None or prove(principal)
 
     # The way back to the client.
 
@@ -142,9 +147,8 @@ class Exchange:
     def end_silence(self) -> float:
         """Break off the answer if the upstream has been silent for too long in it; the limit, or 0 if not.
 
-        An event stream may be silent as long as it likes, unless UPSTREAM_SILENCE_SECONDS says otherwise. For
-        any other body the limit is UPSTREAM_SECONDS: a server that makes its answer while sending it has as
-        long for each piece as others have for the whole.
+        An event stream may be silent for ever, unless UPSTREAM_SILENCE_SECONDS says otherwise. Each piece of any other
+        body has UPSTREAM_SECONDS, as long as other servers have for the whole.
         """
         limits = self._limits
         limit = limits.silence_seconds if self.carries_events else limits.upstream_seconds
@@ -203,9 +207,7 @@ class Exchange:
 
     @property
     def respite(self) -> float:
-        """How long it may go on once its credential is no longer good: a call may finish whose access token has
-        ended, or whose caller is taken off the list of people, but none of a static token that was revoked.
-        """
+        """How long it may go on once its credential is no longer good: a person's call may finish, none of a static token."""
         is_token = self.principal is not None and self.principal.kind == "token"
         return 0 if is_token or self.is_subscription else self._limits.upstream_seconds
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from gatehouse.identity.rate import RateOrOff
     from gatehouse.identity.subject import Subject
 
-PrincipalKind = Literal["token", "oauth", "front"]
-"""The kinds of principals: by a static token, by an access token of an authorization server, through a front."""
+PrincipalKind = Literal["token", "oauth", "front", "person"]
+"""The kinds of principals: by a static token, by an access token of an authorization server, through a front, and by
+a session in a browser, which opens the dashboard and nothing else."""
 
 SHARED_NAME = "default"
 """The name of MCP_AUTH_TOKEN, in the log, in metrics and upstream."""
