@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gatehouse.doctor.finding import Finding
     from tests.harness.wire import Head, Peer
 
-IDLE_SECONDS = 1.0
+IDLE_SECONDS, LONG_IDLE_SECONDS = 1.0, 4.0
 AT_A_TIME = 22
 """Each visit waits more than it computes."""
 
@@ -64,15 +64,19 @@ async def test_each_fault_has_its_word_and_a_sound_gate_has_none() -> None:
     wrong: dict[str, set[str]] = {}
     places = trio.CapacityLimiter(AT_A_TIME)
 
-    async def visit(fault: str, expected: set[str]) -> None:
+    async def visit(fault: str, expected: set[str], idle: float = IDLE_SECONDS) -> None:
         async with places, standing(fault) as port:
-            seen = words(await findings_at(port, TOKEN, OTHER_TOKEN))
+            seen = words(await findings_at(port, TOKEN, OTHER_TOKEN, idle=idle))
         if seen != expected:
             wrong[fault] = seen
 
+    meant: dict[str, set[str]] = {"none": set(), **FAULTS}
     async with trio.open_nursery() as nursery:
-        for fault, expected in {"none": set(), **FAULTS}.items():
+        for fault, expected in meant.items():
             nursery.start_soon(visit, fault, expected)
+    for fault in tuple(wrong):  # with so many at a time a machine may be late: once more, alone
+        del wrong[fault]
+        await visit(fault, meant[fault], LONG_IDLE_SECONDS)
     assert not wrong, f"{wrong}"
 
 

@@ -23,8 +23,8 @@ from tests.harness.wire import Head, Peer, answer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STEP_SECONDS = 0.006
-"""The aim is 2 ms of computing; a cache that other programs have emptied makes it more."""
+STEP_SECONDS = 0.012
+"""The aim is 2 ms of computing; a cache that other programs have emptied makes it more. Without turns it was 78 ms."""
 
 CALL_SECONDS, WORST_SECONDS = 0.1, 1.0
 """With a machine to oneself. Others disturb more than can be taken off: they keep most calls to the promise."""
