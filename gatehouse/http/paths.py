@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 ENDPOINT = b"/mcp"
 
+DASHBOARD = b"/dashboard"
+"""The first of the dashboard's pages; all others are below it."""
+
+NOW = DASHBOARD + b"/now.json"
+"""The news for that page, which asks for them every two seconds."""
+
 ROUTES = {
     ENDPOINT: "mcp",
     ENDPOINT + b"/": "mcp",
@@ -23,6 +29,7 @@ ROUTES = {
     b"/health": "health",
     b"/ready": "ready",
     b"/metrics": "metrics",
+    NOW: "dashboard-now",
 }
 """The words for paths in records: the endpoint, and the pages. Of all others see `route_of`."""
 
@@ -144,7 +151,16 @@ def is_for_upstream(raw_path: bytes) -> bool:
 
 def route_of(raw_path: bytes) -> str:
     """The word for the path in records, one of a few: clients choose paths."""
-    return ROUTES.get(raw_path) or ("mcp" if is_for_upstream(raw_path) else "other")
+    if known := ROUTES.get(raw_path):
+        return known
+    if is_dashboard(raw_path):
+        return "dashboard"
+    return "mcp" if is_for_upstream(raw_path) else "other"
+
+
+def is_dashboard(raw_path: bytes) -> bool:
+    """True for the dashboard, and for all that is below it."""
+    return raw_path == DASHBOARD or raw_path.startswith(DASHBOARD + b"/")
 
 
 def is_endpoint(raw_path: bytes) -> bool:

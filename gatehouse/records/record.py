@@ -17,7 +17,7 @@ MAX_WORD = 400
 """How much of a foreign word stands in a line for people: with three such words, the rest of the line (the status, the
 token, the id) still fits in its 2 KiB."""
 
-PROBES = frozenset({"health", "ready"})
+PROBES = frozenset({"health", "ready", "dashboard-now"})
 """Routes that are asked every few seconds, and whose answers are no news."""
 
 MAX_PATH = 2048
