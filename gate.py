@@ -217,7 +217,7 @@ class Gate:
             return refusals.TOO_MANY_BODIES
         except httpx.HTTPError as error:
             self.complain(exchange, "failed: %s", error)
-            return reply_for(error, reached=self.upstream.was_reached)
+            return reply_for(error, reached=self.upstream.reached.ever)
         if patience.cancelled_caught and exchange.left:
             raise ClientLeftError
         if patience.cancelled_caught and exchange.body.awaited:

@@ -139,6 +139,7 @@ class UpstreamSide:
             await IMPORT_THREADS.run(importlib.import_module, "throttled")
         settle_memory()
         if self.hosted is not None:
+            self.upstream.reached.note(succeeded=True)  # at a port, nobody may have called yet
             logger.info("ready after %.1f s: %s", seconds, await self.hosted.described())
             return
         while not await self.upstream.is_reachable():

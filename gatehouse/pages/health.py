@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gatehouse.http.reply import Reply, json_reply
 
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 Status = Literal["ready", "starting", "unreachable", "stopping"]
 """Whether the gate takes calls. "unreachable": it has reached the server before, and now does not."""
+
+
+class State(NamedTuple):
+    """Whether the gate takes calls, and since when."""
+
+    status: Status
+    since: float | None = None
+    """For "ready" and "unreachable": the Unix time from which on that is so, as far as the gate knows. Else None."""
 
 
 ALIVE = json_reply(200, {"status": "ok"})
@@ -48,14 +56,15 @@ class Readiness:
         self._in_flight = in_flight
         self._stalls = stalls
 
-    async def status(self) -> Status:
-        """Whether calls are taken now."""
+    async def state(self) -> State:
+        """Whether calls are taken now, and since when."""
         if self._in_flight.draining:
-            return "stopping"
-        if await self._upstream.is_reachable():
-            return "ready"
-        return "unreachable" if self._upstream.was_reached else "starting"
+            return State("stopping")
+        reachable, reached = await self._upstream.is_reachable(), self._upstream.reached
+        if reachable:
+            return State("ready", reached.since)
+        return State("unreachable", reached.since) if reached.ever else State("starting")
 
     async def __call__(self, exchange: Exchange) -> Reply:
-        status = await self.status()
+        status = (await self.state()).status
         return ready(self._stalls()) if status == "ready" else not_ready(status)

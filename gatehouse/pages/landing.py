@@ -81,7 +81,7 @@ class Landing:
         return f"{request.scheme.decode()}://{plain[0]}/mcp"
 
     async def __call__(self, exchange: Exchange) -> Reply:
-        status = await self._readiness.status()
+        status = (await self._readiness.state()).status
         endpoint = self.endpoint_for(exchange.request)
         url_keys = self._verifiers.takes_url_keys
         return landing_page(endpoint, self.name, status, url_keys=url_keys, ways=self._ways)

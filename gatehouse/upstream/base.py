@@ -10,6 +10,7 @@ from gatehouse.http import refusals
 
 if TYPE_CHECKING:
     from gatehouse.http.reply import Reply
+    from gatehouse.upstream.reached import Reached
 
 HOSTED_IDLE_SECONDS = 15.0
 """How long a connection to the hosted server may rest. That server keeps it for longer (`hosting`), so that the
@@ -39,8 +40,8 @@ class Upstream(Protocol):
         """False if no connection carries a second exchange, so that each request should say `Connection: close`."""
 
     @property
-    def was_reached(self) -> bool:
-        """True if the server could be asked before: then it is not starting, but gone."""
+    def reached(self) -> Reached:
+        """Whether the server could be asked when that was last tried, and since when."""
 
     async def is_reachable(self) -> bool:
         """True if the server can be asked: now, or a moment ago."""

@@ -25,6 +25,7 @@ from gatehouse.http.reply import http_date
 from gatehouse.records.loggers import logger_of
 from gatehouse.upstream.base import BODILESS
 from gatehouse.upstream.handover import Handover
+from gatehouse.upstream.reached import Reached
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -65,16 +66,18 @@ class Calls:
         self.authority = authority
         """The value of the Host field that the app gets, as it would over the network."""
         self.app: App | None = None
-        self.was_reached = False
+        self.reached = Reached()
 
     @contextmanager
     def reach(self, app: App, runtime: Runtime) -> Iterator[None]:
         """Until the block ends, call this app."""
-        self.app, self.runtime, self.was_reached = app, runtime, True
+        self.app, self.runtime = app, runtime
+        self.reached.note(succeeded=True)
         try:
             yield
         finally:
             self.app = None
+            self.reached.note(succeeded=False)
 
     async def is_reachable(self) -> bool:
         """True if the app can be called."""

@@ -21,6 +21,7 @@ from gatehouse.errors import connection_trouble
 from gatehouse.scheduling.turns import Turns
 from gatehouse.upstream.addresses import Addresses, connect
 from gatehouse.upstream.answers import Connection
+from gatehouse.upstream.reached import Reached
 from gatehouse.upstream.shared_look import SharedLook
 from gatehouse.upstream.tls import tls_trouble
 from gatehouse.upstream.transport import NetworkTransport
@@ -66,7 +67,7 @@ class Transports:
         scheme, name = b"https" if tls else b"http", host.encode("ascii")
         self._origin = httpcore.Origin(scheme, name, port)
         self._url = httpcore.URL(scheme=scheme, host=name, port=port, target=b"/")
-        self.was_reached = False
+        self.reached = Reached()
         self._addresses = Addresses(host, port)
         self._free: deque[NetworkTransport] = deque()
         self._turns = Turns()
@@ -94,11 +95,13 @@ class Transports:
             tcp = await connect(self._addresses)
             stream = await self._tls.over(tcp) if self._tls else tcp
         except trio.TooSlowError as error:
+            self.reached.note(succeeded=False)
             raise httpcore.ConnectTimeout(connection_trouble(TimeoutError())) from error
         except OSError as error:
+            self.reached.note(succeeded=False)
             words = tls_trouble(error) or connection_trouble(error) or "no connection can be had"
             raise httpcore.ConnectError(words) from error
-        self.was_reached = True
+        self.reached.note(succeeded=True)
         return stream
 
     async def connect(self) -> tuple[Wire, Connection]:
