@@ -34,15 +34,15 @@ CLIENT_ID, CLIENT_SECRET = "gate: of the tests", "s3cret/for+introspection%1"
 class AuthorizationServer:
     """The server; it listens from the beginning."""
 
-    def __init__(self, path: str = "") -> None:
-        """`path` is that of the issuer."""
+    def __init__(self, path: str = "", port: int = 0) -> None:
+        """`path` is that of the issuer. It listens on `port`, or on any that is free."""
         self.keys: list[SigningKey] = [key()]
         self.says: dict[str, Script] = {}
         """How it answers at some paths."""
         self.introspects: dict[str, dict[str, Any]] = {}
         """Its answers about opaque tokens, by the token."""
         self.asked: list[Asked] = []
-        self.port = 0
+        self.port = port
         self._path = path
         self.start()
 
@@ -134,10 +134,11 @@ class AuthorizationServer:
     def answer(self, handler: BaseHTTPRequestHandler, asked: Asked) -> None:
         """Keep the question, and answer it."""
         self.asked.append(asked)
-        script = self.says.get(asked.path) or self._proper(asked)
+        script = self.says.get(asked.path) or self.proper(asked)
         script(handler, asked, self._end)
 
-    def _proper(self, asked: Asked) -> Script:
+    def proper(self, asked: Asked) -> Script:
+        """The answer that the question should get."""
         if asked.path in {METADATA + self._path, OPENID, self._path + OPENID}:
             return document(self.metadata)
         if asked.path == JWKS:
@@ -174,7 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fields = {name.lower(): value for name, value in self.headers.items()}
-        asked = Asked(self.command, self.path.partition("?")[0], fields, body)
+        path, _, query = self.path.partition("?")
+        asked = Asked(self.command, path, fields, body, query)
         self.close_connection = True
         self.server.behind.answer(self, asked)
 

@@ -22,6 +22,7 @@ class Asked:
     fields: dict[str, str]
     """By name, in lower case."""
     body: bytes
+    query: str = ""
 
 
 Script = Callable[["BaseHTTPRequestHandler", Asked, "threading.Event"], None]
@@ -58,6 +59,11 @@ def status(number: int) -> Script:
 def redirect(target: str) -> Script:
     """Ask there instead."""
     return text(b"", 302, Location=target)
+
+
+def page(html: str, status: int = 200) -> Script:
+    """A page for people."""
+    return text(html.encode(), status, "text/html; charset=utf-8")
 
 
 def trickle(body: bytes, pause: float) -> Script:
