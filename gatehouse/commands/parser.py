@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from gatehouse import advice
-from gatehouse.commands.durations import parse_duration
-from gatehouse.identity.rate import RateOrOff, parse_rate_or_off
 from gatehouse.pages.snippets import CLIENTS
 from gatehouse.records.redact import MASK
-from gatehouse.tokens.moments import beginning_of, end_of
-from gatehouse.tokens.token import check_name, check_text
+from gatehouse.tokens import typed
+from gatehouse.tokens.typed import WHEN
 from gatehouse.tokens.value import VALUE_PATTERN
 from gatehouse.version import VERSION
 
@@ -65,10 +61,6 @@ at the configuration of this machine. Tokens come from --token-file, or from GAT
 environment, or from a prompt. Exit status: 0, 1 for a warning, 2 for an error. docs/doctor.md explains each finding.
 """
 MAX_IDLE_SECONDS = 3600
-WHEN = (
-    "a span from now, such as 12h, 30d or 2w, a date such as 2026-12-24 (in UTC), or a date and time such as "
-    "2026-12-24T12:00:00Z"
-)
 
 
 class Parser(argparse.ArgumentParser):
@@ -121,7 +113,9 @@ def parser() -> Parser:
 
 
 def _define_add(adds: argparse.ArgumentParser) -> None:
-    adds.add_argument("name", metavar="NAME", type=_name, help="the person or program it is for")
+    adds.add_argument(
+        "name", metavar="NAME", type=_worded(typed.name), help="the person or program it is for"
+    )
     wanted = {
         "tools": "allow only these tools: globs separated by commas; may be given several times",
         "resources": "allow only these resources, by URI",
@@ -129,14 +123,19 @@ def _define_add(adds: argparse.ArgumentParser) -> None:
         "only what the lists name",
     }
     for kind, words in wanted.items():
-        adds.add_argument(f"--{kind}", metavar="GLOBS", type=_globs, action="extend", help=words)
+        adds.add_argument(
+            f"--{kind}", metavar="GLOBS", type=_worded(typed.globs), action="extend", help=words
+        )
     adds.add_argument(
-        "--expires", metavar="WHEN", type=_end, help=f"the end, that of the day for a date: {WHEN}"
+        "--expires",
+        metavar="WHEN",
+        type=_worded(typed.end),
+        help=f"the end, that of the day for a date: {WHEN}",
     )
     adds.add_argument(
         "--not-before",
         metavar="WHEN",
-        type=_beginning,
+        type=_worded(typed.beginning),
         help="the beginning, that of the day for a date",
     )
     adds.add_argument(
@@ -146,10 +145,12 @@ def _define_add(adds: argparse.ArgumentParser) -> None:
     )
     adds.add_argument(
         "--rate",
-        type=_rate,
+        type=_worded(typed.rate),
         help='the most requests it may make, such as "60/min, burst 20"; off for no limit',
     )
-    adds.add_argument("--note", metavar="TEXT", type=_text, help="a note for you to remember")
+    adds.add_argument(
+        "--note", metavar="TEXT", type=_worded(typed.note), help="a note for you to remember"
+    )
     _define_for(adds)
 
 
@@ -166,24 +167,30 @@ def _define_for(makes: argparse.ArgumentParser) -> None:
 
 
 def _define_rotate(rotates: argparse.ArgumentParser) -> None:
-    rotates.add_argument("name", metavar="NAME", type=_name, help="the token")
+    rotates.add_argument("name", metavar="NAME", type=_worded(typed.name), help="the token")
     rotates.add_argument(
         "--overlap",
         metavar="SPAN",
-        type=_span,
-        default=timedelta(days=7),
+        type=_worded(typed.span),
+        default=typed.OVERLAP,
         help="how long the old values stay good, such as 12h; 7d by default, 0s for not at all",
     )
     rotates.add_argument(
-        "--expires", metavar="WHEN", type=_end, help=f"the end of the new value: {WHEN}"
+        "--expires",
+        metavar="WHEN",
+        type=_worded(typed.end),
+        help=f"the end of the new value: {WHEN}",
     )
     _define_for(rotates)
 
 
 def _define_revoke(revokes: argparse.ArgumentParser) -> None:
-    revokes.add_argument("name", metavar="NAME", type=_name, help="the token")
+    revokes.add_argument("name", metavar="NAME", type=_worded(typed.name), help="the token")
     revokes.add_argument(
-        "--value", metavar="ID", type=_value_id, help="end only this value, by its id in `list`"
+        "--value",
+        metavar="ID",
+        type=_worded(typed.value_id),
+        help="end only this value, by its id in `list`",
     )
 
 
@@ -214,17 +221,16 @@ def give_up_stdout() -> None:
 # Parsers of arguments: each raises ArgumentTypeError in words that do not repeat the argument.
 
 
-def _worded(parse: Callable[[str], T], text: str) -> T:
-    """The result of `parse`, whose ValueError is told in its own words."""
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _worded(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """The same parser with ArgumentTypeError in the place of ValueError, whose own words argparse would not tell."""
 
+    def parsed(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
-def _name(text: str) -> str:
-    _worded(check_name, text)
-    return text
+    return parsed
 
 
 def _client(text: str) -> str:
@@ -233,52 +239,8 @@ def _client(text: str) -> str:
     return text
 
 
-def _text(text: str) -> str:
-    _worded(check_text, text)
-    return text
-
-
-def _globs(text: str) -> list[str]:
-    return [glob for part in _text(text).split(",") if (glob := part.strip())]
-
-
-def _rate(text: str) -> RateOrOff:
-    return _worded(parse_rate_or_off, text)
-
-
-def _span(text: str) -> timedelta:
-    return _worded(parse_duration, text)
-
-
-def _end(text: str) -> timedelta | datetime:
-    return _when(text, end_of)
-
-
-def _beginning(text: str) -> timedelta | datetime:
-    return _when(text, beginning_of)
-
-
-def _when(text: str, of_day: Callable[[date], datetime]) -> timedelta | datetime:
-    text = text.strip()
-    with suppress(ValueError):
-        return parse_duration(text)
-    with suppress(ValueError, OverflowError):
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return of_day(date.fromisoformat(text))
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC).replace(microsecond=0)
-    raise argparse.ArgumentTypeError(f"must be {WHEN}")
-
-
 def _idle(text: str) -> float:
     with suppress(ValueError):
         if 0 <= (seconds := float(text)) <= MAX_IDLE_SECONDS:
             return seconds
     raise argparse.ArgumentTypeError(f"must be a number of seconds, {MAX_IDLE_SECONDS} at most")
-
-
-def _value_id(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-fA-F]{8,64}", text):
-        raise argparse.ArgumentTypeError("must be the id of a value: 8 hex digits, shown by `list`")
-    return text

@@ -6,12 +6,13 @@ A note is not shown as it stands in the file: it could move the cursor.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gatehouse import advice
-from gatehouse.commands.durations import in_words
+from gatehouse.tokens.hints import hints_about
 from gatehouse.tokens.token import KINDS
+from gatehouse.tokens.words import age, last_use_of, printable, rights, validity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from gatehouse.tokens.last_use import LastUse
     from gatehouse.tokens.token import Token
     from gatehouse.tokens.value import TokenValue
-
-MIN_UNUSED = timedelta(days=7)
-"""An old value that is unused for this long is probably in no client any more."""
 
 COLUMNS = ("NAME", "VALUE", "AGE", "VALID", "LAST USE", "LANES", "FOR", "RATE", "NOTE")
 
@@ -39,11 +37,10 @@ def as_table(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> str:
             token.note,
         )
         for value in token.values:
-            age = in_words((now - value.created).total_seconds()) if value.created else "unknown"
-            of_value = (value.id, age, validity(value, now), _last_use(value, last_use, now))
-            rows.append((token.name, *of_value, *of_token))
+            times = (age(value, now), validity(value, now), last_use_of(value, last_use, now))
+            rows.append((token.name, value.id, *times, *of_token))
             of_token = ("", "", "", "")
-    cells = [[_printable(cell) for cell in row] for row in rows]
+    cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -53,37 +50,12 @@ def as_table(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> str:
 
 def hints(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> Iterator[str]:
     """A sentence for each value that can go, with the command for it."""
-    for token in tokens:
-        revoke = advice.revoke_token(token.name)
-        if all(value.expired_at(now) for value in token.values):
-            rotate = advice.rotate_token(token.name)
-            yield f"{token.name}: has expired; renew it: {rotate} or drop it: {revoke}"
-            continue
-        for value in token.values:
-            if value.expired_at(now):
-                words = f"value {value.id} {validity(value, now)}"
-            elif _is_left_behind(value, token, last_use, now):
-                used = last_use.of(value)
-                unused = "never used" if used is None else f"unused for {_since(used, now)}"
-                words = f"old value {value.id} {unused}"
-            else:
-                continue
-            yield f"{token.name}: {words}, safe to drop: {advice.revoke_value(token.name, value.id)}"
-
-
-def _is_left_behind(value: TokenValue, token: Token, last_use: LastUse, now: datetime) -> bool:
-    """True if a newer value is in use instead of this one, and has been for long enough to tell."""
-    since = last_use.unused_since(value)
-    if now.timestamp() - since < MIN_UNUSED.total_seconds():
-        return False
-    used = last_use.of(value) or 0.0
-    return any(
-        newer.created is not None
-        and (value.created is None or newer.created > value.created)
-        and (last_use.of(newer) or 0.0) > used
-        for newer in token.values
-        if newer is not value
-    )
+    for name, value_id, words in hints_about(tokens, last_use, now):
+        if value_id:
+            yield f"{name}: {words}: {advice.revoke_value(name, value_id)}"
+        else:
+            renew, drop = advice.rotate_token(name), advice.revoke_token(name)
+            yield f"{name}: {words}; renew it: {renew} or drop it: {drop}"
 
 
 def as_json(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> str:
@@ -112,7 +84,7 @@ def _value_for_json(value: TokenValue, last_use: LastUse, now: datetime) -> dict
         "id": value.id,
         "valid": value.valid_at(now.timestamp()),
         **{key: _iso(getattr(value, key)) for key in ("created", "not_before", "expires")},
-        "last_use": _last_use(value, last_use, now)
+        "last_use": last_use_of(value, last_use, now)
         if used is None
         else _iso(datetime.fromtimestamp(used, UTC)),
     }
@@ -125,43 +97,3 @@ def _granted(grants: Grants, kind: Kind) -> list[str] | None:
 
 def _iso(moment: datetime | None) -> str | None:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
-
-
-def rights(grants: Grants) -> str:
-    """The things that the grants allow, in words."""
-    if not grants.restricted:
-        return "everything"
-    granted = [f"{kind} {', '.join(globs)}" for kind in KINDS if (globs := getattr(grants, kind))]
-    return "; ".join(granted) or "nothing"
-
-
-def validity(value: TokenValue, now: datetime) -> str:
-    """The beginning and the end of the value, in words."""
-    words = []
-    if value.not_before and value.not_before > now:
-        words.append(f"begins in {in_words((value.not_before - now).total_seconds())}")
-    if value.expires is None:
-        words.append("does not expire")
-    elif value.expires > now:
-        words.append(f"expires in {in_words((value.expires - now).total_seconds())}")
-    else:
-        words.append(f"expired {in_words((now - value.expires).total_seconds())} ago")
-    return ", ".join(words)
-
-
-def _last_use(value: TokenValue, last_use: LastUse, now: datetime) -> str:
-    used = last_use.of(value)
-    if used is not None:
-        return f"{_since(used, now)} ago"
-    return "never" if last_use.knows(value) else "unknown"
-
-
-def _since(moment: float, now: datetime) -> str:
-    return in_words(now.timestamp() - moment)
-
-
-def _printable(text: str) -> str:
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )

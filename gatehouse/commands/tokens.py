@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gatehouse import advice
 from gatehouse.commands.for_clients import NAMES, Clients, WrongClientError
 from gatehouse.commands.parser import give_up_stdout
-from gatehouse.commands.token_table import as_json, as_table, hints, rights, validity
+from gatehouse.commands.token_table import as_json, as_table, hints
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import by_kind
 from gatehouse.settings.notes import read_notes
@@ -26,6 +26,7 @@ from gatehouse.tokens.file import TokensError
 from gatehouse.tokens.last_use import LastUse, read_last_use
 from gatehouse.tokens.reader import load_contents, load_tokens
 from gatehouse.tokens.token import HEADER_ONLY, KINDS, Token
+from gatehouse.tokens.words import rights, validity
 
 if TYPE_CHECKING:
     import argparse

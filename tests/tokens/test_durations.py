@@ -1,4 +1,4 @@
-"""Spans of time, as a command takes and tells them."""
+"""Spans of time, as people write and read them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from gatehouse.commands.durations import in_words, parse_duration
+from gatehouse.tokens.durations import in_words, parse_duration
 
 
 @pytest.mark.parametrize(
