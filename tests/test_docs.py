@@ -30,6 +30,7 @@ from gatehouse.records.ends import SAYS
 from gatehouse.records.metrics import Metrics
 from gatehouse.records.record import Record
 from gatehouse.settings.environment import Settings, load_settings
+from gatehouse.settings.misspelt import INJECTED
 from gatehouse.tokens.reader import PERSON_KEYS, SCOPE_KEYS, TOKEN_KEYS, VALUE_KEYS, parse_contents
 from gatehouse.tokens.token import RESERVED
 from gatehouse.tokens.value import make_value
@@ -61,7 +62,10 @@ SOURCES = sorted(
 )
 
 MAX_README_LINES = 130
-NOT_SETTINGS = {"space_id", "space_host"}  # Hugging Face sets them
+NOT_SETTINGS = {  # Hugging Face sets them
+    *("space_id", "space_host", "space_creator_user_id"),
+    *(name.lower() for name in INJECTED),
+}
 AWKWARD = re.compile(
     r"(?:^[#*> -]*|(?<=[.:;!?|(] )|(?<=\*\* ))(?:What|Whose|Who|So|Nor)\b", re.MULTILINE
 )

@@ -111,24 +111,30 @@ def tell_sources(settings: Settings, contents: Contents) -> None:
 
 def secrets_of(settings: Settings) -> list[str]:
     """The secrets that no line of log may hold, and that the environment no longer holds."""
-    for name in fresh_start.secret_names():
+    of_space = fresh_start.SECRETS_OF_SPACE if settings.at_hugging_face else ()
+    for name in fresh_start.secret_names((*fresh_start.SECRETS, *of_space)):
         del os.environ[name]
     url = settings.shared_state_url
     password = urlsplit(url.get_secret_value()).password if url else None
-    tokens = (settings.mcp_auth_token, settings.metrics_token)
+    tokens = (settings.mcp_auth_token, settings.metrics_token, settings.sign_in_secret)
     given = settings.upstream_authorization
     value = given.get_secret_value() if given else ""
     credentials = (
         value.partition(" ")[2] or value
     )  # the scheme is no secret, and stands in many a line
     known = [token.get_secret_value() for token in tokens if token]
-    return [*known, unquote(password or ""), credentials, *_spellings_of_client(settings)]
+    introspects = settings.auth_client_secret
+    clients = [
+        (settings.auth_client_id or "", introspects.get_secret_value() if introspects else ""),
+        settings.sign_in_client,
+    ]
+    spelt = [spelling for client in clients for spelling in _spellings_of_client(*client)]
+    return [*known, unquote(password or ""), credentials, *spelt]
 
 
-def _spellings_of_client(settings: Settings) -> list[str]:
+def _spellings_of_client(name: str, secret: str) -> list[str]:
     """The client's secret, and as it is sent: form-encoded, with the client id, in base64 (RFC 6749 section 2.3.1)."""
-    if settings.auth_client_secret is None:
+    if not secret:
         return []
-    secret = settings.auth_client_secret.get_secret_value()
-    pair = f"{quote_plus(settings.auth_client_id or '')}:{quote_plus(secret)}"
+    pair = f"{quote_plus(name)}:{quote_plus(secret)}"
     return [secret, quote_plus(secret), base64.b64encode(pair.encode()).decode()]

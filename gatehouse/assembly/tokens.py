@@ -51,7 +51,8 @@ def first_contents(settings: Settings, shared_token: str) -> Contents:
     """
     file = settings.tokens_file
     contents = parser_of(settings, file)(read_text(file)) if file else NOTHING
-    if not shared_token and not contents.tokens and not settings.has_other_ways_in:
+    others_come = settings.has_other_ways_in or settings.has_dashboard  # which makes tokens
+    if not shared_token and not contents.tokens and not others_come:
         raise TokensError(f"TOKENS_FILE: {file} has no tokens; make one with: {advice.add_token()}")
     if settings.shared_state_url and not shared_token and not contents.tokens:
         raise TokensError(

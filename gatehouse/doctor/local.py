@@ -22,7 +22,7 @@ from gatehouse import advice
 from gatehouse.doctor.finding import Finding, fine, found
 from gatehouse.doctor.sign_in import signers
 from gatehouse.hosting import modules
-from gatehouse.process.fresh_start import SECRETS
+from gatehouse.process.fresh_start import SECRETS, SECRETS_OF_SPACE
 from gatehouse.settings.env_file import read_env_file
 from gatehouse.settings.environment import Settings, SettingsError, load_settings
 from gatehouse.settings.notes import read_notes
@@ -41,7 +41,7 @@ may be any program."""
 
 PINS = advice.ROOT / "requirements.txt"
 
-HARMLESS = {name.upper() for name in Settings.model_fields}.difference(SECRETS)
+HARMLESS = {name.upper() for name in Settings.model_fields}.difference(SECRETS, SECRETS_OF_SPACE)
 """The settings in `.env` that hold no secret. Any other name may be the hosted server's, and hold one."""
 
 

@@ -15,11 +15,20 @@ import signal
 import sys
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 SECRETS = (
     *("MCP_AUTH_TOKEN", "METRICS_TOKEN", "SHARED_STATE_URL", "UPSTREAM_AUTHORIZATION"),
-    "AUTH_CLIENT_SECRET",
+    *("AUTH_CLIENT_SECRET", "SIGN_IN_CLIENT_SECRET", "SIGN_IN_SECRET"),
 )
 """Settings that the MCP server and its tools need not know."""
+
+SECRETS_OF_SPACE = ("OAUTH_CLIENT_SECRET",)
+"""Secrets that Hugging Face gives to a Space. They are hidden from the MCP server only if people sign in with them at
+the gate: the server may have a sign-in of its own. Settings tell that, which are not read yet, so that these secrets
+leave the environment of the start in any case, and `os.environ` later."""
 
 BEGAN = time.monotonic()
 """When this program began, as near as its own code can tell: nothing of ours is imported before."""
@@ -62,7 +71,8 @@ def leave_secrets_behind() -> None:
         with open(int(descriptor), encoding="ascii") as pipe:  # noqa: PTH123 - a descriptor, no path
             os.environ.update(json.load(pipe))
         return
-    secrets = {name: os.environ[name] for name in secret_names() if os.environ[name].strip()}
+    names = secret_names((*SECRETS, *SECRETS_OF_SPACE))
+    secrets = {name: os.environ[name] for name in names if os.environ[name].strip()}
     if not secrets:
         return
     reader, writer = os.pipe()
@@ -90,6 +100,6 @@ def signals_may_come() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def secret_names() -> list[str]:
-    """The names of secrets in the environment, in whatever case: settings are found in any."""
-    return [name for name in os.environ if name.upper() in SECRETS]
+def secret_names(secrets: Sequence[str] = SECRETS) -> list[str]:
+    """The names of these secrets in the environment, in whatever case: settings are found in any."""
+    return [name for name in os.environ if name.upper() in secrets]

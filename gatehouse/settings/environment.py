@@ -22,10 +22,10 @@ from gatehouse import advice
 from gatehouse.errors import FaultsError
 from gatehouse.http.address import is_loopback
 from gatehouse.settings.env_file import EnvFile, read_env_file
-from gatehouse.settings.identity import IdentitySettings
 from gatehouse.settings.kinds import lowered, stripped
 from gatehouse.settings.limits import LimitSettings
 from gatehouse.settings.misspelt import FOODWISE_SETTINGS, INJECTED, meant
+from gatehouse.settings.sign_in import SignInSettings
 from gatehouse.settings.upstream import UpstreamSettings
 from gatehouse.settings.words import in_words
 
@@ -62,7 +62,7 @@ def _counts(name: str, value: Any) -> bool:
     return stripped(value) != "" or name in BLANK_MEANS_NONE
 
 
-class Settings(LimitSettings, UpstreamSettings, IdentitySettings, BaseSettings):
+class Settings(LimitSettings, UpstreamSettings, SignInSettings, BaseSettings):
     """All settings of the gate. The string under each field is its meaning; docs/settings.md has more."""
 
     model_config = SettingsConfigDict(
@@ -134,6 +134,7 @@ class Settings(LimitSettings, UpstreamSettings, IdentitySettings, BaseSettings):
                 "STATE_DB: is the same file as TOKENS_FILE; give it a name of its own",
             )
         yield from self.identity_disagreements()
+        yield from self.sign_in_disagreements()
         yield from self.upstream_disagreements()
         if self.loops:
             yield (
@@ -145,7 +146,9 @@ class Settings(LimitSettings, UpstreamSettings, IdentitySettings, BaseSettings):
             )
 
 
-KNOWN = {name.upper() for name in Settings.model_fields} | {*FOODWISE_SETTINGS}
+KNOWN = ({name.upper() for name in Settings.model_fields} | {*FOODWISE_SETTINGS}).difference(
+    INJECTED
+)
 """All names that are settings; any other name is somebody else's, or a slip."""
 
 

@@ -36,7 +36,7 @@ INJECTED = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PR
 """The names that Hugging Face gives to a Space with `hf_oauth: true`, for signing people in at huggingface.co. They
 switch nothing on here, and none is a slip."""
 
-GROUPS = ("AUTH_", "FRONT_")
+GROUPS = ("AUTH_", "FRONT_", "SIGN_IN_", "SPACE_")
 """The beginnings of settings whose other words are usual elsewhere: CLIENT_ID is nobody's half of AUTH_CLIENT_ID."""
 
 ALIASES = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gatehouse.identity import public_keys
-from gatehouse.settings.environment import Settings, SettingsError, load_settings
+from gatehouse.settings.environment import KNOWN, Settings, SettingsError, load_settings
 from gatehouse.settings.identity import OF_BOTH
 from gatehouse.settings.identity_kinds import ALGORITHMS
 from gatehouse.settings.misspelt import ALIASES, INJECTED, meant, perhaps_meant
@@ -351,10 +351,8 @@ def test_values_are_as_the_verifiers_want_them(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_setting_has_a_name_that_a_space_injects() -> None:
-    assert not {name.upper() for name in Settings.model_fields} & {*INJECTED}
-    assert [meant(name, {name.upper() for name in Settings.model_fields}) for name in INJECTED] == [
-        None
-    ] * len(INJECTED)
+    assert not KNOWN & {*INJECTED}
+    assert [meant(name, KNOWN) for name in INJECTED] == [None] * len(INJECTED)
 
 
 def test_what_a_space_injects_switches_nothing_on_and_is_no_slip(
@@ -401,16 +399,14 @@ def test_what_a_space_injects_is_told_of_where_it_was_copied(
     ],
 )
 def test_a_slip_of_these_names_is_known(name: str, setting: str) -> None:
-    known = {each.upper() for each in Settings.model_fields}
-    assert meant(name, known) == setting
-    assert meant("OAUTH_ISSUER", known) is None  # a server with a sign-in of its own has it
+    assert meant(name, KNOWN) == setting
+    assert meant("OAUTH_ISSUER", KNOWN) is None  # a server with a sign-in of its own has it
 
 
 def test_the_words_of_these_names_are_left_to_others() -> None:
-    known = {each.upper() for each in Settings.model_fields}
     others = "AUTH_SECRET AUTH_URL CLIENT_ID CLIENT_SECRET JWKS_URL FRONTEND FRONT_URL AZURE_CLIENT_ID GITHUB_CLIENT_ID"
-    assert [name for name in others.split() if meant(name, known) or perhaps_meant(name, known)] == []  # fmt: skip
-    assert perhaps_meant("AUTH_TOKEN", known) == "MCP_AUTH_TOKEN"
+    assert [name for name in others.split() if meant(name, KNOWN) or perhaps_meant(name, KNOWN)] == []  # fmt: skip
+    assert perhaps_meant("AUTH_TOKEN", KNOWN) == "MCP_AUTH_TOKEN"
 
 
 @pytest.mark.parametrize(

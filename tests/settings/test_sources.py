@@ -8,7 +8,7 @@ import pytest
 
 from gatehouse import advice
 from gatehouse.settings.environment import KNOWN, Settings, SettingsError, load_settings
-from gatehouse.settings.misspelt import FOODWISE_SETTINGS, meant, perhaps_meant
+from gatehouse.settings.misspelt import FOODWISE_SETTINGS, INJECTED, meant, perhaps_meant
 from gatehouse.settings.notes import effects, read_notes
 from pantry.settings import PantrySettings, read_settings
 from tests.harness.program import TOKEN
@@ -259,5 +259,5 @@ def test_a_server_elsewhere_that_nobody_asks_is_told_of(monkeypatch: pytest.Monk
 
 
 def test_every_setting_is_known_by_its_name() -> None:
-    assert {name.upper() for name in Settings.model_fields} < KNOWN
+    assert {name.upper() for name in Settings.model_fields} - {*INJECTED} < KNOWN
     assert {meant(name, KNOWN) for name in KNOWN} == {None}
