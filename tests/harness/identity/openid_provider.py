@@ -154,7 +154,7 @@ class OpenIDProvider(AuthorizationServer):
         answer = urlencode(self.changed("answer", told), doseq=True)
         return redirect(f"{query['redirect_uri']}?{answer}")
 
-    # What the gate asks.
+    # The questions of the gate.
 
     def _at_token(self, asked: Asked) -> Script:
         form = form_in(asked.body.decode())
