@@ -417,7 +417,14 @@ def test_the_snippets_are_the_gates_own() -> None:
     url = "http://URL"  # as if without TLS, which needs an option more
     shown = [
         make(url, "TOKEN", snippets.slug(mcp.name)).replace(url, "URL")
-        for make in (snippets.supergateway, snippets.mcp_remote, snippets.claude_code)
+        for make in (
+            snippets.supergateway,
+            snippets.mcp_remote,
+            snippets.claude_code,
+            snippets.vs_code,
+            snippets.cursor,
+            snippets.gemini_cli,
+        )
     ]
     shown.append(snippets.inspector(url, "TOKEN").replace(url, "URL"))
     page = blocks(ROOT / "docs/clients.md")

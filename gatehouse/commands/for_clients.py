@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 
 from gatehouse.hosting.modules import let_servers_be_found
 from gatehouse.pages.landing import UNNAMED
-from gatehouse.pages.snippets import CLIENTS, slug
+from gatehouse.pages.snippets import BY_URL, CLIENTS, slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gatehouse.settings.environment import Settings
     from gatehouse.tokens.token import Token
-
-URL = "url"
-"""The client that has nothing but a URL."""
 
 NAMES = ", ".join(CLIENTS)
 
@@ -39,7 +36,7 @@ class Clients:
         """Raise WrongClientError if the token is no good in that client. Call it before a value is made."""
         if client and self._settings.hosts_upstream:
             self._name = written_name(self._settings.mcp_app)
-        if client != URL:
+        if client not in BY_URL:
             return
         if not self._settings.allow_query_key:
             raise WrongClientError("ALLOW_QUERY_KEY is false, so no token may come in a URL")

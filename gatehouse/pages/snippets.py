@@ -53,6 +53,37 @@ def claude_code(endpoint: str, token: str, name: str) -> str:
     return f"claude mcp add --transport http {name} {endpoint}{header}"
 
 
+def vs_code(endpoint: str, token: str, name: str) -> str:
+    """For `.vscode/mcp.json`, which others may get to read: VS Code asks for the token, whichever it is, and keeps it."""
+    server = _remote(endpoint, "", type="http")
+    if not token:
+        return _json({"servers": {name: server}})
+    asked = f"{name}-token"
+    asks = {"type": "promptString", "id": asked, "description": f"Token for {name}"}
+    headers = {"Authorization": f"Bearer ${{input:{asked}}}"}
+    return _json(
+        {"inputs": [{**asks, "password": True}], "servers": {name: {**server, "headers": headers}}}
+    )
+
+
+def vs_code_command(endpoint: str, token: str, name: str) -> str:
+    """A command that writes the same, with the token in it, where VS Code keeps what is its user's."""
+    server = json.dumps({"name": name, **_remote(endpoint, token, type="http")})
+    escaped = server.replace('"', '\\"')
+    return f'code --add-mcp "{escaped}"'
+
+
+def cursor(endpoint: str, token: str, name: str) -> str:
+    """For `~/.cursor/mcp.json`."""
+    return _json({"mcpServers": {name: _remote(endpoint, token)}})
+
+
+def gemini_cli(endpoint: str, token: str, name: str) -> str:
+    """A command."""
+    header = f" {_header(token)}" if token else ""
+    return f"gemini mcp add --scope user --transport http {name} {endpoint}{header}"
+
+
 def inspector(endpoint: str, token: str) -> str:
     """A command that lists the tools."""
     return (
@@ -69,18 +100,35 @@ CLIENTS: Mapping[str, Callable[[str, str, str], str]] = {
     "claude-code": claude_code,
     "claude-desktop": supergateway,
     "supergateway": supergateway,
+    "vscode": vs_code_command,
+    "cursor": cursor,
+    "gemini-cli": gemini_cli,
     "mcp-remote": mcp_remote,
     "inspector": lambda endpoint, token, _: inspector(endpoint, token),
+    "chatgpt": lambda endpoint, token, _: url_key(endpoint, token),
     "url": lambda endpoint, token, _: url_key(endpoint, token),
 }
-"""The clients by the names that the command line has for them."""
+"""The clients by the names that the command line has for them. Each snippet has the token in it."""
+
+BY_URL = frozenset({"chatgpt", "url"})
+"""Those that have nothing but a URL to put a token into."""
 
 
 def _configuration(name: str, *arguments: str, **environment: str) -> str:
     server: dict[str, object] = {"command": "npx", "args": ["-y", *arguments]}
     if environment:
         server["env"] = environment
-    return json.dumps({"mcpServers": {name: server}}, indent=2)
+    return _json({"mcpServers": {name: server}})
+
+
+def _remote(endpoint: str, token: str, **more: str) -> dict[str, object]:
+    """A server as clients name it that speak HTTP themselves."""
+    headers = {"headers": {"Authorization": f"Bearer {token}"}} if token else {}
+    return {**more, "url": endpoint, **headers}
+
+
+def _json(configuration: object) -> str:
+    return json.dumps(configuration, indent=2)
 
 
 def _insecure(endpoint: str) -> tuple[str, ...]:

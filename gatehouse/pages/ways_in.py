@@ -15,6 +15,8 @@ class WaysIn:
     """The authorization server where clients sign in; empty if they are told of none."""
     front: str = ""
     """The kind of the front where people sign in; empty if there is none."""
+    dashboard: str = ""
+    """The URL of the dashboard; empty if there is none."""
 
     @property
     def sign_in(self) -> str:

@@ -163,22 +163,22 @@ def test_a_snippet_for_this_machine_says_so_and_without_for_there_is_a_word_on_i
 
 
 @pytest.mark.parametrize(
-    ("query", "given", "words"),
+    ("query", "given", "words", "client"),
     [
-        ([], {}, "alice may not come in a URL"),
-        (["--query"], {"allow_query_key": False}, "ALLOW_QUERY_KEY is false"),
+        ([], {}, "alice may not come in a URL", "url"),
+        (["--query"], {"allow_query_key": False}, "ALLOW_QUERY_KEY is false", "chatgpt"),
     ],
 )
 def test_no_url_is_shown_with_a_value_that_may_not_come_in_one(
-    tool: Tool, query: list[str], given: dict[str, Any], words: str
+    tool: Tool, query: list[str], given: dict[str, Any], words: str, client: str
 ) -> None:
     tool.given = given
-    _, err = tool("add", "alice", *query, "--for", "url", status=2)
-    assert f"--for url: {words}" in err.replace("alice: ", "")
+    _, err = tool("add", "alice", *query, "--for", client, status=2)
+    assert f"--for {client}: {words}" in err.replace("alice: ", "")
     assert not tool.path.exists()
     tool("add", "alice", *query)
     before = tool.path.read_text()
-    assert words in tool("rotate", "alice", "--for", "url", status=2)[1]
+    assert words in tool("rotate", "alice", "--for", client, status=2)[1]
     assert tool.path.read_text() == before
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, cast
 
@@ -15,8 +18,9 @@ from gatehouse.settings.environment import Settings
 from tests.harness.hosts import LOOPBACK, NAMED, PUBLIC, SPACE
 from tests.harness.request_of import request_of
 
-PAGE_OF_TOKENS = "ad1be32fef970cc2b563b074f9235ce489bebca1d7940467cf37bbaf766dc496"
-"""The digest of the page of a gate that has static tokens only: no byte of it changes with what other gates have."""
+PAGE_OF_TOKENS = "8d94880b8b699854329fe05ff15c97d216ffc101a5a0aab6283b268e26d68a5f"
+"""The digest of the page of a gate that has static tokens only, without script and style: nothing of it changes with what other
+gates have."""
 
 FORWARDED_TLS = (b"X-Forwarded-Proto", b"https")
 
@@ -78,7 +82,7 @@ def test_beside_tokens_the_page_shows_both_ways() -> None:
     ways = WaysIn(issuer="https://as.example")
     page = landing_page("https://h/mcp", "N", "ready", ways=ways).body.decode()
     assert page.index('id="sign-in"') < page.index("Or bring a token")
-    assert "Put your own token in place of" in page
+    assert "Put it in place of" in page
     assert len(re.findall(r'id="([^"]+)"', page)) == len({*re.findall(r'id="([^"]+)"', page)})
 
 
@@ -92,4 +96,47 @@ def test_past_a_front_a_token_takes_the_place_of_no_sign_in() -> None:
 def test_without_another_way_in_the_page_is_as_it_was() -> None:
     page = landing_page("https://gate.example/mcp", "FoodWise", "ready").body
     page = re.sub(rb"@[0-9.]+", b"", page)  # the releases of clients
+    page = re.sub(rb"(?s)<(script|style)>.*?</\1>", b"", page)
     assert sha256(page).hexdigest() == PAGE_OF_TOKENS
+
+
+DASHBOARD = "https://gate.example/dashboard"
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+def test_one_link_leads_to_the_dashboard_in_a_tab_of_its_own(tokens: bool) -> None:
+    ways = WaysIn(tokens=tokens, issuer="" if tokens else "https://as.example")
+    without = landing_page("https://h/mcp", "N", "ready", ways=ways).body.decode()
+    assert "dashboard" not in without
+    assert without.count("whoever runs this gate") == tokens
+    ways = replace(ways, dashboard=DASHBOARD)
+    page = landing_page("https://h/mcp", "N", "ready", ways=ways).body.decode()
+    link = f'<a href="{DASHBOARD}" target="_blank" rel="noopener">'
+    assert page.count(link) == page.count("/dashboard") == 1
+
+
+def test_the_name_of_the_server_is_the_headline_and_hostile_names_are_text() -> None:
+    page = landing_page("https://h/mcp", "<i>My $server</i>", "ready").body.decode()
+    assert "<h1>&lt;i&gt;My $server&lt;/i&gt;</h1>" in page
+    assert "<i>" not in page
+
+
+def test_the_policy_knows_script_and_style_of_the_page_by_their_hashes() -> None:
+    page = landing_page("https://h/mcp", "N", "ready")
+    policy = dict(page.headers)[b"Content-Security-Policy"].decode()
+    for kind in ("script", "style"):
+        (text,) = re.findall(rf"(?s)<{kind}>(.*?)</{kind}>", page.body.decode())
+        digest = b64encode(sha256(text.encode()).digest()).decode()
+        assert f"; {kind}-src 'sha256-{digest}';" in policy
+    assert "; connect-src 'self';" in policy
+
+
+def test_a_server_that_is_gone_is_told_from_one_that_starts() -> None:
+    since = int(datetime(2026, 11, 5, 8, 7, 9, tzinfo=UTC).timestamp())
+    gone = landing_page("https://h/mcp", "N", "unreachable", since=since).body.decode()
+    told = '<time datetime="2026-11-05T08:07:09+00:00">08:07 UTC on 05 November</time>'
+    assert 'class="status unreachable" id="state"' in gone
+    assert f"The server behind the gate has not been reachable since {told}<" in gone
+    unknown = landing_page("https://h/mcp", "N", "unreachable").body.decode()
+    assert "The server behind the gate has stopped answering<" in unknown
+    assert 'class="status starting"' in landing_page("https://h/mcp", "N", "starting").body.decode()

@@ -193,7 +193,7 @@ async def test_the_landing_page_shows_how_to_connect_and_no_secret(
     page = body.decode()
     assert head.status == 200
     assert (head.get(b"Content-Type") or b"").startswith(b"text/html")
-    for client in ("supergateway", "mcp-remote", "inspector", "claude mcp add"):
+    for client in ("supergateway", "mcp-remote", "inspector", "claude mcp add", "gemini mcp add"):
         assert client in page
     assert "http://gate.example/mcp" in page
     assert "YOUR_TOKEN" in page
@@ -202,6 +202,7 @@ async def test_the_landing_page_shows_how_to_connect_and_no_secret(
     await house.upstream.stop()
     _, body = await house.request(b"/")
     assert b'class="status unreachable"' in body
+    assert b'has not been reachable since <time datetime="2' in body
 
 
 async def test_before_the_upstream_was_ever_reached_it_may_be_starting() -> None:
@@ -237,10 +238,11 @@ async def test_the_landing_page_may_be_framed_by_hugging_face_and_loads_nothing(
 ) -> None:
     head, body = await house.request(b"/", token=False)
     policy = head.get(b"Content-Security-Policy") or b""
-    assert b"default-src 'none'" in policy
+    assert b"default-src 'none'; script-src 'sha256-" in policy
+    assert b"unsafe" not in policy
     assert b"frame-ancestors 'self' https://huggingface.co https://*.hf.space" in policy
     assert head.get(b"X-Frame-Options") is None
-    for loading in (b"<script", b"src=", b"<link", b"@import", b"url("):
+    for loading in (b"src=", b"<link", b"@import", b"url(", b"style="):
         assert loading not in body
 
 
