@@ -40,7 +40,7 @@ import trio
 from gatehouse.downstream.bodies import BodiesFullError
 from gatehouse.downstream.body import BodyTooLargeError, ClientLeftError
 from gatehouse.downstream.exchange import Exchange
-from gatehouse.http import refusals
+from gatehouse.http import challenges, refusals
 from gatehouse.http.fields import has_no_controls, is_event_stream
 from gatehouse.http.forward import response_headers
 from gatehouse.http.paths import is_endpoint
@@ -202,7 +202,8 @@ class Gate:
         """The reply if the credential has ended before the answer began; for people as if they came now."""
         is_token = exchange.principal is not None and exchange.principal.kind == "token"
         again = None if is_token else await exchange.identify(self.verifiers)
-        return again or refusals.challenge("revoked")
+        ended = challenges.ENDED if self.in_flight.has_ended(exchange) else None
+        return again or ended or refusals.challenge("revoked")
 
     async def round_trip(self, exchange: Exchange, transport: Transport) -> httpx.Response | Reply:
         """Send the request and wait for the response's head; a reply if there is none to relay."""

@@ -38,6 +38,7 @@ class InFlight:
         self._upstream = upstream
         self._grace_seconds = grace_seconds
         self._exchanges: set[Exchange] = set()
+        self._ended: set[Exchange] = set()  # though the credential may still be good
         self._unwatched: dict[Exchange, None] = {}  # the oldest first
         self._some_unwatched = trio.Event()
         self._drained = trio.Event()
@@ -71,6 +72,7 @@ class InFlight:
         if exchange not in self._exchanges:
             return
         self._exchanges.discard(exchange)
+        self._ended.discard(exchange)
         self._unwatched.pop(exchange, None)
         await exchange.end_watcher()
         if self.draining and not self._exchanges:
@@ -89,16 +91,38 @@ class InFlight:
         while True:
             await trio.sleep(LOOK_SECONDS)
             for exchange in self._exchanges:
-                if exchange.principal and not self._in_force(exchange.principal):
+                if self._is_over(exchange):
                     self._revoke(exchange)
                 if limit := exchange.end_silence():
                     exchange.complain(
                         self._upstream, "fell silent for %g s in the middle of its answer", limit
                     )
 
+    def end_all(self, principal: str) -> int:
+        """End all exchanges of the principal with that id, calls in progress, too; returns how many there are.
+
+        Each ends at the next border between two events, or is cut after the grace.
+        """
+        found = [each for each in self._exchanges if each.id == principal]
+        for exchange in found:
+            self._ended.add(exchange)
+            exchange.revoked_at = min(exchange.revoked_at, trio.current_time())
+            self._revoke(exchange)
+        return len(found)
+
+    def has_ended(self, exchange: Exchange) -> bool:
+        """True if `end_all` ends the exchange, though its credential may still be good."""
+        return exchange in self._ended
+
+    def _is_over(self, exchange: Exchange) -> bool:
+        """True if somebody has ended the exchange, or its credential is no longer good."""
+        if self.has_ended(exchange):
+            return True
+        return exchange.principal is not None and not self._in_force(exchange.principal)
+
     def _revoke(self, exchange: Exchange) -> None:
-        """End the exchange, because its credential is no longer good: after its respite, at a border between two events
-        if that comes within the grace.
+        """End the exchange, because its credential is no longer good or somebody wants it ended: after its respite, at a
+        border between two events if that comes within the grace.
         """
         now = trio.current_time()
         exchange.revoked_at = min(exchange.revoked_at, now + exchange.respite)

@@ -31,6 +31,13 @@ NOT_LISTED = forbidden(
     "people",
 )
 
+ENDED = forbidden(
+    "Forbidden: the operator of this server has ended all that you had open here, this call included. It may have been "
+    "carried out in part. You may come again, unless they have taken you off the list of people, too.",
+    "ended",
+)
+"""No 401: a client would get a new token, and send a call again that may have had its effect."""
+
 
 class Challenges:
     """The answers of one gate. Without a `pointer`, the URL of its metadata, none tells where to sign in.

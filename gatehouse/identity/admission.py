@@ -83,7 +83,7 @@ class Admission:
             kind=subject.kind,
             subject=subject,
         )
-        self._uses.note(principal.id, clock())
+        self._uses.admitted(principal, clock())
         ends = person.expires.timestamp() if person.expires else inf
         self._remember(principal, min(until, subject.expires, ends))
         return principal

@@ -16,9 +16,7 @@ that outlasts that time is known only to its own gate.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -26,6 +24,7 @@ import trio
 
 from gatehouse.identity.principal import is_token
 from gatehouse.policy.owed_writes import Write
+from gatehouse.policy.owned import Entry, Owned
 from gatehouse.policy.shared_state import NoAnswer
 
 if TYPE_CHECKING:
@@ -58,32 +57,6 @@ class NoFarewells:
 
     async def room(self, name: str) -> None:
         """Do nothing."""
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """The ledger's entry of one session. Times are Trio's, in seconds."""
-
-    name: str
-    touched: float = -math.inf
-    """When the session was opened, or its last exchange began or ended."""
-    exchanges: int = 0
-    """How many of its exchanges are open."""
-    share_at: float = -math.inf
-    """When the shared state is next told of the session."""
-
-
-@dataclass(slots=True)
-class Owned:
-    """The sessions of one name, those untouched for longest first."""
-
-    idle: OrderedDict[bytes, Entry] = field(default_factory=OrderedDict)
-    busy: OrderedDict[bytes, Entry] = field(default_factory=OrderedDict)
-    """The sessions with an open exchange."""
-
-    def among(self, entry: Entry) -> OrderedDict[bytes, Entry]:
-        """The busy or the resting sessions: those that the entry belongs to."""
-        return self.busy if entry.exchanges else self.idle
 
 
 class Sessions:
@@ -181,6 +154,24 @@ class Sessions:
             yield
         finally:
             self._touch(session, entry, -1)
+
+    def number_of(self, name: str) -> int:
+        """How many sessions of that name are known here."""
+        owned = self._names.get(name)
+        return len(owned.idle) + len(owned.busy) if owned else 0
+
+    def end_all(self, name: str) -> int:
+        """End all sessions of that name that are known here, at once; returns how many there were.
+
+        The shared state forgets them within seconds. A session that only another gate knows goes on there.
+        """
+        owned = self._names.get(name)
+        sessions = [*owned.idle, *owned.busy] if owned else []
+        for session in sessions:
+            self._give_up(session)
+        if self._shared is not None:
+            self._shared.forget(name, map(shared_key, sessions))
+        return len(sessions)
 
     def forget_names(self, kept: Collection[str]) -> None:
         """Forget, here, the sessions of all other tokens, and end them: they have been revoked. People keep theirs.

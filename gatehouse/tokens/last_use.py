@@ -8,16 +8,15 @@ right, those uses are unknown.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
-from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from gatehouse.identity.state_file import OPEN_MODE, opened, opened_to_read
 from gatehouse.records.loggers import logger_of
 from gatehouse.scheduling.own_threads import OwnThreads
 
@@ -45,12 +44,6 @@ WRITE_SECONDS = 5.0
 
 MAX_LAST_WRITE_SECONDS = 0.5
 """How long the last write may take: the program must be gone within a second, whatever the disk does."""
-
-_umask = os.umask(0o077)  # reading it means setting it
-os.umask(_umask)
-
-MODE = 0o644 & ~_umask
-"""Anybody whom the umask of the start lets in may read when tokens were used: digests are no secret."""
 
 MAX_AHEAD_SECONDS = 86_400.0
 """A use that lies further in the future cannot be right: clocks differ, but not by a day."""
@@ -112,7 +105,7 @@ def read_last_use(path: Path) -> LastUse:
     if not path.is_file():  # connecting would create it
         return LastUse()
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with opened_to_read(path) as database:
             rows = dict(database.execute("SELECT digest, used_at FROM last_use"))
     except sqlite3.Error as error:
         return LastUse(fault=f"STATE_DB: {path} cannot be read ({error}), so no last use is known")
@@ -131,17 +124,9 @@ def _is_time(used: Any, latest: float) -> bool:
     return isinstance(used, int | float) and 0 <= used <= latest
 
 
-def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
-    """Add the uses that are newer than those in the file. Raises sqlite3.Error.
-
-    The file is opened each time, so that a removed one is made anew: with MODE, since a hosted server may have
-    set another umask.
-    """
-    with suppress(OSError):  # it exists, or SQLite will say why it cannot
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, MODE)
-        os.fchmod(descriptor, MODE)
-        os.close(descriptor)
-    with closing(sqlite3.connect(path, timeout=1)) as database, database:
+def write_last_use(path: Path, used: Mapping[bytes, float], mode: int = OPEN_MODE) -> None:
+    """Add the uses that are newer than those in the file, which is made with that mode. Raises sqlite3.Error."""
+    with opened(path, mode) as database:
         database.execute(_TABLE)
         database.execute(_BEGIN, (BEGAN, time.time()))
         database.executemany(_NOTE, used.items())
@@ -149,12 +134,14 @@ def write_last_use(path: Path, used: Mapping[bytes, float]) -> None:
             database.execute(_LEAVE_OUT)
 
 
-async def keep_last_use(path: Path, uses: Callable[[], Mapping[bytes, float]]) -> None:
+async def keep_last_use(
+    path: Path, uses: Callable[[], Mapping[bytes, float]], mode: int = OPEN_MODE
+) -> None:
     """Write the uses that `uses` tells, again and again; never returns. Cancelled, it writes once more.
 
     The last write takes MAX_LAST_WRITE_SECONDS at most, and is left out if another one is under way, which may hang.
     """
-    record = Writer(path, uses)
+    record = Writer(path, uses, mode)
     try:
         while True:
             await record.write()
@@ -166,10 +153,12 @@ async def keep_last_use(path: Path, uses: Callable[[], Mapping[bytes, float]]) -
 
 
 class Writer:
-    """Writes the uses since the last successful write."""
+    """Writes the uses since the last successful write. A file that is not there is made with that mode."""
 
-    def __init__(self, path: Path, uses: Callable[[], Mapping[bytes, float]]) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, uses: Callable[[], Mapping[bytes, float]], mode: int = OPEN_MODE
+    ) -> None:
+        self._path, self._mode = path, mode
         self._uses = uses
         self._written: dict[bytes, float] | None = None
         self._complained = False
@@ -181,7 +170,7 @@ class Writer:
         if not news and self._written is not None:
             return  # at first even nothing is written: a fault shows, and the record begins
         try:
-            await THREADS.run(write_last_use, self._path, news)
+            await THREADS.run(write_last_use, self._path, news, self._mode)
             self._written, self._complained = used, False
         except Exception as error:  # noqa: BLE001 - no disk, no thread: it decides nothing, so it ends nothing
             if not self._complained:

@@ -33,6 +33,7 @@ class Watched:
     def __init__(self, principal: Principal, method: str, fields: Any = ()) -> None:
         self.exchange = Exchange(request_of(fields, method=method), nothing, nothing, LIMITS, {})
         self.exchange.principal = principal
+        self.exchange.is_from(principal.id, principal.name, "header")
         self.good = True
         self.flight = InFlight(lambda _: self.good, upstream="up:1", grace_seconds=9)
         self.flight.add(self.exchange)
@@ -80,3 +81,26 @@ async def test_a_call_of_somebody_who_is_no_longer_let_in_may_finish_but_not_go_
     ended, cut = await Watched(who, "POST").when_revoked(mock_clock)
     assert LIMITS.upstream_seconds <= ended < LIMITS.upstream_seconds + 2
     assert cut < LIMITS.upstream_seconds + 5
+
+
+@pytest.mark.parametrize("who", PEOPLE)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_all_that_somebody_is_ended_with_ends_within_5_s_though_they_are_let_in(
+    mock_clock: MockClock, who: Principal, method: str
+) -> None:
+    mock_clock.autojump_threshold = 0
+    watched = Watched(who, method)
+    assert watched.flight.end_all("oauth:somebody else") == 0
+    assert not watched.flight.has_ended(watched.exchange)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watched.flight.end_overdue)
+        assert watched.flight.end_all(who.id) == 1
+        assert watched.exchange.ending  # at once, if no event is under way
+        assert watched.flight.has_ended(watched.exchange)
+        with trio.fail_after(5):
+            while not watched.exchange.leaving.cancel_called:
+                await trio.sleep(0.1)
+        assert watched.exchange.outcome == "revoked"
+        await watched.flight.remove(watched.exchange)
+        assert not watched.flight.has_ended(watched.exchange)
+        nursery.cancel_scope.cancel()

@@ -128,6 +128,20 @@ async def test_whatever_the_ledger_drops_is_ended_at_the_upstream_and_nothing_el
     assert ended.sessions[3:] == [(b"3", "alice"), (b"4", "alice")]
 
 
+async def test_all_sessions_of_somebody_can_be_ended_at_once_those_in_use_too() -> None:
+    sessions = Sessions()
+    sessions.farewells = ended = Ended()
+    for session, name in ((b"1", "oauth:bob"), (b"2", "oauth:bob"), (b"3", "oauth:carol")):
+        await sessions.opened(session, name)
+    with sessions.use(b"1"):
+        assert sessions.number_of("oauth:bob") == 2
+        assert sessions.end_all("oauth:bob") == 2
+        assert sessions.number_of("oauth:bob") == sessions.end_all("oauth:bob") == 0
+    assert sorted(ended.sessions) == [(b"1", "oauth:bob"), (b"2", "oauth:bob")]
+    assert [await sessions.owner(each) for each in (b"1", b"2")] == [None, None]
+    assert await sessions.owner(b"3") == "oauth:carol"
+
+
 async def test_a_session_that_is_forgotten_in_use_does_not_come_back() -> None:
     sessions = Sessions(max_per_name=1)
     await sessions.opened(b"1", "alice")

@@ -495,6 +495,21 @@ async def test_a_session_that_had_to_make_room_is_forgotten_by_all(
     assert await sessions.owner(b"18") == "alice"
 
 
+async def test_sessions_of_somebody_that_one_gate_ends_are_forgotten_by_all(
+    steady: RedisServer, share: Share
+) -> None:
+    shared = [share(steady.url) for _ in range(2)]
+    ours, theirs = [Sessions(one) for one in shared]
+    for number in range(3):
+        assert await ours.opened(b"of-bob-%d" % number, "oauth:bob")
+    assert await ours.opened(b"of-carol", "oauth:carol")
+    assert ours.end_all("oauth:bob") == 3
+    assert await ours.owner(b"of-bob-0") is None  # at once, whatever the store still has
+    await shared[0].catch_up()
+    assert await theirs.owner(b"of-bob-0") is None
+    assert await theirs.owner(b"of-carol") == "oauth:carol"
+
+
 async def test_nobody_waits_for_redis_to_use_a_session_that_is_known(
     redis_server: RedisServer, share: Share
 ) -> None:

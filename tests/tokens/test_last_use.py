@@ -6,7 +6,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from gatehouse.tokens.last_use import MAX_OTHERS, MODE, read_last_use, write_last_use
+from gatehouse.identity.state_file import OPEN_MODE
+from gatehouse.tokens.last_use import MAX_OTHERS, read_last_use, write_last_use
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ def test_a_file_that_was_taken_away_is_made_anew_for_whom_it_was_before(tmp_path
         write_last_use(tmp_path / "state", {b"digest": 1.0})
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == MODE
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == OPEN_MODE
     assert read_last_use(tmp_path / "state").times == {b"digest": 1.0}
 
 
