@@ -66,7 +66,7 @@ class Exchange:
         self.principal: Principal | None = None
         self.id = self.name = self.lane = ""
         """The principal's id; the name of the credential, good or not, if known; where a good one stood, or OPEN."""
-        self.status = 0
+        self.status, self.in_trouble = 0, refusals.FAILED  # the reply if the gate itself fails
         self.over = False
         """True once the client has been sent all that it will get."""
         self.outcome, self.reason = "cut", ""
@@ -266,7 +266,7 @@ class Exchange:
         """A fault of ours ends the exchange."""
         logger.error("failed on %s: %s", self.request, without_message(error))
         if not self.status:
-            await self.reply(refusals.FAILED)
+            await self.reply(self.in_trouble)
 
     def complain(self, upstream: str, words: str, detail: object) -> None:
         """Log a fault of the upstream at that authority: `words` have a place for `detail`."""

@@ -1,0 +1,74 @@
+// Copy buttons. Without this file they are hidden, and everything else works as it does with it.
+"use strict";
+
+document.documentElement.classList.add("scripts");
+
+// Says a sentence to screen readers, which do not see that a button has changed.
+const spoken = document.createElement("p");
+spoken.className = "vh";
+spoken.setAttribute("role", "status");
+document.body.append(spoken);
+
+const SHOWN_MS = 2000; // how long a button says that it has copied
+
+async function copy(button) {
+  const of = button.dataset.copyOf;
+  const text = of ? document.getElementById(of).textContent : button.dataset.copy;
+  let said = "Copied";
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    said = copyByHand(text) ? "Copied" : "Not copied";
+  }
+  const usual = button.dataset.usual ?? button.textContent;
+  button.dataset.usual = usual;
+  button.textContent = said;
+  button.classList.toggle("done", said === "Copied");
+  spoken.textContent = said;
+  setTimeout(() => {
+    button.textContent = usual;
+    button.classList.remove("done");
+    spoken.textContent = "";
+  }, SHOWN_MS);
+}
+
+// For browsers that give no page without https their clipboard.
+function copyByHand(text) {
+  const field = document.createElement("textarea");
+  const before = document.activeElement;
+  field.value = text;
+  field.className = "vh";
+  document.body.append(field);
+  field.select();
+  let copied = false;
+  try {
+    copied = document.execCommand("copy");
+  } catch {
+    copied = false;
+  }
+  field.remove();
+  before?.focus();
+  return copied;
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("[data-copy], [data-copy-of]");
+  if (button) {
+    copy(button);
+    return;
+  }
+  for (const open of document.querySelectorAll("details.who[open]")) {
+    if (!open.contains(event.target)) open.open = false;
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const open of document.querySelectorAll("details.who[open]")) {
+    open.open = false;
+    open.querySelector("summary").focus();
+  }
+});
+
+// What is wrong with a form comes first, for the keyboard, too.
+document.querySelector("[data-focus]")?.focus();

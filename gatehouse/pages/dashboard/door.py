@@ -1,0 +1,153 @@
+"""The door of the dashboard: who comes in, and which form may change something.
+
+The questions, in their order:
+
+1.  By which name is the gate asked? A page is shown by that of PUBLIC_URL only: sessions and forms belong to its origin.
+2.  From where does a form come? The browser must say that it is a page of ours.
+3.  Who is it? A session of ours tells, or the front's word. A token of the MCP endpoint means nothing here, and is not
+    looked at.
+4.  Are they on the list? It is asked at every request.
+5.  Does the form belong to this session? It holds a mark that no other site can read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from gatehouse.http import refusals
+from gatehouse.identity.principal import Unknown
+from gatehouse.pages.dashboard.forms import BadFormError, read_form
+from gatehouse.pages.dashboard.visit import see
+from gatehouse.records.loggers import logger_of
+
+if TYPE_CHECKING:
+    from gatehouse.downstream.exchange import Exchange
+    from gatehouse.http.reply import Reply
+    from gatehouse.http.request import Request
+    from gatehouse.identity.subject import Subject
+    from gatehouse.pages.dashboard.forms import Form
+    from gatehouse.pages.dashboard.notices import Notices
+    from gatehouse.policy.origins import Origins
+    from gatehouse.signin.visitor import Visitor
+
+logger = logger_of("gate.dashboard")
+
+AT_PUBLIC = b"at=public"
+"""The query of a page to which the gate has sent the browser. Where a proxy writes a name of its own into Host, the next
+request looks as foreign as the first, and must not be sent on again."""
+
+
+class Visitors(Protocol):
+    """Knows the people who come in a browser (`gatehouse/signin/`)."""
+
+    async def who(self, request: Request) -> Visitor | Unknown | None:
+        """The person; somebody unknown if the front's word is missing, bad or cannot be judged; None if nobody is signed in."""
+
+    def is_admin(self, subject: Subject) -> bool:
+        """True if they may open the dashboard now."""
+
+    def may_sign_in(self, subject: Subject) -> bool:
+        """True if they get a session."""
+
+    def form_token(self, visitor: Visitor) -> str:
+        """The mark of the forms of this session."""
+
+    def takes(self, visitor: Visitor, form_token: str) -> bool:
+        """True if a form with that mark belongs to this session."""
+
+
+class Door:
+    """The door. `origin` is that of PUBLIC_URL, and `origins` know the other names of the gate."""
+
+    def __init__(
+        self, *, origin: str, origins: Origins, visitors: Visitors, notices: Notices
+    ) -> None:
+        self._origin = origin
+        self._origins = origins
+        self._visitors = visitors
+        self._notices = notices
+        self._told_of_host = False
+
+    def elsewhere(self, request: Request) -> Reply | None:
+        """Where to send a browser that asks by another name of the gate, or the refusal of a name that is none."""
+        scheme, _, ours = self._origin.partition("://")
+        usual = {"http": ":80", "https": ":443"}[scheme]
+        fields = (request.value(b"host"), request.value(b"x-forwarded-host"))
+        asked = [each.decode("latin-1").lower().removesuffix(usual) for each in fields if each]
+        if ours in asked:
+            return None
+        if not self._origins.knows(request.value(b"host") or b""):
+            return refusals.MISDIRECTED
+        if request.query != AT_PUBLIC:
+            path = request.path.decode("ascii")
+            return see(f"{self._origin}{path}?{AT_PUBLIC.decode()}")
+        if not self._told_of_host:
+            self._told_of_host = True
+            logger.warning(
+                "a request for %s came under another name, which is no fault of the browser's: let the proxy in front "
+                "pass Host on as it is",
+                self._origin,
+            )
+        return None
+
+    def foreign(self, request: Request) -> Reply | None:
+        """The refusal of a form that does not come from a page of ours, by what the browser says; None if it does."""
+        origins = request.values.get(b"origin", ())
+        sites = request.values.get(b"sec-fetch-site", ())
+        ours = [self._origin.encode("ascii")] == [each.lower() for each in origins]
+        if ours and all(site == b"same-origin" for site in sites):
+            return None
+        logger.warning(
+            "a form for %s from another place than the dashboard did nothing", request.shown_path
+        )
+        return self._notices.foreign()
+
+    async def visitor(self, exchange: Exchange, at: str) -> Visitor | Reply:
+        """The one who may look at pages, or the reply to anybody else. They get back to the page `at` when they sign in."""
+        request = exchange.request
+        who = await self._known(exchange)
+        if isinstance(who, Unknown):
+            return self._notices.unknown(request, who)
+        if who is None:
+            if request.method == "POST":
+                return self._notices.session_over(at)
+            return self._notices.sign_in(request, at)
+        return self._let_in(exchange, who)
+
+    async def signed_in(self, exchange: Exchange) -> Visitor | None:
+        """The one who is signed in, on the list or not; None if there is nobody."""
+        who = await self._known(exchange)
+        return None if isinstance(who, Unknown) else who
+
+    async def form(self, exchange: Exchange, visitor: Visitor, at: str) -> Form | Reply:
+        """The form that a visitor sends, or the reply to one that may change nothing. Raises ClientLeftError."""
+        try:
+            form = await read_form(exchange)
+        except BadFormError as error:
+            return self._notices.bad_form(error, at)
+        if self._visitors.takes(visitor, form.text("form_token")):
+            return form
+        logger.warning(
+            "%s sent an old form for %s, which did nothing", visitor.name, exchange.request
+        )
+        return self._notices.too_old(at)
+
+    def form_token(self, visitor: Visitor) -> str:
+        """The mark of the visitor's own forms."""
+        return self._visitors.form_token(visitor)
+
+    async def _known(self, exchange: Exchange) -> Visitor | Unknown | None:
+        who = await self._visitors.who(exchange.request)
+        if who is not None:
+            exchange.name = who.name
+        return who
+
+    def _let_in(self, exchange: Exchange, visitor: Visitor) -> Visitor | Reply:
+        if not self._visitors.is_admin(visitor.subject):
+            logger.warning("%s was turned away: not on the list", visitor.name)
+            token = self.form_token(visitor)
+            return self._notices.not_listed(exchange.request, visitor, token)
+        lane = "cookie" if visitor.session else "header"
+        if not exchange.is_from(visitor.id, visitor.name, lane):
+            return self._notices.too_many_connections()
+        return visitor

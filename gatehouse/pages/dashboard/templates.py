@@ -1,0 +1,119 @@
+"""The dashboard's pages as text: templates with automatic escaping, and the header fields that go with them.
+
+Only this module knows the template engine. A value from anywhere is text on the page, never markup: escaping is on in
+every template, and a name that a template asks for and nobody gave is an error, not nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gatehouse.http.reply import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NONCE_BYTES = 16
+"""The bytes of a nonce: 128 bits, as Content Security Policy asks for (CSP Level 3 section 8.1)."""
+
+POLICY = (
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""The content security policy of a page: nothing but the gate's own files, and in no frame."""
+
+BARE_POLICY = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+"""The same for an answer that is no page: it may load nothing at all."""
+
+SAFE_FIELDS = (
+    (b"X-Frame-Options", b"DENY"),
+    (b"Cache-Control", b"no-store"),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"Cross-Origin-Opener-Policy", b"same-origin"),
+    (b"Cross-Origin-Resource-Policy", b"same-origin"),
+    (b"X-Content-Type-Options", b"nosniff"),
+)
+"""The header fields of every answer, besides the policy."""
+
+
+class Templates:
+    """The templates of this package, and nothing else: no other folder is read, and none while the gate runs."""
+
+    def __init__(self, shared: Mapping[str, Any]) -> None:
+        """All templates know the `shared` values."""
+        folder = Path(__file__).with_name("templates")
+        self._environment = Environment(
+            loader=FileSystemLoader(folder),
+            autoescape=True,
+            undefined=StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals.update(shared)
+        self._environment.filters.update(moment=moment, ago=ago, lasting=lasting)
+
+    def reply(
+        self,
+        template: str,
+        context: Mapping[str, Any],
+        *headers: tuple[bytes, bytes],
+        status: int = 200,
+        reason: str = "",
+    ) -> Reply:
+        """The page as a reply, with a nonce that no other answer has. `reason` is for records, if it refuses."""
+        nonce = secrets.token_urlsafe(NONCE_BYTES)
+        text = self._environment.get_template(template).render(context, nonce=nonce)
+        fields = (
+            (b"Content-Type", b"text/html; charset=utf-8"),
+            (b"Content-Security-Policy", POLICY.format(nonce=nonce).encode()),
+            *SAFE_FIELDS,
+            *headers,
+        )
+        # Names that people and clients choose may hold halves of pairs, which are no UTF-8.
+        return Reply(status, text.encode("utf-8", "replace"), fields, reason)
+
+
+def dressed(reply: Reply) -> Reply:
+    """The reply with each header field of safety that it does not have yet."""
+    there = {name.lower() for name, _ in reply.headers}
+    wanted = ((b"Content-Security-Policy", BARE_POLICY.encode()), *SAFE_FIELDS)
+    missing = tuple(pair for pair in wanted if pair[0].lower() not in there)
+    return Reply(reply.status, reply.body, (*reply.headers, *missing), reply.reason)
+
+
+def moment(seconds: float) -> Markup:
+    """A Unix time as an element `time`, in UTC to the minute."""
+    there = time.gmtime(seconds)
+    return Markup('<time datetime="{}">{}</time>').format(
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", there), time.strftime("%Y-%m-%d %H:%M UTC", there)
+    )
+
+
+def ago(seconds: float) -> Markup:
+    """The same, in words for how long it has been, or will be; the time itself is its title."""
+    there, passed = time.gmtime(seconds), time.time() - seconds
+    words = f"{lasting(passed)} ago" if passed >= 0 else f"in {lasting(-passed)}"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", there),
+        time.strftime("%Y-%m-%d %H:%M:%S UTC", there),
+        words,
+    )
+
+
+_UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def lasting(seconds: float) -> str:
+    """A length of time in words: the largest unit of which there are at least two, or one second less."""
+    for unit, word in _UNITS:
+        count = int(seconds // unit)
+        if count >= 2 or unit == 1:
+            return f"{count} {word}{'' if count == 1 else 's'}"
+    return ""
