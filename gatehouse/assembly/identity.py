@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gatehouse.http import refusals
 from gatehouse.http.challenges import Challenges
+from gatehouse.http.front_marks import FrontMarks
 from gatehouse.http.paths import ENDPOINT
 from gatehouse.identity.admission import Admission
 from gatehouse.identity.kinds import is_static
@@ -21,13 +22,13 @@ from gatehouse.identity.uses import Uses
 from gatehouse.identity.verifiers import Verifiers
 from gatehouse.pages.well_known import METADATA
 from gatehouse.policy.failures import Failures
+from gatehouse.signin.cookies import COOKIES
 from gatehouse.tokens.keyring import Keyring
 from gatehouse.upstream.asking import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from gatehouse.http.front_marks import FrontMarks
     from gatehouse.identity.access_tokens import AccessTokens
     from gatehouse.identity.fronts import Assertions, Front
     from gatehouse.identity.grants import Grants
@@ -101,16 +102,20 @@ class IdentitySide:
 
     @property
     def marks(self) -> FrontMarks | None:
-        """The marks that go no further than the gate, since only a front may say such things, known here or not. None
-        while all who come have static tokens.
+        """The marks that go no further than the gate: a front's, since only it may say such things, known here or not,
+        and the cookies of the dashboard. None while all who come have static tokens.
         """
+        marks = None
         if self.front is not None:
-            return self.front.marks
-        if not self.issuer:
-            return None
-        from gatehouse.identity.fronts import known_marks
+            marks = self.front.marks
+        elif self.issuer:
+            from gatehouse.identity.fronts import known_marks
 
-        return known_marks()
+            marks = known_marks()
+        if not self._settings.has_dashboard:
+            return marks
+        marks = marks or FrontMarks(fields=(), cookies=())
+        return marks._replace(cookies=marks.cookies + COOKIES)
 
     def _verifiers(self) -> Verifiers:
         nobody, address = NO_CREDENTIAL, None
