@@ -55,7 +55,7 @@ def end_in(body: bytes) -> End:
     """
     if _PLAIN.match(body) and not _FAILED.search(body):
         return "ok"
-    for message in map(_message, (body, *_events(body))):
+    for message in messages_in(body):
         if isinstance(message, dict) and not message.keys().isdisjoint({"result", "error"}):
             error, result = message.get("error"), message.get("result")
             if isinstance(error, dict):
@@ -64,6 +64,11 @@ def end_in(body: bytes) -> End:
                 return "error" if result.get("isError") else "ok"
             return ""
     return ""
+
+
+def messages_in(body: bytes) -> Iterator[Any]:
+    """The JSON in a body that is JSON, or an event stream; None for each piece that is none."""
+    return map(_message, (body, *_events(body)))
 
 
 def _is_of_the_lock(error: dict[str, Any]) -> bool:

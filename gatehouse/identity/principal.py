@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from gatehouse.identity.rate import RateOrOff
     from gatehouse.identity.subject import Subject
 
-PrincipalKind = Literal["token", "oauth", "front", "person"]
-"""The kinds of principals: by a static token, by an access token of an authorization server, through a front, and by
-a session in a browser, which opens the dashboard and nothing else."""
+PrincipalKind = Literal["token", "oauth", "front", "person", "gate"]
+"""The kinds of principals: by a static token, by an access token of an authorization server, through a front, by
+a session in a browser, which opens the dashboard and nothing else, and the gate itself, where it asks the server."""
 
 SHARED_NAME = "default"
 """The name of MCP_AUTH_TOKEN, in the log, in metrics and upstream."""
@@ -47,6 +47,10 @@ class Principal:
     kind: PrincipalKind = "token"
     subject: Subject | None = None
     """The facts of the access token or the assertion; None for a static token."""
+
+
+GATE = Principal("gate:itself", "gate:dashboard", kind="gate")
+"""The gate itself, when it asks the server for the dashboard: like a token without lists, it sees everything there."""
 
 
 def is_token(name: str) -> bool:

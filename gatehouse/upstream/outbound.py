@@ -84,11 +84,24 @@ class Outbound:
 
     def farewell(self, session: bytes, owner: str) -> httpx.Request:
         """The end of a session that belongs to the principal of that id."""
-        headers = [(b"Host", self._authority), (b"Mcp-Session-Id", session), *FROM_HERE]
+        fields = [(b"Mcp-Session-Id", session)]
+        return self._to_endpoint("DELETE", fields, self._callers.fields_of(owner))
+
+    def question(self, body: bytes, fields: Headers, asker: Any) -> httpx.Request:
+        """A message of the gate's own, on behalf of that principal."""
+        framing = [(b"Content-Length", b"%d" % len(body))]
+        return self._to_endpoint("POST", [*fields, *framing], self._callers.fields(asker), body)
+
+    def _to_endpoint(
+        self, method: str, fields: Headers, caller: Headers, body: bytes = b""
+    ) -> httpx.Request:
         return httpx.Request(
-            "DELETE",
+            method,
             self._url,
-            headers=headers + self._own_fields + self._callers.fields_of(owner),
-            stream=httpx.ByteStream(b""),
+            headers=[
+                *((b"Host", self._authority), *fields),
+                *(*FROM_HERE, *self._own_fields, *caller),
+            ],
+            stream=httpx.ByteStream(body),
             extensions={"target": self._endpoint},
         )

@@ -31,6 +31,11 @@ class SharedLook(Generic[T]):
         """The age of the remembered answer in seconds; infinite if there is none."""
         return trio.current_time() - self._seen_at
 
+    @property
+    def seen(self) -> T:
+        """The remembered answer; `failed` if there is none."""
+        return self._seen
+
     async def fresh(self, seconds: float) -> T:
         """The remembered answer if it is at most so many seconds old, else the next one."""
         if self.age > seconds:
