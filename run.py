@@ -181,7 +181,7 @@ class Program:
     def keep_last_use_once(self) -> None:
         """At a hard end, in a thread: write the uses of tokens since the last write."""
         settings = self.house.settings
-        if settings.tokens_file is not None and settings.state_db is not None:
+        if settings.tokens_at is not None and settings.state_db is not None:
             write_last_use(settings.state_db, dict(self.house.keyring.used))
 
 

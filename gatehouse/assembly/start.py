@@ -97,6 +97,8 @@ def tell_sources(settings: Settings, contents: Contents) -> None:
     logger.info("gate %s starts: %s", VERSION, sources)
     for remark in remarks:
         logger.warning(remark)
+    if settings.tokens_at != settings.tokens_file:
+        logger.info("TOKENS_FILE is not set: the dashboard keeps tokens in %s", settings.tokens_at)
     if contents.beside_tokens and not settings.has_other_ways_in:
         logger.warning(
             "TOKENS_FILE: its scopes and people let nobody in, and keep nobody out: they are for access tokens "

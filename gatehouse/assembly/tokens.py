@@ -9,7 +9,7 @@ from gatehouse import advice
 from gatehouse.settings.issuers import open_issuer
 from gatehouse.tokens.clashes import parse_without_clashes
 from gatehouse.tokens.contents import NOTHING
-from gatehouse.tokens.file import TokensError, read_text
+from gatehouse.tokens.file import MissingError, TokensError, read_text
 from gatehouse.tokens.last_use import keep_last_use
 from gatehouse.tokens.watch import watch_tokens
 
@@ -36,9 +36,11 @@ def tokens_tasks(
     the file read now.
     """
     tasks: list[Callable[[], Awaitable[None]]] = []
-    if file := settings.tokens_file:
-        parse = parser_of(settings, file)
-        tasks.append(partial(watch_tokens, file, contents, replace, parse, asked))
+    if file := settings.tokens_at:
+        parse, is_default = parser_of(settings, file), settings.tokens_file is None
+        tasks.append(
+            partial(watch_tokens, file, contents, replace, parse, asked, may_be_missing=is_default)
+        )
     if settings.has_principals and settings.state_db is not None:
         tasks.append(partial(keep_last_use, settings.state_db, uses))
     return tasks
@@ -49,8 +51,13 @@ def first_contents(settings: Settings, shared_token: str) -> Contents:
 
     Raises TokensError, also if nobody at all could come in, or anybody.
     """
-    file = settings.tokens_file
-    contents = parser_of(settings, file)(read_text(file)) if file else NOTHING
+    file = settings.tokens_at
+    try:
+        contents = parser_of(settings, file)(read_text(file)) if file else NOTHING
+    except MissingError:
+        if settings.tokens_file is not None:
+            raise
+        contents = NOTHING  # the dashboard makes it
     others_come = settings.has_other_ways_in or settings.has_dashboard  # which makes tokens
     if not shared_token and not contents.tokens and not others_come:
         raise TokensError(f"TOKENS_FILE: {file} has no tokens; make one with: {advice.add_token()}")

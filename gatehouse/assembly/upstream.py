@@ -84,7 +84,7 @@ class UpstreamSide:
                 settings.upstream_path,
                 Direct(calls) if calls else Port(bind("UPSTREAM_PORT", host, port), secret),
                 runtime=settings.runtime,
-                lists=lists if settings.tokens_file else None,
+                lists=lists if settings.tokens_at else None,
                 callers=callers if settings.has_principals else None,
                 exposed=self.exposed,
             )

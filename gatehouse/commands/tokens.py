@@ -55,12 +55,12 @@ class NotShownError(Exception):
 
 def tokens_command(options: argparse.Namespace, settings: Settings) -> int:
     """Do the command that `parser` has read after `tokens`; returns the exit status."""
-    if settings.tokens_file is None:
+    if settings.tokens_at is None:
         return _refuse(NO_FILE, *read_notes(settings)[1], status=2)  # perhaps one says why
     if not sys.stdout:  # closed before the start; a value would go nowhere
         return _refuse("stdout: is closed, and there is no other place to show anything", status=1)
     try:
-        _run(options, settings.tokens_file, settings.state_db, Clients(settings))
+        _run(options, settings.tokens_at, settings.state_db, Clients(settings))
     except TokensError as error:
         return _refuse(*error.faults, status=2)
     except issue.WrongTimeError as error:

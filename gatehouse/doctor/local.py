@@ -26,7 +26,7 @@ from gatehouse.process.fresh_start import SECRETS, SECRETS_OF_SPACE
 from gatehouse.settings.env_file import read_env_file
 from gatehouse.settings.environment import Settings, SettingsError, load_settings
 from gatehouse.settings.notes import read_notes
-from gatehouse.tokens.file import TokensError
+from gatehouse.tokens.file import MissingError, TokensError
 from gatehouse.tokens.reader import load_contents
 
 if TYPE_CHECKING:
@@ -85,21 +85,25 @@ def files(settings: Settings) -> Iterator[Finding]:
         written = {name.upper() for name, value in read_env_file(env_file).written.items() if value}
         if written - HARMLESS:
             yield found("file-readable", f"{env_file}: others may read it ({stat.filemode(mode)})")
-    if settings.tokens_file is not None:
-        if (mode := mode_of(settings.tokens_file)) and mode & (stat.S_IWGRP | stat.S_IWOTH):
-            yield found(
-                "file-writable",
-                f"{settings.tokens_file}: others may write it ({stat.filemode(mode)})",
-            )
-        try:
-            contents = load_contents(settings.tokens_file)
-            more = contents.beside_tokens and f", {contents.beside_tokens}"
-            yield fine(f"{settings.tokens_file}: {len(contents.tokens)} named tokens{more}")
-        except TokensError as error:
-            for fault in error.faults:
-                yield found("tokens-wrong", fault)
-        if settings.state_db is not None and not writable(settings.state_db):
-            yield found("state-unwritable", f"{settings.state_db}: cannot be written")
+    if settings.tokens_at is not None:
+        yield from tokens_file(settings, settings.tokens_at)
+
+
+def tokens_file(settings: Settings, path: Path) -> Iterator[Finding]:
+    """The rights and the faults of the tokens file, and whether last uses can be kept."""
+    if (mode := mode_of(path)) and mode & (stat.S_IWGRP | stat.S_IWOTH):
+        yield found("file-writable", f"{path}: others may write it ({stat.filemode(mode)})")
+    try:
+        contents = load_contents(path)
+        more = contents.beside_tokens and f", {contents.beside_tokens}"
+        yield fine(f"{path}: {len(contents.tokens)} named tokens{more}")
+    except TokensError as error:
+        if isinstance(error, MissingError) and settings.tokens_file is None:
+            yield fine(f"{path}: is made with the first token at the dashboard")
+        else:
+            yield from (found("tokens-wrong", fault) for fault in error.faults)
+    if settings.state_db is not None and not writable(settings.state_db):
+        yield found("state-unwritable", f"{settings.state_db}: cannot be written")
 
 
 def mode_of(path: Path) -> int:

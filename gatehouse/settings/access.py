@@ -48,6 +48,11 @@ class AccessSettings(BaseModel):
     """The token for /metrics. Unset: there is no such page."""
 
     @property
+    def tokens_at(self) -> Path | None:
+        """The file with named tokens, there or still to be made; None if there can be no named tokens."""
+        return self.tokens_file
+
+    @property
     def shared_query_rate(self) -> Rate | None:
         """The rate of MCP_AUTH_TOKEN in a URL; None is no limit."""
         return None if isinstance(self.query_rate, str) else self.query_rate

@@ -128,7 +128,7 @@ class Settings(LimitSettings, UpstreamSettings, SignInSettings, BaseSettings):
                 {"mcp_auth_token", "metrics_token"},
                 "METRICS_TOKEN: is the same as MCP_AUTH_TOKEN, so a reader of metrics could call tools; make another one",
             )
-        if self.tokens_file is not None and self.tokens_file == self.state_db:
+        if self.tokens_at is not None and self.tokens_at == self.state_db:
             yield (
                 {"tokens_file", "state_db"},
                 "STATE_DB: is the same file as TOKENS_FILE; give it a name of its own",

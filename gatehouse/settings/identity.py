@@ -110,7 +110,7 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
     @property
     def has_principals(self) -> bool:
         """True if callers can be told apart by their names."""
-        return self.tokens_file is not None or self.has_other_ways_in
+        return self.tokens_at is not None or self.has_other_ways_in
 
     @property
     def shows_discovery(self) -> bool:
@@ -121,7 +121,7 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
     @property
     def takes_tokens(self) -> bool:
         """True if there are static tokens, or may be: those of a file come and go."""
-        set_here = self.mcp_auth_token is not None or self.tokens_file is not None
+        set_here = self.mcp_auth_token is not None or self.tokens_at is not None
         return set_here or not self.has_other_ways_in
 
     @property
@@ -144,7 +144,7 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
     def identity_disagreements(self) -> Iterator[tuple[set[str], str]]:
         """Settings of the ways in that do not go together: their names, and a sentence."""
         yield from self.front_disagreements()
-        for name in [] if self.people or self.tokens_file else self.open_issuers:
+        for name in [] if self.people or self.tokens_at else self.open_issuers:
             yield {name.lower(), "people", "tokens_file"}, open_issuer(name)
         for match in self.people:
             if key_of(match).kind in self.untold:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, SecretStr
@@ -27,6 +30,12 @@ SCOPES = ("openid", "profile", "email")
 
 SCOPES_OF_FACTS = {"address": "email", "domain": "email", "org": "read-memberships"}
 """The scopes at Hugging Face that let a Space know such facts; a person is asked for each. The others need none."""
+
+SPACE_DATA = Path("/data")
+"""The folder of a Space where a bucket is mounted, as Hugging Face suggests: the rest of its disk is lost at a restart."""
+
+TOKENS_NAME = "tokens.toml"
+"""The name of the tokens file if nobody gives it another one: the documents use it, too."""
 
 _HUB_AS_URL = re.compile(r"(?i)https?://(?:www\.)?(?:huggingface\.co|hf\.co)/?")
 _USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -172,15 +181,17 @@ class SignInSettings(IdentitySettings):
             return self.sign_in_secret.get_secret_value().encode("ascii")
         return self.sign_in_client[1].encode() or None
 
-    @property
-    def has_principals(self) -> bool:
-        """True if callers can be told apart by their names: at the dashboard there may soon be named tokens."""
-        return super().has_principals or self.has_dashboard
+    @cached_property
+    def tokens_at(self) -> Path | None:
+        """The file with named tokens, there or still to be made; None if there can be no named tokens.
 
-    @property
-    def takes_tokens(self) -> bool:
-        """True if there are static tokens, or may be: those of a file come and go, and the dashboard makes some."""
-        return super().takes_tokens or self.has_dashboard
+        The dashboard makes tokens also if TOKENS_FILE is not set: in the folder of the start, or in a Space where a
+        bucket is mounted, if there is one. Decided once: neither folder is asked for again while the gate runs.
+        """
+        if self.tokens_file is not None or not self.has_dashboard:
+            return self.tokens_file
+        lasts = self.in_space and SPACE_DATA.is_dir() and os.access(SPACE_DATA, os.W_OK | os.X_OK)
+        return (SPACE_DATA if lasts else Path()).absolute() / TOKENS_NAME
 
     def sign_in_disagreements(self) -> Iterator[tuple[set[str], str]]:
         """Settings of signing in that do not go together: their names, and a sentence."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import tomlkit
 
 from gatehouse import advice
-from gatehouse.tokens.file import MAX_BYTES, TokensError, locked, read_text, write
+from gatehouse.tokens.file import MAX_BYTES, TokensError, expect_to_write, locked, read_text, write
 from gatehouse.tokens.reader import parse_contents
 from gatehouse.tokens.token import HEADER_ONLY, KINDS
 from gatehouse.tokens.toml_places import Places
@@ -44,7 +44,11 @@ HEADER = """\
 
 
 class NotChangedError(Exception):
-    """The thing to change is missing, or the thing to add exists; the text says what to do instead."""
+    """The thing to change is missing, or the thing to add exists: `words` say so, and `remedy` names a command."""
+
+    def __init__(self, words: str, remedy: str = "") -> None:
+        super().__init__(f"{words}; {remedy}" if remedy else words)
+        self.words, self.remedy = words, remedy
 
 
 class Change:
@@ -68,7 +72,7 @@ class Change:
             if token.name == name:
                 return token
         raise NotChangedError(
-            f"{name}: there is no such name; this shows those that are: {advice.list_tokens()}"
+            f"{name}: there is no such name", f"this shows those that are: {advice.list_tokens()}"
         )
 
     def expect(self, old: Token, *new: Token) -> None:
@@ -194,13 +198,36 @@ def changing(path: Path, *, may_be_new: bool = False) -> Iterator[Change]:
 
     With `may_be_new`, a missing file is made.
     """
-    target = Path(os.path.realpath(path))  # so that a link stays one
+    target = _target_of(path)
+    with _worded(path), locked(target):
+        is_new = may_be_new and not target.exists()
+        change = Change(HEADER if is_new else read_text(path), str(path))
+        yield change
+        write(target, change.result())
+
+
+def make_file(path: Path) -> None:
+    """Make a file without tokens; one that is there stays as it is. Raises TokensError."""
+    with changing(path, may_be_new=True):
+        pass
+
+
+def expect_to_change(path: Path) -> None:
+    """Raise the TokensError with which a change of the file would end, as far as that can be told without one."""
+    with _worded(path):
+        expect_to_write(_target_of(path))
+
+
+def _target_of(path: Path) -> Path:
+    """The file itself, so that a link to it stays one."""
+    return Path(os.path.realpath(path))
+
+
+@contextmanager
+def _worded(path: Path) -> Iterator[None]:
+    """Make TokensError of an OSError."""
     try:
-        with locked(target):
-            is_new = may_be_new and not target.exists()
-            change = Change(HEADER if is_new else read_text(path), str(path))
-            yield change
-            write(target, change.result())
+        yield
     except FileNotFoundError:
         raise TokensError(f"{path}: its folder does not exist; make that first") from None
     except OSError as error:

@@ -7,6 +7,7 @@ folder if there is none yet: root may make a token for a gate that runs as someb
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -32,6 +33,10 @@ class TokensError(FaultsError):
     """The tokens file cannot be used. Each fault names its line."""
 
 
+class MissingError(TokensError):
+    """There is no tokens file."""
+
+
 def read_text(path: Path) -> str:
     """The text of a tokens file, line ends as they are. Raises TokensError."""
     data, _ = read_data(path)
@@ -51,7 +56,7 @@ def read_data(path: Path) -> tuple[bytes, tuple[int, ...]]:
         with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123 - of a descriptor
             data, stamp = _read_steadily(path, file)
     except FileNotFoundError:
-        raise TokensError(f"TOKENS_FILE: {_missing(path)}") from None
+        raise MissingError(f"TOKENS_FILE: {_missing(path)}") from None
     except OSError as error:
         raise TokensError(
             f"TOKENS_FILE: {path} cannot be read ({error.strerror}) by the user of the gate (UID {os.geteuid()})"
@@ -139,6 +144,25 @@ def write(target: Path, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def expect_to_write(target: Path) -> None:
+    """Raise the OSError that a change would meet, as far as that can be told without one."""
+    folder, lock = target.parent, target.with_name(f"{target.name}.lock")
+    folder.stat()
+    _expect(folder, os.W_OK | os.X_OK)
+    if lock.exists():
+        _expect(lock, os.R_OK | os.W_OK)
+    if target.exists() and target.stat().st_uid != os.geteuid() != 0:  # fchown(2) is root's
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def _expect(path: Path, mode: int) -> None:
+    by_effective_id = os.access in os.supports_effective_ids
+    if not os.access(path, mode, effective_ids=by_effective_id):
+        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), str(path))
 
 
 def _resemble(descriptor: int, target: Path) -> None:

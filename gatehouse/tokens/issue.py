@@ -63,11 +63,19 @@ def make(
 
 
 def rotate(
-    path: Path, name: str, now: datetime, *, overlap: timedelta, expires: When | None = None
+    path: Path,
+    name: str,
+    now: datetime,
+    *,
+    overlap: timedelta,
+    expires: When | None = None,
+    newest: str = "",
 ) -> Issued:
     """Give a token a new value; its old ones end after the overlap, or earlier if they would anyway.
 
-    Raises NotChangedError if there is no such name, WrongTimeError, or TokensError if the file cannot be used.
+    With the id of the `newest` value that the caller knows of, nothing is done if there is a newer one: who asks twice
+    gets one value. Raises NotChangedError if so, or if there is no such name, WrongTimeError, or TokensError if the
+    file cannot be used.
     """
     ends = _moment("expires", expires, now)
     if ends and ends <= now:
@@ -75,7 +83,9 @@ def rotate(
     overlap_ends = _after("overlap", overlap, now)
     value = make_value()
     fresh = TokenValue(digest_of(value), created=now, expires=ends)
-    return Issued(value, replace_values(path, name, fresh, now=now, end=overlap_ends))
+    return Issued(
+        value, replace_values(path, name, fresh, now=now, end=overlap_ends, newest=newest)
+    )
 
 
 def revoke(path: Path, name: str, value_id: str = "") -> None:
@@ -93,7 +103,8 @@ def revoke(path: Path, name: str, value_id: str = "") -> None:
         number = _number_of(token, value_id)
         if len(token.values) == 1:
             raise NotChangedError(
-                f"{name}: has only this value; this revokes the name: {advice.revoke_token(name)}"
+                f"{name}: has only this value",
+                f"this revokes the name: {advice.revoke_token(name)}",
             )
         change.remove(("tokens", name, "values", number))
         left = (*token.values[:number], *token.values[number + 1 :])
@@ -105,14 +116,15 @@ def add(path: Path, token: Token) -> Token:
     with changing(path, may_be_new=True) as change:
         if any(token.name == other.name for other in change.tokens):
             raise NotChangedError(
-                f"{token.name}: exists already; this gives it a new value: {advice.rotate_token(token.name)}"
+                f"{token.name}: exists already",
+                f"this gives it a new value: {advice.rotate_token(token.name)}",
             )
         change.append(token)
     return token
 
 
 def replace_values(
-    path: Path, name: str, fresh: TokenValue, *, now: datetime, end: datetime
+    path: Path, name: str, fresh: TokenValue, *, now: datetime, end: datetime, newest: str = ""
 ) -> Token:
     """Give a token a fresh value, let its others end at `end`, and remove those that have expired by `now`.
 
@@ -121,6 +133,10 @@ def replace_values(
     """
     with changing(path) as change:
         token = change.token(name)
+        if newest and token.values[-1].id != newest:
+            raise NotChangedError(
+                f"{name}: has got another value meanwhile, so nothing was changed"
+            )
         kept: list[TokenValue] = []
         for number, value in enumerate(token.values):
             place = ("tokens", name, "values", number)

@@ -93,6 +93,13 @@ class LastUse:
         older = value.created is not None and value.created.timestamp() < self.began
         return self.began < inf and not older and value.digest not in self.wrong
 
+    def with_uses(self, used: Mapping[bytes, float], began: float) -> LastUse:
+        """The same with uses that are remembered elsewhere since the Unix time `began`: the newer one of each counts."""
+        newest = {digest: max(when, self.times.get(digest, 0.0)) for digest, when in used.items()}
+        return LastUse(
+            {**self.times, **newest}, min(self.began, began), self.wrong - used.keys(), self.fault
+        )
+
     def unused_since(self, value: TokenValue) -> float:
         """From when on the value is known to be unused; infinite if that is unknown."""
         if value.digest in self.wrong or not value.created:

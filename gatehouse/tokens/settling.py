@@ -44,6 +44,8 @@ class Sight:
     faults: tuple[str, ...] = ()
     parts: Parts | None = None
     """None if the text cannot be used."""
+    missing: bool = False
+    """True if there is no file."""
 
 
 class Settling:

@@ -15,7 +15,8 @@ from gatehouse.records.log_budget import LogBudget
 from gatehouse.records.loggers import logger_of
 from gatehouse.scheduling.own_threads import OwnThreads
 from gatehouse.tokens.agreement import agreed, taken_apart
-from gatehouse.tokens.file import TokensError, as_text, read_data
+from gatehouse.tokens.contents import NOTHING
+from gatehouse.tokens.file import MissingError, TokensError, as_text, read_data
 from gatehouse.tokens.settling import UNREST_SECONDS, Settling, Sight
 
 if TYPE_CHECKING:
@@ -48,15 +49,17 @@ async def watch_tokens(
     replace: Callable[[Contents], None],
     parse: Callable[[str], Contents],
     asked: trio.MemoryReceiveChannel[None],
+    *,
+    may_be_missing: bool = False,
 ) -> None:
     """Call `replace` with the contents of the file whenever they change; never returns.
 
     `contents` are those read at the start, and `parse` makes them of a text. A file that is faulty,
     unreadable, gone or quite empty (as it is while some programs save it) changes nothing, and each of its
     faults is logged once. A message to `asked` says that the file is whole now: it takes effect at once, and
-    its faults are logged again.
+    its faults are logged again. With `may_be_missing`, nothing is said of a file that is still to be made.
     """
-    await Watcher(path, contents, replace, parse).run(asked)
+    await Watcher(path, contents, replace, parse, may_be_missing=may_be_missing).run(asked)
 
 
 class Watcher:
@@ -68,7 +71,10 @@ class Watcher:
         contents: Contents,
         replace: Callable[[Contents], None],
         parse: Callable[[str], Contents],
+        *,
+        may_be_missing: bool = False,
     ) -> None:
+        self._may_be_missing = may_be_missing and contents == NOTHING
         self._path = path
         self._contents = contents
         self._replace = replace
@@ -90,6 +96,9 @@ class Watcher:
             if sight is None:
                 continue
             self._sight = sight
+            self._may_be_missing &= sight.missing
+            if self._may_be_missing:
+                continue
             # The time counts from the reading, though parsing may have taken long.
             if self._settling.see(sight, began) or was_asked:
                 self._settling.rest(sight)
@@ -195,7 +204,8 @@ def look(path: Path, parse: Callable[[str], Contents], last: Sight | None) -> Si
     try:
         data, stamp = read_data(path)
     except TokensError as error:
-        return Sight(b"", (), faults=tuple(error.faults))
+        missing = isinstance(error, MissingError)
+        return Sight(b"", (), faults=tuple(error.faults), missing=missing)
     if last is not None and last.stamp and data == last.data:
         return last if stamp == last.stamp else replace(last, stamp=stamp)
     try:

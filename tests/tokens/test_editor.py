@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,13 +19,17 @@ from hypothesis import strategies as st
 from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import Grants
 from gatehouse.identity.rate import parse_rate
-from gatehouse.tokens.editor import HEADER, NotChangedError
+from gatehouse.tokens.editor import HEADER, NotChangedError, expect_to_change, make_file
 from gatehouse.tokens.file import TokensError
-from gatehouse.tokens.issue import add, replace_values, revoke
+from gatehouse.tokens.issue import add, replace_values, revoke, rotate
 from gatehouse.tokens.reader import load_tokens
 from gatehouse.tokens.token import Token
 from gatehouse.tokens.value import TokenValue, digest_of
+from tests.harness.program import ROOT
 from tests.harness.token_files import BOTH, Written, token_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -122,6 +128,15 @@ def test_after_the_overlap_there_is_only_the_new_value(
     left = () if then is None else (value(1, **then),)
     assert changed.values == (*left, value(2, created=NOW))
     assert load_tokens(path) == (changed,)
+
+
+def test_who_asks_twice_for_a_value_gets_one(path: Path) -> None:
+    add(path, Token("alice", (value(),)))
+    issued = rotate(path, "alice", NOW, overlap=DAY, newest=value().id)
+    with pytest.raises(NotChangedError, match="has got another value meanwhile"):
+        rotate(path, "alice", NOW, overlap=DAY, newest=value().id)
+    (alice,) = load_tokens(path)
+    assert alice == issued.token
 
 
 def test_one_value_can_be_revoked_and_the_last_one_only_with_its_name(path: Path) -> None:
@@ -265,6 +280,83 @@ def test_a_file_that_is_in_the_way_is_named(path: Path) -> None:
 def test_a_missing_folder_is_a_fault_in_words(path: Path) -> None:
     with pytest.raises(TokensError, match="its folder does not exist; make that first"):
         add(path.parent / "no" / "tokens.toml", Token("alice", (value(),)))
+
+
+def test_a_file_without_tokens_can_be_made_and_one_that_is_there_stays(path: Path) -> None:
+    make_file(path)
+    assert path.read_text() == HEADER
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text(BOTH)
+    make_file(path)
+    assert path.read_text() == BOTH
+
+
+@pytest.mark.parametrize(
+    "hinder",
+    [
+        lambda path: path.parent.rmdir(),
+        lambda path: path.parent.chmod(0o500),
+        lambda path: path.parent.chmod(0o600),
+        lambda path: path.with_name("tokens.toml.lock").touch(mode=0o400),
+    ],
+    ids=["no folder", "folder to read", "folder closed", "lock to read"],
+)
+def test_a_change_that_cannot_be_made_is_told_before_in_the_same_words(
+    tmp_path: Path, hinder: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "folder" / "tokens.toml"
+    path.parent.mkdir()
+    expect_to_change(path)
+    assert not list(path.parent.iterdir()), "nothing is made by asking"
+    hinder(path)
+    told: list[str] = []
+    met: list[str] = []
+    for function, faults in ((expect_to_change, told), (make_file, met)):
+        try:
+            function(path)
+        except TokensError as error:
+            faults += error.faults
+    assert told == met
+    assert told or os.geteuid() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_change_that_another_user_cannot_make_is_told_before() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "tokens.toml"
+        path.write_text(BOTH)
+        path.chmod(0o644)
+        path.parent.chmod(0o755)
+        told, met = as_somebody_else(path)
+        assert told == f"{path}: cannot be changed (Permission denied: {name}); " + REMEDY
+        assert met == told.replace(name + ")", f"{path}.lock)")
+        path.parent.chmod(0o777)
+        told, met = as_somebody_else(path)
+        assert told == met
+        assert told == f"{path}: cannot be changed (Operation not permitted); {REMEDY}"
+        assert path.read_text() == BOTH
+
+
+REMEDY = "let UID 12345 write to the folder"
+
+
+def as_somebody_else(path: Path) -> list[str]:
+    """The faults of asking for a change, and of making one, as another user."""
+    script = f"""
+import os
+from pathlib import Path
+from gatehouse.tokens.editor import TokensError, expect_to_change, make_file
+os.setgroups([]); os.setgid(12345); os.setuid(12345)
+for function in (expect_to_change, make_file):
+    try:
+        function(Path({str(path)!r}))
+    except TokensError as error:
+        print(*error.faults)
+"""
+    run = [sys.executable, "-c", script]
+    return subprocess.run(
+        run, cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True
+    ).stdout.splitlines()
 
 
 def test_what_the_disk_refuses_is_a_fault_in_words_and_changes_nothing(
