@@ -103,11 +103,12 @@ class Browser:
         *,
         open_views: Mapping[bytes, Page] | None = None,
         open_actions: Mapping[bytes, Page] | None = None,
+        name: str = "FoodWise",
         provider: str = "Example",
         front: str = "",
     ) -> None:
         self.people = People(person("alice"))
-        self.shell = Shell(views, name=lambda: "FoodWise", provider=provider, front=front)
+        self.shell = Shell(views, name=lambda: name, provider=provider, front=front)
         self.door = Door(
             origin=ORIGIN,
             origins=Origins(["gate.example", "other.example"], [], loopback=False, public=ORIGIN),

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from gatehouse.http.reply import Reply
+from gatehouse.pages.snippets import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +58,7 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals.update(shared)
-        self._environment.filters.update(moment=moment, ago=ago, lasting=lasting)
+        self._environment.filters.update(moment=moment, ago=ago, lasting=lasting, marked=marked)
 
     def reply(
         self,
@@ -86,6 +87,11 @@ def dressed(reply: Reply) -> Reply:
     wanted = ((b"Content-Security-Policy", BARE_POLICY.encode()), *SAFE_FIELDS)
     missing = tuple(pair for pair in wanted if pair[0].lower() not in there)
     return Reply(reply.status, reply.body, (*reply.headers, *missing), reply.reason)
+
+
+def marked(text: str) -> Markup:
+    """A text to copy, with the placeholder for a token made visible."""
+    return escape(text).replace(PLACEHOLDER, Markup("<var>{}</var>").format(PLACEHOLDER))
 
 
 def moment(seconds: float) -> Markup:
