@@ -24,8 +24,10 @@ from gatehouse.http.address import is_loopback
 from gatehouse.settings.env_file import EnvFile, read_env_file
 from gatehouse.settings.kinds import lowered, stripped
 from gatehouse.settings.limits import LimitSettings
-from gatehouse.settings.misspelt import FOODWISE_SETTINGS, INJECTED, meant
+from gatehouse.settings.lists import list_disagreements
+from gatehouse.settings.misspelt import FOODWISE_SETTINGS, INJECTED, USUAL, meant
 from gatehouse.settings.sign_in import SignInSettings
+from gatehouse.settings.sign_in_faults import sign_in_disagreements
 from gatehouse.settings.upstream import UpstreamSettings
 from gatehouse.settings.words import in_words
 
@@ -114,9 +116,9 @@ class Settings(LimitSettings, UpstreamSettings, SignInSettings, BaseSettings):
 
     def disagreements(self) -> Iterator[tuple[set[str], str]]:
         """Settings that do not go together, though each is fine by itself: their names, and a sentence."""
-        if self.makes_token and self.exposed:
+        if self.makes_token and self.exposed and self.sign_in is None:
             yield (
-                {"mcp_auth_token", "tokens_file", "host", "auth_issuer", "front"},
+                {"mcp_auth_token", "tokens_file", "host", "auth_issuer", "front", "sign_in"},
                 (
                     "MCP_AUTH_TOKEN: is missing, and the gate never runs open. On a HOST that others can "
                     "reach, or in a Space, set it to 32 random characters or more (or set TOKENS_FILE). "
@@ -134,7 +136,8 @@ class Settings(LimitSettings, UpstreamSettings, SignInSettings, BaseSettings):
                 "STATE_DB: is the same file as TOKENS_FILE; give it a name of its own",
             )
         yield from self.identity_disagreements()
-        yield from self.sign_in_disagreements()
+        yield from list_disagreements(self)
+        yield from sign_in_disagreements(self)
         yield from self.upstream_disagreements()
         if self.loops:
             yield (
@@ -171,7 +174,7 @@ def load_settings(env_file: str = ".env") -> Settings:
         # Check the rest, too: read again as if the faulty settings were not set.
         settings = Settings(_env_file=env_file, **mended)
     faults += [fault for names, fault in settings.disagreements() if not names & mended.keys()]
-    faults += [*_misspelt(file), *_injected(settings, file)]
+    faults += [*_misspelt(file), *_injected(settings, file), *_usual(settings, file)]
     if faults:
         raise SettingsError(*faults, *unread_env_file(file))
     return settings
@@ -186,28 +189,53 @@ def _misspelt(file: EnvFile) -> Iterator[str]:
             )
 
 
+def _usual(settings: Settings, file: EnvFile) -> Iterator[str]:
+    """Faults about names that are usual for what SIGN_IN lacks, and that stand there instead."""
+    if settings.sign_in is None:
+        return
+    has_client = settings.uses_client_of_space and all(settings.sign_in_client)
+    lacks = {
+        name
+        for name in ("sign_in_client_id", "sign_in_client_secret", "admins")
+        if not getattr(settings, name)
+        and not (settings.admins_in_force if name == "admins" else has_client)
+    }
+    there = {name.upper() for name, value in os.environ.items() if value.strip()}
+    for name, setting in USUAL.items():
+        if setting.lower() in lacks and name in there | (file.names.keys() - file.empty):
+            yield f"{name}: is there, but is no setting of the gate; did you mean {setting}?"
+
+
 def _injected(settings: Settings, file: EnvFile) -> Iterator[str]:
     """Faults about what Hugging Face gives to a Space for signing people in, where it is meant for something else."""
     given = {
         name.upper(): value.strip() for name, value in (*file.written.items(), *os.environ.items())
     }
-    for name in ("auth_client_id", "auth_client_secret"):
-        setting = getattr(settings, name)
-        value = setting.get_secret_value() if isinstance(setting, SecretStr) else setting
-        if value and value == given.get(f"O{name.upper()}"):
+    elsewhere = {
+        "AUTH": "Hugging Face judges no tokens for others. Name a client of your own authorization server, or take the three "
+        "settings of introspection away",
+        "SIGN_IN": "SIGN_IN is another provider. Name the gate's client there, or set SIGN_IN=huggingface",
+    }
+    if settings.at_hugging_face:
+        del elsewhere["SIGN_IN"]
+    for group, words in elsewhere.items():
+        for part in ("CLIENT_ID", "CLIENT_SECRET"):
+            setting = getattr(settings, f"{group}_{part}".lower())
+            value = setting.get_secret_value() if isinstance(setting, SecretStr) else setting
+            if value and value == given.get(f"OAUTH_{part}"):
+                yield f"{group}_{part}: is OAUTH_{part}, by which people sign in at huggingface.co; {words}"
+    for place, name in injected_in(file, settings):
+        if settings.has_other_ways_in or settings.sign_in is not None:
             yield (
-                f"{name.upper()}: is O{name.upper()}, by which people sign in at huggingface.co; Hugging Face judges no tokens for "
-                "others. Name a client of your own authorization server, or take the three settings of introspection away"
+                f"{place}: {name} is no setting of the gate; Hugging Face gives a Space that name, for signing people in at "
+                "huggingface.co. Take it away, or put it into the environment if your server reads it"
             )
-    for place, name in injected_in(file) if settings.has_other_ways_in else ():
-        yield (
-            f"{place}: {name} is no setting of the gate; Hugging Face gives a Space that name, for signing people in at "
-            "huggingface.co. Take it away, or put it into the environment if your server reads it"
-        )
 
 
-def injected_in(file: EnvFile) -> Iterator[tuple[str, str]]:
-    """The names in the file that Hugging Face gives to a Space, each with its place."""
+def injected_in(file: EnvFile, settings: Settings | None) -> Iterator[tuple[str, str]]:
+    """The names in the file that Hugging Face gives to a Space, and that nobody uses, each with its place."""
+    if settings is not None and settings.uses_client_of_space:
+        return
     for name in INJECTED:
         if name in file.names.keys() - file.empty:
             yield f"{file.path}, line {file.names[name][-1]}", name

@@ -9,7 +9,6 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from gatehouse.http.address import is_loopback
 from gatehouse.http.challenges import NEVER_ASKED
-from gatehouse.identity.matches import key_of
 from gatehouse.settings.access import AccessSettings
 from gatehouse.settings.fronts import FrontSettings
 from gatehouse.settings.identity_kinds import (
@@ -23,20 +22,19 @@ from gatehouse.settings.identity_kinds import (
     Scopes,
     TokenType,
     given,
-    shown,
 )
 from gatehouse.settings.issuers import AskedUrl, Issuer, is_open, open_issuer, refused_issuer
 from gatehouse.settings.kinds import stripped
 from gatehouse.settings.location import LocationSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
 INTROSPECTION = ("auth_introspection_url", "auth_client_id", "auth_client_secret")
 """The settings that come together, or not at all."""
 
 OF_BOTH = ("auth_leeway_seconds", "auth_keys_stale_seconds")
-"""The settings that hold for whoever signs, an authorization server or a front."""
+"""The settings that hold for whoever signs: an authorization server, a front, or the provider where people sign in."""
 
 
 class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseModel):
@@ -113,6 +111,11 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
         return self.tokens_at is not None or self.has_other_ways_in
 
     @property
+    def others_sign(self) -> bool:
+        """True if somebody else than an authorization server signs what lets people in."""
+        return self.front is not None
+
+    @property
     def shows_discovery(self) -> bool:
         """True if clients are told of the authorization server: not behind a front that is one itself."""
         behind_front = self.front is not None and self.front_required
@@ -135,34 +138,11 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
         named = {"AUTH_ISSUER": self.auth_issuer, "FRONT_ISSUER": self.front_issuer}
         return [name for name, issuer in named.items() if issuer and is_open(issuer)]
 
-    @property
-    def untold(self) -> Collection[str]:
-        """The kinds of facts about people that no way in tells, so that nobody can be listed by them."""
-        only_addresses = self.front in {"cloudflare", "iap"} and self.auth_issuer is None
-        return ("username", "org") if only_addresses else ()
-
     def identity_disagreements(self) -> Iterator[tuple[set[str], str]]:
         """Settings of the ways in that do not go together: their names, and a sentence."""
         yield from self.front_disagreements()
         for name in [] if self.people or self.tokens_at else self.open_issuers:
             yield {name.lower(), "people", "tokens_file"}, open_issuer(name)
-        for match in self.people:
-            if key_of(match).kind in self.untold:
-                yield (
-                    {"people", "front", "auth_issuer"},
-                    (
-                        f"PEOPLE: {shown(match)} lets nobody in, since the assertions of FRONT={self.front} have e-mail addresses, but no "
-                        "user names or organisations; write alice@example.com, *@example.com or sub:..."
-                    ),
-                )
-        if self.people and not self.has_other_ways_in:
-            yield (
-                {"people", "auth_issuer", "front"},
-                (
-                    "PEOPLE: says who may come in as a person, but there is no way in for people: whoever has a token comes in. Set "
-                    "AUTH_ISSUER or FRONT, too, or take PEOPLE away"
-                ),
-            )
         if self.auth_issuer is not None:
             yield from self._issuer_disagreements(self.auth_issuer)
             yield from self._introspection_disagreements()
@@ -171,8 +151,9 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
         for name in given(self, names):
             if name not in OF_BOTH:
                 yield {"auth_issuer", name}, _without("AUTH_ISSUER", name)
-            elif self.front is None:
-                yield {"auth_issuer", "front", name}, _without("AUTH_ISSUER or FRONT", name)
+            elif not self.others_sign:
+                needed = "AUTH_ISSUER, FRONT or SIGN_IN"
+                yield {"auth_issuer", "front", "sign_in", name}, _without(needed, name)
 
     def _issuer_disagreements(self, issuer: str) -> Iterator[tuple[set[str], str]]:
         if fault := refused_issuer("AUTH_ISSUER", issuer):

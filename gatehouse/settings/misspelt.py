@@ -50,9 +50,26 @@ ALIASES = {
     **dict.fromkeys(("FRONT_TEAM_NAME", "FRONT_TEAM_DOMAIN"), "FRONT_TEAM"),
     **dict.fromkeys(("FRONT_JWKS", "FRONT_KEYS_URL"), "FRONT_JWKS_URL"),
     **dict.fromkeys(("FRONT_ALG", "FRONT_ALGS"), "FRONT_ALGORITHMS"),
-    **dict.fromkeys(("AUTH_PEOPLE", "FRONT_PEOPLE", "ALLOWED_PEOPLE"), "PEOPLE"),
+    **dict.fromkeys(("AUTH_PEOPLE", "FRONT_PEOPLE", "SIGN_IN_PEOPLE", "ALLOWED_PEOPLE"), "PEOPLE"),
+    **dict.fromkeys(("HF_SIGN_IN", "SIGN_IN_WITH", "SIGN_IN_AT", "SIGN_IN_PROVIDER"), "SIGN_IN"),
+    **dict.fromkeys(("SIGN_IN_ISSUER", "SIGN_IN_ISSUER_URL", "SIGN_IN_URL"), "SIGN_IN"),
+    **dict.fromkeys(("SIGN_IN_ID", "SIGN_IN_CLIENT"), "SIGN_IN_CLIENT_ID"),
+    **dict.fromkeys(("SIGN_IN_KEY", "SIGN_IN_SESSION_SECRET"), "SIGN_IN_SECRET"),
+    **dict.fromkeys(("SIGN_IN_ADMINS", "DASHBOARD_ADMINS", "GATE_ADMINS"), "ADMINS"),
 }
 """Names by which other programs, or other documents, call these settings."""
+
+USUAL = {
+    **dict.fromkeys(("OIDC_CLIENT_ID", "OPENID_CLIENT_ID", "CLIENT_ID"), "SIGN_IN_CLIENT_ID"),
+    **dict.fromkeys(
+        ("OIDC_CLIENT_SECRET", "OPENID_CLIENT_SECRET", "CLIENT_SECRET"), "SIGN_IN_CLIENT_SECRET"
+    ),
+    **dict.fromkeys(("ADMIN", "ADMIN_USERS", "ADMIN_EMAIL", "ADMIN_EMAILS"), "ADMINS"),
+}
+"""Names of other programs, a hosted server's perhaps: they are meant for the gate only where it lacks that setting."""
+
+LEFT_TO_OTHERS = frozenset({*USUAL, "SIGNING_SECRET"})
+"""Names that are nearly a setting's, and usual elsewhere: Slack's secret of signatures is a SIGNING_SECRET."""
 
 FOODWISE_SETTINGS = (
     "SQLITE_PATH",
@@ -66,10 +83,13 @@ FOODWISE_SETTINGS = (
 
 def meant(name: str, known: Collection[str]) -> str | None:
     """The setting of which `name` is a slip, if it is one. Names are in upper case."""
-    if name in known or name in INJECTED or name.startswith(OTHERS) or re.search("[0-9]", name):
+    if name in known:
         return None
     if name in ALIASES:
         return ALIASES[name]
+    others = {*INJECTED, *LEFT_TO_OTHERS}
+    if name in others or name.startswith(OTHERS) or re.search("[0-9]", name):
+        return None
     letters = re.sub("[^A-Z]", "", name)
     for setting in known:
         plain = setting.replace("_", "")
@@ -81,7 +101,7 @@ def meant(name: str, known: Collection[str]) -> str | None:
 
 def perhaps_meant(name: str, unset: Iterable[str]) -> str | None:
     """The one setting that has two words or more of `name`, and no other word is in that: AUTH_TOKEN."""
-    words = set(name.split("_"))
+    words = set() if name in LEFT_TO_OTHERS else set(name.split("_"))
     named = [setting for setting in unset if not setting.startswith(GROUPS)]
     found = [setting for setting in named if words < set(setting.split("_"))]
     return found[0] if len(words) > 1 and len(found) == 1 else None

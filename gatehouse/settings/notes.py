@@ -22,6 +22,7 @@ from gatehouse.settings.environment import (
 )
 from gatehouse.settings.issuers import is_every_tenant
 from gatehouse.settings.misspelt import MIN_LENGTH, meant, perhaps_meant
+from gatehouse.settings.sign_in_notes import on_dashboard
 
 MIN_DIFFERENT = 8
 """Of 32 random characters, even of hex digits only, fewer are different once in a million times."""
@@ -49,7 +50,7 @@ def sources(file: EnvFile) -> str:
 def notes(file: EnvFile, settings: Settings | None) -> Iterator[str]:
     """A sentence for each thing about the environment and `.env` that is probably not what was meant."""
     yield from unread_env_file(file)
-    for place, name in injected_in(file):
+    for place, name in injected_in(file, settings):
         yield (
             f"{place}: {name} switches nothing on in the gate; Hugging Face gives a Space that name, for signing people in "
             "at huggingface.co"
@@ -82,7 +83,7 @@ def notes(file: EnvFile, settings: Settings | None) -> Iterator[str]:
 def effects(settings: Settings) -> Iterator[str]:
     """A sentence for each setting that is weak, lacks another one, or has no effect beside the others."""
     fields = Settings.model_fields
-    for name in ("mcp_auth_token", "metrics_token"):
+    for name in ("mcp_auth_token", "metrics_token", "sign_in_secret"):
         given = getattr(settings, name)
         if given is not None and len({*given.get_secret_value()}) < MIN_DIFFERENT:
             yield (
@@ -91,6 +92,7 @@ def effects(settings: Settings) -> Iterator[str]:
             )
     yield from on_fronts(settings)
     yield from on_people(settings)
+    yield from on_dashboard(settings)
     if not settings.in_process or settings.mcp_app != fields["mcp_app"].default:
         return
     for name in ("upstream_host", "upstream_port"):

@@ -15,9 +15,10 @@ from gatehouse.settings.identity import IdentitySettings
 from gatehouse.settings.identity_kinds import ClientId, ClientSecret, PeopleListed, listed
 from gatehouse.settings.issuers import host_of, issuer
 from gatehouse.settings.kinds import Token, stripped
+from gatehouse.settings.lists import SCOPES_OF_FACTS, untold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable
 
 HUGGING_FACE = "huggingface"
 """The value of SIGN_IN that takes what Hugging Face gives to a Space."""
@@ -27,9 +28,6 @@ HUB = "https://huggingface.co"
 
 SCOPES = ("openid", "profile", "email")
 """The scopes that any OpenID provider knows (OpenID Connect Core 1.0, sections 3.1.2.1 and 5.4)."""
-
-SCOPES_OF_FACTS = {"address": "email", "domain": "email", "org": "read-memberships"}
-"""The scopes at Hugging Face that let a Space know such facts; a person is asked for each. The others need none."""
 
 SPACE_DATA = Path("/data")
 """The folder of a Space where a bucket is mounted, as Hugging Face suggests: the rest of its disk is lost at a restart."""
@@ -139,11 +137,15 @@ class SignInSettings(IdentitySettings):
 
     @property
     def sign_in_scopes(self) -> tuple[str, ...]:
-        """The scopes that the gate asks for: of Hugging Face only those by which somebody in a list is known."""
+        """The scopes that the gate asks for, as far as the settings list people."""
+        return self.scopes_for(())
+
+    def scopes_for(self, matches: Iterable[str]) -> tuple[str, ...]:
+        """The same where the tokens file lists these people, too: of Hugging Face only those by which somebody is known."""
         if not self.at_hugging_face:
             return SCOPES if self.sign_in else ()
         found = dict.fromkeys(("openid", "profile"))
-        for match in (*self.admins_in_force, *self.people_who_sign_in):
+        for match in (*self.admins_in_force, *self.people_who_sign_in, *matches):
             scope = SCOPES_OF_FACTS.get(key_of(match).kind)
             if scope and self.may_ask_for(scope):
                 found[scope] = None
@@ -181,6 +183,11 @@ class SignInSettings(IdentitySettings):
             return self.sign_in_secret.get_secret_value().encode("ascii")
         return self.sign_in_client[1].encode() or None
 
+    @property
+    def others_sign(self) -> bool:
+        """True if somebody else than an authorization server signs what lets people in."""
+        return super().others_sign or self.sign_in is not None
+
     @cached_property
     def tokens_at(self) -> Path | None:
         """The file with named tokens, there or still to be made; None if there can be no named tokens.
@@ -193,6 +200,7 @@ class SignInSettings(IdentitySettings):
         lasts = self.in_space and SPACE_DATA.is_dir() and os.access(SPACE_DATA, os.W_OK | os.X_OK)
         return (SPACE_DATA if lasts else Path()).absolute() / TOKENS_NAME
 
-    def sign_in_disagreements(self) -> Iterator[tuple[set[str], str]]:
-        """Settings of signing in that do not go together: their names, and a sentence."""
-        yield from ()
+    @property
+    def untold(self) -> Collection[str]:
+        """The kinds of facts about people that no way in tells, so that nobody can be listed by them."""
+        return untold(self, dashboard=False).keys()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gatehouse.identity import public_keys
-from gatehouse.settings.environment import KNOWN, Settings, SettingsError, load_settings
+from gatehouse.settings.environment import KNOWN, Settings, load_settings
 from gatehouse.settings.identity import OF_BOTH
 from gatehouse.settings.identity_kinds import ALGORITHMS
 from gatehouse.settings.misspelt import ALIASES, INJECTED, meant, perhaps_meant
-from gatehouse.settings.notes import read_notes
+from tests.harness.judged import faults, notes, without_settings
 from tests.harness.program import TOKEN
 
 if TYPE_CHECKING:
@@ -39,30 +39,7 @@ SIGNED = {
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    for name in INJECTED:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-
-
-def faults(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> list[str]:
-    """The faults of these settings, each without its name; the environment is then as before."""
-    with monkeypatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        try:
-            load_settings()
-        except SettingsError as error:
-            return error.faults
-    return []
-
-
-def notes(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> list[str]:
-    with monkeypatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        return read_notes(load_settings())[1]
+    without_settings(monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +259,7 @@ def test_half_of_a_group_is_a_fault_also_where_it_says_the_default(
     names = [name for name in defaults if name.startswith(group) and name != switch]
     for name in names:
         (fault,) = faults(monkeypatch, {name: given.get(name, defaults[name])})
-        needed = f"{switch} or FRONT" if name.lower() in OF_BOTH else switch
+        needed = "AUTH_ISSUER, FRONT or SIGN_IN" if name.lower() in OF_BOTH else switch
         assert fault.startswith(f"{name}: means nothing without {needed};"), name
     assert len(names) > 7
 

@@ -1,0 +1,61 @@
+"""Remarks on signing in: settings that are allowed, and hardly meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gatehouse.identity.matches import EVERYBODY, key_of
+from gatehouse.settings.identity_kinds import shown
+from gatehouse.settings.lists import open_providers, untold_by_front, untold_by_provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gatehouse.settings.environment import Settings
+
+ONE_ISSUERS_OWN = {"username", "sub", "org"}
+"""The kinds of facts that mean somebody else at another issuer. An address is the same person's everywhere."""
+
+
+def on_dashboard(settings: Settings) -> Iterator[str]:
+    """A sentence for each thing about signing in, and about the dashboard, that does not do what it seems to."""
+    if settings.sign_in is not None and settings.behind_front:
+        yield (
+            "SIGN_IN: nobody signs in there, since FRONT_REQUIRED has people sign in at the front; set FRONT_REQUIRED=false if they "
+            "may come past the front"
+        )
+    if "SIGN_IN" in open_providers(settings) and "*" in settings.people:
+        yield "PEOPLE: has *, and anybody can join SIGN_IN, so that everybody may sign in"
+    if not settings.has_dashboard:
+        return
+    if any(key_of(match) == EVERYBODY for match in settings.admins):
+        yield "ADMINS: has *, so that everybody who signs in may make tokens and take them away"
+    if settings.public_url and settings.public_url != settings.dashboard_origin:
+        yield (
+            f"PUBLIC_URL: is not where the dashboard is: that is at {settings.dashboard_origin}/dashboard, since Hugging Face sends "
+            "people back only to the Space's own host"
+        )
+    yield from _other_persons(settings)
+    if settings.expose_paths:
+        yield (
+            "EXPOSE_PATHS: a page of the server's is of the dashboard's origin, so that a script in it can do there what the one "
+            "who opens the page may do; expose no page whose scripts you do not trust"
+        )
+
+
+def _other_persons(settings: Settings) -> Iterator[str]:
+    """A sentence for each list with a name that two issuers know, since each means somebody else by it."""
+    provider, front = untold_by_provider(settings), untold_by_front(settings)
+    for name, matches in (("PEOPLE", settings.people), ("ADMINS", settings.admins)):
+        for match in matches:
+            kind = key_of(match).kind
+            others = [] if settings.sign_in is None or kind in provider else ["SIGN_IN"]
+            if settings.auth_issuer not in {None, settings.sign_in} and name == "PEOPLE":
+                others.append("AUTH_ISSUER")
+            if settings.front is not None and kind not in front:
+                others.append("FRONT")
+            if kind in ONE_ISSUERS_OWN and "SIGN_IN" in others and len(others) > 1:
+                yield (
+                    f"{name}: {shown(match)} means whoever is so called at {' or '.join(others)}, and these may be several people; "
+                    "an e-mail address means one"
+                )
