@@ -108,7 +108,7 @@ CATALOGUE = {
     ),
     "no-keys": (
         "error",
-        "Mend AUTH_ISSUER or AUTH_JWKS_URL, FRONT_TEAM or FRONT_JWKS_URL, or the way there: without these keys nobody can sign in",
+        "Mend AUTH_ISSUER or AUTH_JWKS_URL, FRONT_TEAM or FRONT_JWKS_URL, SIGN_IN, or the way there: without these keys nobody can sign in",
     ),
     "front-first": (
         "error",
@@ -209,6 +209,10 @@ CATALOGUE = {
         "warning",
         "Let the user who starts the gate write there, or set STATE_DB empty",
     ),
+    "state-readable": (
+        "warning",
+        "Take the rights of others away (chmod 600): it holds names and addresses of people",
+    ),
     "port-taken": ("error", "End the other program, or set another PORT"),
     "gate-running": ("note", "Nothing, if that is your gate"),
     "server-missing": ("error", "Put the module into server/, or correct MCP_APP"),
@@ -224,5 +228,14 @@ CATALOGUE = {
         "Install ca-certificates, or set UPSTREAM_CA: TLS to a server elsewhere fails",
     ),
     "clock-behind": ("warning", "Set the clock: the files of the gate are from the future"),
+    # At the dashboard
+    "not-from-here": (
+        "note",
+        "Run the doctor on a machine of your own: from inside, the way to a public address may be closed",
+    ),
+    "unfinished": (
+        "warning",
+        "Run the doctor on a machine of your own, where it may take longer; see why it takes so long here",
+    ),
 }
 """Level and remedy."""

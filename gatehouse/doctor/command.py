@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from gatehouse.doctor.examine import examine
-from gatehouse.doctor.finding import Level, worst
+from gatehouse.doctor.finding import Level, cleaned, without, worst
 from gatehouse.doctor.local import examine_machine
 from gatehouse.doctor.progress import shown
 from gatehouse.doctor.report import as_json, as_text
@@ -22,7 +21,6 @@ from gatehouse.doctor.target import read_target
 from gatehouse.doctor.tokens import read_tokens
 from gatehouse.doctor.visit import Visit
 from gatehouse.errors import sole_cause
-from gatehouse.records.redact import MASK, Redactor
 
 if TYPE_CHECKING:
     import argparse
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
 
 STOPPED = 130
 """A shell's status for a program that Ctrl+C has ended."""
-
-MAX_SEEN_LENGTH = 1000
-"""How many characters of a finding are shown: a server chooses some of them."""
 
 STATUSES = {Level.OK: 0, Level.NOTE: 0, Level.WARNING: 1, Level.ERROR: 2}
 
@@ -64,22 +59,7 @@ def doctor_command(options: argparse.Namespace) -> int:
 
 def tell(subject: str, findings: Sequence[Finding], secrets: Sequence[str], *, json: bool) -> int:
     """Print the result without the secrets; returns the exit status."""
-    clean = [replace(each, seen=short(without(secrets, each.seen))) for each in findings]
-    text = (as_json if json else as_text)(without(secrets, subject), clean)
+    text = (as_json if json else as_text)(without(secrets, subject), cleaned(findings, secrets))
     if sys.stdout:
         print(text, flush=True)  # noqa: T201
     return STATUSES[worst(findings)]
-
-
-def short(text: str) -> str:
-    """The text, cut if it is long; no secret is in it any more, of which a half would be left."""
-    left_out = len(text) - MAX_SEEN_LENGTH
-    return f"{text[:MAX_SEEN_LENGTH]}... ({left_out} more characters)" if left_out > 0 else text
-
-
-def without(secrets: Sequence[str], text: str) -> str:
-    """The text without these, in whatever spelling."""
-    text = Redactor(filter(None, secrets))(text)
-    for secret in filter(None, secrets):  # one that is too short for the redactor
-        text = text.replace(secret, MASK)
-    return text

@@ -56,15 +56,31 @@ def name_of(check: Check) -> str:
     return str(getattr(check, "__name__", check)).replace("_", " ")
 
 
-async def examine(visit: Visit, progress: Progress) -> list[Finding]:
-    """All findings, in the order of the checks."""
-    findings = await perform(arrival.way, visit, progress)
+async def examine(
+    visit: Visit, progress: Progress, tell: Callable[[list[Finding]], object] | None = None
+) -> list[Finding]:
+    """All findings, in the order of the checks. `tell` gets those of each check as soon as it is done."""
+    findings = await perform(arrival.way, visit, progress, tell)
     if worst(findings) == Level.ERROR:
         return findings
-    arrived = await perform(arrival.protocol, visit, progress)
+    arrived = await perform(arrival.protocol, visit, progress, tell)
     words = {finding.word for finding in arrived}
     if words & {"rate-limited", "no-answer", "redirect", "front-first"}:
         return [*findings, *arrived]
+    checks = chosen(visit, words)
+    results: dict[Check, list[Finding]] = {}
+
+    async def keep(check: Check) -> None:
+        results[check] = await perform(check, visit, progress, tell)
+
+    async with trio.open_nursery() as nursery:
+        for check in checks:
+            nursery.start_soon(keep, check)
+    return [*findings, *arrived, *(each for check in checks for each in results[check])]
+
+
+def chosen(visit: Visit, words: set[str]) -> list[Check]:
+    """The checks that say something about a server of which the introduction has found these words."""
     checks = list(FOR_ANYBODY)
     if visit.legacy or visit.modern or words & {"token-needed", "token-refused"}:
         checks += AT_THE_DOOR
@@ -73,18 +89,15 @@ async def examine(visit: Visit, progress: Progress) -> list[Finding]:
     if visit.legacy:
         checks += OF_SESSIONS
         checks += [streams.idle_stream] * bool(visit.idle_seconds)
-    results: dict[Check, list[Finding]] = {}
-
-    async def keep(check: Check) -> None:
-        results[check] = await perform(check, visit, progress)
-
-    async with trio.open_nursery() as nursery:
-        for check in checks:
-            nursery.start_soon(keep, check)
-    return [*findings, *arrived, *(each for check in checks for each in results[check])]
+    return checks
 
 
-async def perform(check: Check, visit: Visit, progress: Progress) -> list[Finding]:
+async def perform(
+    check: Check,
+    visit: Visit,
+    progress: Progress,
+    tell: Callable[[list[Finding]], object] | None = None,
+) -> list[Finding]:
     """The findings of one check; one that fails is a finding, too."""
     name = name_of(check)
     progress(name, False)
@@ -103,4 +116,7 @@ async def perform(check: Check, visit: Visit, progress: Progress) -> list[Findin
             )
         ]
     progress(name, True)
-    return [replace(finding, check=name) for finding in findings]
+    findings = [replace(finding, check=name) for finding in findings]
+    if tell is not None:
+        tell(findings)
+    return findings

@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -41,6 +41,8 @@ may be any program."""
 
 PINS = advice.ROOT / "requirements.txt"
 
+READABLE = stat.S_IRGRP | stat.S_IROTH
+
 HARMLESS = {name.upper() for name in Settings.model_fields}.difference(SECRETS, SECRETS_OF_SPACE)
 """The settings in `.env` that hold no secret. Any other name may be the hosted server's, and hold one."""
 
@@ -55,9 +57,13 @@ def examine_machine() -> list[Finding]:
             Settings.model_construct()
         )  # the defaults, for all that does not go by the faulty ones
     for check in CHECKS:
-        name = check.__name__.replace("_", " ")
-        findings += (replace(finding, check=name) for finding in check(settings))
+        findings += (replace(finding, check=name_of(check)) for finding in check(settings))
     return findings
+
+
+def name_of(check: Check) -> str:
+    """A check's name as it is shown."""
+    return str(getattr(check, "__name__", check)).replace("_", " ")
 
 
 def settings_in_force() -> Iterator[Finding]:
@@ -80,17 +86,33 @@ def settings_in_force() -> Iterator[Finding]:
 
 def files(settings: Settings) -> Iterator[Finding]:
     """The rights of files that hold secrets, and of those that the gate writes."""
-    env_file = Path(".env").absolute()
-    if (mode := mode_of(env_file)) and mode & (stat.S_IRGRP | stat.S_IROTH):
-        written = {name.upper() for name, value in read_env_file(env_file).written.items() if value}
+    yield from env_file(Path(".env").absolute())
+    yield from own_files(settings)
+
+
+def env_file(path: Path) -> Iterator[Finding]:
+    """The rights of `.env`, if it holds a secret."""
+    if (mode := mode_of(path)) and mode & READABLE:
+        written = {name.upper() for name, value in read_env_file(path).written.items() if value}
         if written - HARMLESS:
-            yield found("file-readable", f"{env_file}: others may read it ({stat.filemode(mode)})")
-    if settings.tokens_at is not None:
-        yield from tokens_file(settings, settings.tokens_at)
+            yield found("file-readable", f"{path}: others may read it ({stat.filemode(mode)})")
+
+
+def own_files(settings: Settings) -> Iterator[Finding]:
+    """The tokens file, and the file of STATE_DB, which a gate with a dashboard makes for its owner alone."""
+    state, tokens = settings.state_db, settings.tokens_at
+    if tokens is not None:
+        yield from tokens_file(settings, tokens)
+    if state is None or not (tokens or settings.has_dashboard):
+        return
+    if not writable(state):
+        yield found("state-unwritable", f"{state}: cannot be written")
+    if settings.has_dashboard and (mode := mode_of(state)) & READABLE:
+        yield found("state-readable", f"{state}: others may read it ({stat.filemode(mode)})")
 
 
 def tokens_file(settings: Settings, path: Path) -> Iterator[Finding]:
-    """The rights and the faults of the tokens file, and whether last uses can be kept."""
+    """The rights and the faults of the tokens file."""
     if (mode := mode_of(path)) and mode & (stat.S_IWGRP | stat.S_IWOTH):
         yield found("file-writable", f"{path}: others may write it ({stat.filemode(mode)})")
     try:
@@ -102,8 +124,6 @@ def tokens_file(settings: Settings, path: Path) -> Iterator[Finding]:
             yield fine(f"{path}: is made with the first token at the dashboard")
         else:
             yield from (found("tokens-wrong", fault) for fault in error.faults)
-    if settings.state_db is not None and not writable(settings.state_db):
-        yield found("state-unwritable", f"{settings.state_db}: cannot be written")
 
 
 def mode_of(path: Path) -> int:
@@ -243,7 +263,9 @@ def clock(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001 - all checks
         yield fine(f"it is {now} here")
 
 
-CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+Check: TypeAlias = "Callable[[Settings], Iterator[Finding]]"
+
+CHECKS: tuple[Check, ...] = (
     files,
     ports,
     server,

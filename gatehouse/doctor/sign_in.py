@@ -110,7 +110,7 @@ async def keys_of(issuer: str, jwks_url: str | None = None) -> list[Finding]:
 
 
 def signers(settings: Settings) -> Iterator[Finding]:
-    """The keys of the authorization server and of the front, as this machine gets them."""
+    """The keys of the authorization server, the front and the provider where people sign in, as this machine gets them."""
     if issuer := settings.auth_issuer:
         yield from trio.run(keys_of, issuer, settings.auth_jwks_url)
     if settings.front:
@@ -122,3 +122,5 @@ def signers(settings: Settings) -> Iterator[Finding]:
             keys_url=settings.front_jwks_url or "",
         )
         yield from trio.run(keys_of, front.issuers[0], front.keys_url)
+    if provider := settings.sign_in_issuer:
+        yield from trio.run(keys_of, provider)

@@ -27,9 +27,14 @@ def read_tokens(file: str | None) -> tuple[str, ...]:
     else:
         tokens = []
     found = tuple(filter(None, tokens))
-    if not all(map(SENDABLE.fullmatch, found)):
+    if not all(map(sendable, found)):
         raise ValueError("a token holds visible ASCII characters only, no spaces")
     return found
+
+
+def sendable(token: str) -> bool:
+    """True if a client can send the token in a header field."""
+    return SENDABLE.fullmatch(token) is not None
 
 
 def tokens_in(file: str) -> list[str]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gatehouse.doctor.catalogue import CATALOGUE
-from gatehouse.doctor.command import MAX_SEEN_LENGTH, tell, without
-from gatehouse.doctor.finding import Finding, Level, fine, found, worst
+from gatehouse.doctor.command import tell
+from gatehouse.doctor.finding import MAX_SEEN_LENGTH, Finding, Level, fine, found, without, worst
 from gatehouse.doctor.report import as_json, as_text
 from gatehouse.doctor.target import read_target
 from gatehouse.doctor.tokens import read_tokens
