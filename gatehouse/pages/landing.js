@@ -30,20 +30,22 @@ function selectAll(code) {
 
 function offerToCopy(code) {
   const button = document.createElement("button");
+  const rest = document.createElement("span"); // of its name, for those who hear it
   button.type = "button";
   button.className = "copy";
-  button.textContent = "Copy";
-  button.setAttribute("aria-label", `Copy ${code.dataset.what}`);
+  rest.className = "aside";
+  rest.textContent = ` ${code.dataset.what}`;
+  button.replaceChildren("Copy", rest);
   let back = 0;
   button.addEventListener("click", async () => {
     const done = await copied(code.textContent);
     if (!done) selectAll(code);
     button.focus();
-    button.textContent = done ? "Copied" : "Selected";
+    button.firstChild.data = done ? "Copied" : "Selected";
     said.textContent = done ? `Copied ${code.dataset.what}` : "Selected, but the browser does not let this page copy";
     clearTimeout(back);
     back = setTimeout(() => {
-      button.textContent = "Copy";
+      button.firstChild.data = "Copy";
       said.textContent = "";
     }, COPIED_MS);
   });
@@ -74,6 +76,7 @@ async function look() {
     if (shown !== "silent") {
       shown = "silent";
       state.className = "status silent";
+      state.dataset.status = shown;
     }
   }
   next = setTimeout(look, shown === "ready" ? READY_MS : WAITING_MS);
@@ -85,7 +88,7 @@ async function show(status) {
   showTimes(now);
   state.className = now.className;
   state.replaceChildren(...now.children);
-  shown = now.dataset.status;
+  shown = state.dataset.status = now.dataset.status;
 }
 
 document.querySelectorAll("code[data-what]").forEach(offerToCopy);

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.clients.node import HERE, unavailable
+from tests.clients.node import HERE
 from tests.harness.identity.person import ANSWERS
+from tests.harness.npm import unavailable
 from tests.harness.program import free_port
 
 if TYPE_CHECKING:
