@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gatehouse.doctor.client import Answer
     from gatehouse.doctor.visit import Visit
     from gatehouse.http.asked import Asked
+    from gatehouse.http.fields import Headers
     from gatehouse.settings.environment import Settings
 
 AT_THE_HOST = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
@@ -87,9 +88,9 @@ class Dated(Asking):
 
     date = ""
 
-    async def get_json(self, url: str) -> Asked:
-        """The answer to a GET of the URL. Raises AskError."""
-        asked = await super().get_json(url)
+    async def get_json(self, url: str, fields: Headers | None = None) -> Asked:
+        """The answer to a GET of the URL, with these header fields, too. Raises AskError."""
+        asked = await super().get_json(url, fields)
         self.date = next(iter(values_of(asked.headers, b"date")), b"").decode("latin-1")
         return asked
 

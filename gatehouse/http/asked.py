@@ -45,8 +45,8 @@ class AskError(Exception):
 class Ask(Protocol):
     """Asks servers. Both methods raise AskError, and return or raise in bounded time."""
 
-    async def get_json(self, url: str) -> Asked:
-        """The answer to a GET of the URL."""
+    async def get_json(self, url: str, fields: Headers | None = None) -> Asked:
+        """The answer to a GET of the URL, with these header fields, too."""
 
     async def post_form(self, url: str, form: Mapping[str, str], fields: Headers) -> Asked:
         """The answer to a POST of the form to the URL, with these header fields, too."""

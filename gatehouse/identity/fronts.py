@@ -16,6 +16,7 @@ from gatehouse.http.address import client_address
 from gatehouse.http.challenges import FRONT_AWAY, not_through_front, unavailable
 from gatehouse.http.front_marks import FrontMarks
 from gatehouse.identity.jwt import Bad, Rules
+from gatehouse.identity.jwt_uses import ASSERTION
 from gatehouse.identity.principal import Principal, Unknown
 from gatehouse.identity.subject import CLIENT_CLAIMS, subject_of
 from gatehouse.records.redact import PREFIX
@@ -122,7 +123,7 @@ class Front(NamedTuple):
     def rules(self, leeway: float) -> tuple[Rules, ...]:
         """The rules for its assertions, one for each way to write the issuer."""
         return tuple(
-            Rules(issuer, self.audiences, self.algorithms, leeway=leeway, of_front=True)
+            Rules(issuer, self.audiences, self.algorithms, leeway=leeway, use=ASSERTION)
             for issuer in self.issuers
         )
 

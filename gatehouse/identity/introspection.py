@@ -22,7 +22,8 @@ from gatehouse.http.address import address_group
 from gatehouse.http.asked import AskError
 from gatehouse.identity.at_once import AtOnce
 from gatehouse.identity.clock import clock
-from gatehouse.identity.jwt import MAX_TIME, MAX_TOKEN_BYTES, OTHER_USES, Bad, Verified
+from gatehouse.identity.jwt import MAX_TIME, MAX_TOKEN_BYTES, Bad, Verified
+from gatehouse.identity.jwt_uses import NOT_FOR_ACCESS
 from gatehouse.identity.kinds import NEVER_OAUTH, is_jwt
 from gatehouse.identity.remembered import Remembered
 from gatehouse.records.loggers import logger_of
@@ -241,7 +242,7 @@ def fault_in(claims: Mapping[str, Any], rules: Rules, now: float) -> str:
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
     times = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
-    if not uses.isdisjoint(OTHER_USES | BOUND):
+    if not uses.isdisjoint(NOT_FOR_ACCESS | BOUND):
         return "type"
     if claims["iss"] != rules.issuer:
         return "issuer"

@@ -1,4 +1,4 @@
-"""JSON Web Tokens (RFC 7519) that another party has signed: access tokens (RFC 9068), and what fronts assert.
+"""JSON Web Tokens (RFC 7519) that another party has signed: access tokens, ID tokens, and what fronts assert.
 
 A token is judged by the rules of RFC 8725: all that needs no key first, so that nothing is fetched for a token that is
 no good anyway. joserfc verifies the signature, over the very bytes that were judged.
@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from joserfc.util import urlsafe_b64decode
 
 from gatehouse.identity.clock import clock as unix_time
+from gatehouse.identity.jwt_uses import ACCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from gatehouse.identity.keys import Keys
+    from gatehouse.identity.jwt_uses import Use
+    from gatehouse.identity.keys import KeySource
     from gatehouse.identity.public_keys import PublicKey
 
 MAX_TOKEN_BYTES = 8192
@@ -39,12 +41,6 @@ MAX_AUDIENCES = 64
 MAX_TIME = 1e11
 """The largest time: the year 5138. A larger one counts milliseconds, by mistake, and would never be over."""
 
-TYPE_OF_ACCESS = "at+jwt"
-"""RFC 9068 section 2.1."""
-
-OTHER_USES = frozenset({"id", "id_token", "refresh", "refresh_token", "offline", "logout"})
-"""How some authorization servers mark tokens that are for the client, or for themselves, in a claim: no access tokens."""
-
 
 class Rules(NamedTuple):
     """The rules for the tokens of one issuer."""
@@ -53,11 +49,10 @@ class Rules(NamedTuple):
     audiences: Collection[str]
     algorithms: Collection[str]
     token_type: str = ""
-    """The type that its header must say; empty for any that may be an access token's."""
+    """The type that its header must say; empty for any that fits the use."""
     leeway: float = 60.0
     """Seconds by which clocks may differ."""
-    of_front: bool = False
-    """True for what a front asserts: it is for this gate alone, and service tokens have no subject."""
+    use: Use = ACCESS
 
 
 class Verified(NamedTuple):
@@ -99,7 +94,9 @@ class _Signed:
 class Jwts:
     """Judges the tokens of one issuer."""
 
-    def __init__(self, rules: Rules, keys: Keys, *, clock: Callable[[], float] = unix_time) -> None:
+    def __init__(
+        self, rules: Rules, keys: KeySource, *, clock: Callable[[], float] = unix_time
+    ) -> None:
         self._rules = rules
         self._audiences = frozenset(rules.audiences)
         self._algorithms = frozenset(rules.algorithms)
@@ -179,13 +176,8 @@ class Jwts:
         return "" if self._takes_type(_type_of(kind)) else "type"
 
     def _takes_type(self, kind: str) -> bool:
-        """True for the type that the rules say; else for any but one that says that it is no access token.
-
-        Such types are explicit (RFC 8725 section 3.11): logout+jwt, secevent+jwt, dpop+jwt and others.
-        """
-        if self._type:
-            return kind == self._type
-        return kind == TYPE_OF_ACCESS or "+" not in kind
+        """True for the type that the rules say; else for any that fits the use."""
+        return kind == self._type if self._type else self._rules.use.takes_type(kind)
 
     def _fault_of_claims(self, claims: dict[str, Any]) -> str:
         if claims.get("iss") != self._rules.issuer:
@@ -196,7 +188,7 @@ class Jwts:
         return (
             self._fault_of_times(claims)
             or self._fault_of_subject(claims.get("sub"))
-            or ("" if self._rules.of_front else _fault_of_use(claims, audiences))
+            or self._rules.use.fault_in(claims, audiences, self._audiences)
         )
 
     def _fault_of_times(self, claims: dict[str, Any]) -> str:
@@ -213,23 +205,9 @@ class Jwts:
         return ""
 
     def _fault_of_subject(self, subject: object) -> str:
-        if self._rules.of_front and (subject is None or subject == ""):
+        if not self._rules.use.needs_subject and (subject is None or subject == ""):
             return ""
         return "" if isinstance(subject, str) and subject else "subject"
-
-
-def _fault_of_use(claims: dict[str, Any], audiences: Collection[str]) -> str:
-    """Refuse ID tokens (OpenID Connect Core section 2), which tell a client who signed in, and no resource server."""
-    if not claims.keys().isdisjoint(("nonce", "at_hash", "c_hash")):
-        return "id-token"
-    if [claims.get("azp")] == [*audiences] or [claims.get("client_id")] == [*audiences]:
-        return "id-token"
-    # A security event, such as a logout (RFC 8417 section 2.2), or a token that is good only with a proof of its key, which
-    # the gate does not ask for (RFC 7800 section 3.1, RFC 9449 section 6).
-    if "events" in claims or "cnf" in claims:
-        return "type"
-    uses = [claims.get(name) for name in ("token_use", "token_type", "typ")]
-    return "id-token" if any(str(use).lower() in OTHER_USES for use in uses) else ""
 
 
 def _audiences(aud: object) -> frozenset[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import trio
 
@@ -46,6 +46,26 @@ LEAST_PAUSE_SECONDS = 1.0
 
 NO_KEYS_SECONDS = 5.0
 """When to come back while there are no keys: they are fetched again all the time."""
+
+
+class KeySource(Protocol):
+    """The keys of one owner, by which signatures are verified. `Keys` says what each of these means."""
+
+    @property
+    def are_good(self) -> bool:
+        """True if there are keys, and they are not too old."""
+
+    def has_kid(self, kid: str | None) -> bool:
+        """True if there are good keys, and one has this kid, whatever its algorithm."""
+
+    def fitting(self, kid: str | None, algorithm: str) -> tuple[PublicKey, ...]:
+        """The good keys that may have signed a token with this kid and algorithm."""
+
+    async def look_for(self, kid: str | None, algorithm: str) -> tuple[PublicKey, ...]:
+        """The same for a key that is not here, after a wait that has a bound."""
+
+    def retry_after(self, kid: str | None, came: float, issued: float | None) -> float | None:
+        """When to come back with a token whose key is not here; None if that is of no use."""
 
 
 class FetchedKeys(NamedTuple):

@@ -36,9 +36,11 @@ MAX_ORGS = 100
 CLIENT_CLAIMS = ("client_id", "azp", "appid")
 """The claims that name the OAuth client: RFC 9068 section 2.2, OpenID Connect, and Entra's first version."""
 
+ORG_CLAIMS = ("org_id", "org_name", "organization", "organizations", "orgs")
+"""The claims that name organisations: Auth0's, Keycloak's, and those of Hugging Face."""
+
 _ODD = re.compile(r"[^!-~]|[\"',;\\]")  # what could end a word of a line, or is no visible ASCII
 _SCOPE = re.compile(rf"[!#-\[\]-~]{{1,{MAX_SCOPE_LENGTH}}}")  # RFC 6749 section 3.3
-_ORG_CLAIMS = ("org_id", "org_name", "organization", "organizations", "orgs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def _is_machine(claims: Mapping[str, Any], sub: str, client: str) -> bool:
 
 def _orgs(claims: Mapping[str, Any]) -> Iterator[str]:
     """The organisations that claims name: texts, lists of texts, tables by name, or lists of tables."""
-    for claim in _ORG_CLAIMS:
+    for claim in ORG_CLAIMS:
         given = claims.get(claim)
         for each in given if isinstance(given, list | dict) else [given]:
             if isinstance(each, str):

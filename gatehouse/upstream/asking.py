@@ -66,9 +66,9 @@ class Asking:
         self._ways: dict[tuple[str, str, int], Transports] = {}
         self._limiter = trio.CapacityLimiter(1)
 
-    async def get_json(self, url: str) -> Asked:
-        """The answer to a GET of the URL. Raises AskError."""
-        return await self._ask("GET", place_of(url), b"", [])
+    async def get_json(self, url: str, fields: Headers | None = None) -> Asked:
+        """The answer to a GET of the URL, with these header fields, too. Raises AskError."""
+        return await self._ask("GET", place_of(url), b"", fields or [])
 
     async def post_form(self, url: str, form: Mapping[str, str], fields: Headers) -> Asked:
         """The answer to a POST of the form to the URL, with these header fields, too. Raises AskError."""

@@ -27,6 +27,7 @@ from gatehouse.identity.jwt import (
     Rules,
     Verified,
 )
+from gatehouse.identity.jwt_uses import ASSERTION
 from gatehouse.identity.keys import ASK_SECONDS, REFRESH_SECONDS, FetchedKeys, Keys
 from gatehouse.identity.public_keys import ALGORITHMS
 from tests.harness.jwts import AUDIENCE, ISSUER, Signer, claims_at, jwks
@@ -249,7 +250,7 @@ async def test_a_front_may_name_nobody_and_tells_who_signed_in(autojump_clock: M
         {"nonce": "x"},
         {"typ": "ID", "azp": AUDIENCE},
     )
-    async with judge(rules=RULES._replace(of_front=True)) as the:
+    async with judge(rules=RULES._replace(use=ASSERTION)) as the:
         for changes in told:
             assert await the.reason_of(GOOD, **changes) == ""
         for _, changes in with_each("subject", "sub", 1, ["alice"], True, {}):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Question(NamedTuple):
-    """A question as it came. A GET has no form, and no fields of its own."""
+    """A question as it came. A GET has no form."""
 
     url: str
     form: Mapping[str, str]
@@ -46,8 +46,8 @@ class FakeAsk:
         self.questions.clear()
         return urls
 
-    async def get_json(self, url: str) -> Asked:
-        return await self._answered(Question(url, {}, []))
+    async def get_json(self, url: str, fields: Headers | None = None) -> Asked:
+        return await self._answered(Question(url, {}, fields or []))
 
     async def post_form(self, url: str, form: Mapping[str, str], fields: Headers) -> Asked:
         return await self._answered(Question(url, form, fields))
