@@ -73,5 +73,6 @@ def first_contents(settings: Settings, shared_token: str) -> Contents:
 
 def parser_of(settings: Settings, file: Path) -> Callable[[str], Contents]:
     """Makes contents of the text of the tokens file. Raises TokensError."""
-    others = {"MCP_AUTH_TOKEN": settings.mcp_auth_token, "METRICS_TOKEN": settings.metrics_token}
+    names = ("mcp_auth_token", "metrics_token", "sign_in_secret")
+    others = {name.upper(): getattr(settings, name) for name in names}
     return partial(parse_without_clashes, others, settings.untold, str(file))

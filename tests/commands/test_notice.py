@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
@@ -104,3 +105,32 @@ def test_the_secret_of_the_client_is_in_no_line_in_any_spelling() -> None:
     for spelling in (secret, quote_plus(secret), basic):
         assert redact(f"[{spelling}]") in {f"[{MASK}]", f"[{MASK}=]"}, spelling
     assert redact("the client gate:one asks") == "the client gate:one asks"
+
+
+OF_SPACE = {"OAUTH_CLIENT_ID": "1d5f", "OAUTH_CLIENT_SECRET": "p/=+ of the Space"}
+OWN = {"SIGN_IN_CLIENT_ID": "gate", "SIGN_IN_CLIENT_SECRET": "p/=+ of the gate"}
+
+
+@pytest.mark.parametrize(
+    ("place", "given", "left"),
+    [
+        ("huggingface", OF_SPACE, set()),
+        ("huggingface", OF_SPACE | OWN, set()),
+        ("https://sso.example", OF_SPACE | OWN, {"OAUTH_CLIENT_SECRET"}),
+        ("", OF_SPACE, {"OAUTH_CLIENT_SECRET"}),  # the server may have a sign-in of its own
+    ],
+)
+def test_the_secrets_of_signing_in_are_in_no_line_and_leave_the_environment(
+    monkeypatch: pytest.MonkeyPatch, place: str, given: dict[str, str], left: set[str]
+) -> None:
+    more = {"SPACE_ID": "me/gate", "SIGN_IN": place, "SIGN_IN_SECRET": TOKEN}
+    for name, value in (given | more).items():
+        monkeypatch.setenv(name, value)
+    settings = Settings(_env_file=None)
+    redact = Redactor(secrets_of(settings))
+    assert {name for name in given | more if name.endswith("SECRET") and name in os.environ} == left
+    assert redact(TOKEN) == MASK
+    client, secret = settings.sign_in_client
+    basic = b64encode(f"{quote_plus(client)}:{quote_plus(secret)}".encode()).decode()
+    for spelling in (secret, quote_plus(secret), basic) if place else ():
+        assert redact(f"[{spelling}]") in {f"[{MASK}]", f"[{MASK}=]"}, spelling

@@ -28,6 +28,17 @@ if TYPE_CHECKING:
 
 METRICS_TOKEN = "m3tricsm3tricsm3tricsm3tricsm3trics"
 PASSWORD = "pa55word-of-redis"
+SIGN_IN = {
+    "SPACE_ID": "me/gate",
+    "SPACE_CREATOR_USER_ID": "5f0c1d",
+    "PUBLIC_URL": "http://localhost:1",
+    "SIGN_IN": "huggingface",
+    "SIGN_IN_CLIENT_ID": "gate",
+    "SIGN_IN_CLIENT_SECRET": "s3cret-of-the-client-of-the-gate-itself",
+    "OAUTH_CLIENT_SECRET": "s3cret-that-hugging-face-gives-to-a-space",
+    "Sign_In_Secret": "s3cret-of-the-sessions-of-all-browsers",
+}
+"""Signing in, with a client of one's own in a Space that has another one: three secrets."""
 
 
 def call(program: Program, tool: str, token: str = TOKEN) -> httpx.Response:
@@ -85,6 +96,7 @@ def upset(
         SHARED_STATE_URL=f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0",
         TOKEN_RATE="1000/s",
         FAILURE_RATE="3/hour",
+        **SIGN_IN,
     ) as program:
         program.wait_for()
         assert call(program, "upset_again", value).status_code == 200
@@ -98,7 +110,7 @@ def test_no_tool_finds_the_gates_secrets(upset: tuple[Program, Path, str]) -> No
     assert "awkward_server:mcp" in seen
     assert "PATH=" in seen
     assert "core files: 0 bytes" in seen
-    for secret in (TOKEN, METRICS_TOKEN, PASSWORD):
+    for secret in (TOKEN, METRICS_TOKEN, PASSWORD, "s3cret-"):
         assert secret not in seen
 
 
@@ -169,6 +181,7 @@ def probe(*options: str, **environment: str) -> dict[str, Any]:
 
 def test_the_new_start_keeps_everything_else() -> None:
     secrets = {"MCP_AUTH_TOKEN": TOKEN, "metrics_token": "ä\udcff" * 20, "SHARED_STATE_URL": " "}
+    secrets["OAUTH_CLIENT_SECRET"] = "perhaps the hosted server's"
     found = probe("-X", "utf8", "-W", "error", **secrets, OTHER="kept")
     assert found["same"]
     assert found["utf8"] == 1
