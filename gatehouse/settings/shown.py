@@ -64,19 +64,19 @@ ENVIRONMENT, SPACE, DEFAULT = "the environment", "the Space", "default"
 
 @dataclass(frozen=True, slots=True)
 class ShownSetting:
-    """One setting, in words. None of them holds a secret."""
+    """One setting, in words; none of them holds a secret.
+
+    `group` is the heading that it stands under, `name` is in upper case, and `value` is the one in force, empty if there
+    is none. `source` is ENVIRONMENT, the path of `.env` with the line, SPACE for what Hugging Face tells a Space, or
+    DEFAULT; `differs` is True if the value is not the default.
+    """
 
     group: str
-    """The heading that it stands under."""
     name: str
-    """In upper case."""
     meaning: str
     value: str
-    """The value in force; empty if there is none."""
     source: str
-    """ENVIRONMENT, the path of `.env` with the line, SPACE for what Hugging Face tells a Space, or DEFAULT."""
     differs: bool
-    """True if the value is not the default."""
 
 
 def shown_settings(settings: Settings, file: EnvFile) -> list[ShownSetting]:
