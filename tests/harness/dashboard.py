@@ -14,6 +14,7 @@ from gatehouse.identity.principal import Unknown
 from gatehouse.identity.subject import Subject
 from gatehouse.pages.dashboard.dashboard import Dashboard
 from gatehouse.pages.dashboard.door import Door
+from gatehouse.pages.dashboard.entry import Entry
 from gatehouse.pages.dashboard.shell import Shell
 from gatehouse.policy.origins import Origins
 from gatehouse.signin.visitor import Visitor
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 
     from gatehouse.http.reply import Reply
     from gatehouse.http.request import Request
+    from gatehouse.pages.dashboard.entry import Sessions
     from gatehouse.pages.dashboard.visit import Action, View
     from gatehouse.pages.table import Page
+    from gatehouse.policy.failures import Failures
+    from gatehouse.signin.sign_in import SignIn
 
 ORIGIN = "https://gate.example"
 HOST = (b"Host", b"gate.example")
@@ -101,8 +105,6 @@ class Browser:
         views: Mapping[bytes, View],
         actions: Mapping[bytes, Action] | None = None,
         *,
-        open_views: Mapping[bytes, Page] | None = None,
-        open_actions: Mapping[bytes, Page] | None = None,
         name: str = "FoodWise",
         provider: str = "Example",
         front: str = "",
@@ -115,14 +117,32 @@ class Browser:
             visitors=self.people,
             notices=self.shell.notices,
         )
-        self.dashboard = Dashboard(
+        self._views, self._actions = views, actions or {}
+        self.dashboard = self._dashboard({}, {})
+
+    def _dashboard(
+        self, open_views: Mapping[bytes, Page], open_actions: Mapping[bytes, Page]
+    ) -> Dashboard:
+        return Dashboard(
             self.door,
-            views,
-            actions or {},
-            open_views=open_views or {},
-            open_actions=open_actions or {},
+            self._views,
+            self._actions,
+            open_views=open_views,
+            open_actions=open_actions,
             shell=self.shell,
         )
+
+    def signs_in(self, sign_in: SignIn, sessions: Sessions, failures: Failures) -> None:
+        """From here on, people can sign in and out."""
+        entry = Entry(
+            sign_in=sign_in,
+            sessions=sessions,
+            visitors=self.people,
+            door=self.door,
+            notices=self.shell.notices,
+            failures=failures,
+        )
+        self.dashboard = self._dashboard(entry.views, entry.actions)
 
     async def get(self, target: str, *fields: tuple[bytes, bytes], method: str = "GET") -> Answer:
         """Ask for a page, as a link to it does."""

@@ -140,7 +140,7 @@ async def test_data_is_refused_as_data_and_never_by_a_page() -> None:
 async def test_without_the_word_of_the_front_there_is_no_page_and_no_sign_in_of_ours() -> None:
     browser = Done().browser(front="cloudflare", provider="")
     for reply, status in ((refusals.CHALLENGE, 401), (refusals.STARTING, 503), (None, 403)):
-        browser.people.who_comes = Unknown("", "front-missing", reply)
+        browser.people.who_comes = Unknown("", "front-missing", reply, ends=True)
         answer = await browser.get("/dashboard")
         assert answer.status == status
         assert answer.text.count("<a ") == 1
@@ -150,6 +150,14 @@ async def test_without_the_word_of_the_front_there_is_no_page_and_no_sign_in_of_
         assert answer.all(b"Retry-After") == ([b"5"] if status == 503 else [])
     browser.people.who_comes = None
     assert "/dashboard/sign-in" not in (await browser.get("/dashboard")).text
+    machine = Unknown("front:ci", "people", refusals.CHALLENGE, ends=True)
+    browser.people.who_comes = machine
+    answer = await browser.get("/dashboard")
+    assert (answer.status, answer.reply.reason) == (403, "not-admin")
+    assert "not on their list" in answer.words
+    both = Done().browser(front="cloudflare")
+    both.people.who_comes = Unknown("", "signature", refusals.CHALLENGE)
+    assert "/dashboard/sign-in?to=" in (await both.get("/dashboard")).text
 
 
 # By which name, method and path

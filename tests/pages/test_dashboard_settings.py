@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-from gatehouse.pages.dashboard.settings_page import SettingRow, SettingsPage, grouped
+from gatehouse.pages.dashboard.settings_page import SettingsPage, grouped
 from tests.harness.dashboard import Browser
 
+
+class Row(NamedTuple):
+    group: str
+    name: str
+    value: str
+    source: str
+    differs: bool
+    meaning: str = ""
+
+
 ROWS = [
-    SettingRow("Tokens", "MCP_AUTH_TOKEN", "set", "the environment", True),
-    SettingRow("Tokens", "QUERY_RATE", "", "default", False, "How often <b>it</b> may come."),
-    SettingRow("Places", "PORT", "7860", "default", False, "The port."),
-    SettingRow("Names", "PUBLIC_URL", "<i>x</i>", ".env", True),
+    Row("Tokens", "MCP_AUTH_TOKEN", "set", "the environment", True),
+    Row("Tokens", "QUERY_RATE", "", "default", False, "How often <b>it</b> may come."),
+    Row("Places", "PORT", "7860", "default", False, "The port."),
+    Row("Names", "PUBLIC_URL", "<i>x</i>", ".env", True),
 ]
 
 

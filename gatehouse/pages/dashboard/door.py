@@ -19,6 +19,7 @@ from gatehouse.identity.principal import Unknown
 from gatehouse.pages.dashboard.forms import BadFormError, read_form
 from gatehouse.pages.dashboard.visit import see
 from gatehouse.records.loggers import logger_of
+from gatehouse.signin.visitor import Visitor
 
 if TYPE_CHECKING:
     from gatehouse.downstream.exchange import Exchange
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from gatehouse.pages.dashboard.forms import Form
     from gatehouse.pages.dashboard.notices import Notices
     from gatehouse.policy.origins import Origins
-    from gatehouse.signin.visitor import Visitor
 
 logger = logger_of("gate.dashboard")
 
@@ -41,7 +41,9 @@ class Visitors(Protocol):
     """Knows the people who come in a browser (`gatehouse/signin/`)."""
 
     async def who(self, request: Request) -> Visitor | Unknown | None:
-        """The person; somebody unknown if the front's word is missing, bad or cannot be judged; None if nobody is signed in."""
+        """The person; None if nobody is signed in; somebody unknown if the front's word is missing, bad or cannot be
+        judged, and this ends the matter unless people can sign in without it.
+        """
 
     def is_admin(self, subject: Subject) -> bool:
         """True if they may open the dashboard now."""
@@ -106,9 +108,11 @@ class Door:
         """The one who may look at pages, or the reply to anybody else. They get back to the page `at` when they sign in."""
         request = exchange.request
         who = await self._known(exchange)
-        if isinstance(who, Unknown):
+        if isinstance(who, Unknown) and who.ends:
             return self._notices.unknown(request, who)
-        if who is None:
+        if not isinstance(
+            who, Visitor
+        ):  # a bad word of a front that nobody needs: they may still sign in
             if request.method == "POST":
                 return self._notices.session_over(at)
             return self._notices.sign_in(request, at)
@@ -117,7 +121,7 @@ class Door:
     async def signed_in(self, exchange: Exchange) -> Visitor | None:
         """The one who is signed in, on the list or not; None if there is nobody."""
         who = await self._known(exchange)
-        return None if isinstance(who, Unknown) else who
+        return who if isinstance(who, Visitor) else None
 
     async def form(self, exchange: Exchange, visitor: Visitor, at: str) -> Form | Reply:
         """The form that a visitor sends, or the reply to one that may change nothing. Raises ClientLeftError."""

@@ -104,6 +104,8 @@ class Notices:
             return page_error(
                 status, "front", "Not through the front.", *kept, reason=unknown.reason
             )
+        if unknown.reason == "people":
+            return self.not_listed(request, None, "")
         if status >= 500:
             title = "The front cannot be checked now"
             words = "The keys by which its word is checked are out of reach. Try again in a few seconds."

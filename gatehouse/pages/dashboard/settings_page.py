@@ -6,7 +6,7 @@ The rows are texts already: this page never holds a secret, and so cannot show o
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,20 +15,32 @@ if TYPE_CHECKING:
     from gatehouse.pages.dashboard.visit import Visit
 
 
-class SettingRow(NamedTuple):
-    """One setting, as texts."""
+class SettingRow(Protocol):
+    """One setting, as texts, which the room of settings makes."""
 
-    group: str
-    """The heading under which it stands. Rows of one group come one after another."""
-    name: str
-    value: str
-    """As it would be written; of a secret, only that it is set; empty if there is none."""
-    source: str
-    """Where the value comes from: the environment, a file, Hugging Face, or the default."""
-    differs: bool
-    """True if it is not as it is by default."""
-    meaning: str = ""
-    """A sentence."""
+    @property
+    def group(self) -> str:
+        """The heading under which it stands. Rows of one group come one after another."""
+
+    @property
+    def name(self) -> str:
+        """Its name, in upper case."""
+
+    @property
+    def meaning(self) -> str:
+        """Its meaning, in a sentence or more."""
+
+    @property
+    def value(self) -> str:
+        """The value as it would be written; of a secret, only that there is one; empty if there is none."""
+
+    @property
+    def source(self) -> str:
+        """Where the value comes from."""
+
+    @property
+    def differs(self) -> bool:
+        """True if it is not as it is by default."""
 
 
 class SettingsGroup(NamedTuple):
