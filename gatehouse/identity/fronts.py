@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gatehouse.identity.admission import Admission
     from gatehouse.identity.jwt import Jwts, Verified
     from gatehouse.identity.keys import Keys
+    from gatehouse.identity.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +196,16 @@ class Assertions:
 
     async def judge(self, request: Request) -> Principal | Unknown | None:
         """The principal of the request's assertion; somebody unknown if it is no good; None if there is none."""
-        given = request.values.get(self._front.header)
-        if not given:
-            return None
-        if len(given) > 1:
-            return _refused("front-twice")
-        digest = sha256(given[0]).digest()
-        return self._admission.recall(digest) or await self._find_out(given[0], digest)
+        given = self._given(request)
+        if not isinstance(given, bytes):
+            return given
+        digest = sha256(given).digest()
+        return self._admission.recall(digest) or await self._admit(given, digest)
+
+    async def recognise(self, request: Request) -> Subject | Unknown | None:
+        """The subject of the request's assertion, among the people or not: it is not admitted, and no use is noted."""
+        given = self._given(request)
+        return await self._find_out(given) if isinstance(given, bytes) else given
 
     async def verify(self, request: Request) -> Principal | Unknown | None:
         """The same, unless the request brings a value of our own, too: who sends one means it."""
@@ -213,8 +217,21 @@ class Assertions:
         told = request.values.get(self._front.preset.address_field.lower().encode(), ())
         return client_address(request.client, told, 1) if len(told) == 1 else request.client
 
-    async def _find_out(self, assertion: bytes, digest: bytes) -> Principal | Unknown:
+    def _given(self, request: Request) -> bytes | Unknown | None:
+        """The one assertion that the request brings."""
+        given = request.values.get(self._front.header)
+        if given and len(given) > 1:
+            return _refused("front-twice")
+        return given[0] if given else None
+
+    async def _admit(self, assertion: bytes, digest: bytes) -> Principal | Unknown:
         """Judge an assertion that is not remembered."""
+        subject = await self._find_out(assertion)
+        if isinstance(subject, Unknown):
+            return subject
+        return self._admission.admit(subject, digest, self._keys.good_until)
+
+    async def _find_out(self, assertion: bytes) -> Subject | Unknown:
         verdict: Verified | Bad = Bad("issuer")
         for jwts in self._jwts:
             verdict = await jwts.verify(assertion)
@@ -234,9 +251,7 @@ class Assertions:
             name_claim=self._front.name_claim,
             email_is_verified=claims.get("email_verified", True) is True,
         )
-        if not subject.sub and not subject.client:
-            return _refused("subject")
-        return self._admission.admit(subject, digest, self._keys.good_until)
+        return subject if subject.sub or subject.client else _refused("subject")
 
     def in_force(self, principal: Principal) -> bool:
         """True if the assertion has not ended, its key is still in use, and the person may still come in."""

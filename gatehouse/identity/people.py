@@ -12,10 +12,11 @@ from gatehouse.identity.matches import key_of, keys_of
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from gatehouse.identity.grants import Grants
+    from gatehouse.identity.matches import Key
     from gatehouse.identity.rate import RateOrOff
     from gatehouse.identity.subject import Subject
 
@@ -73,6 +74,11 @@ class People:
         # Of several entries with one key, the first one counts.
         self._places = {key_of(each.match): at for at, each in reversed([*enumerate(people)])}
         self.is_open = self.is_open and not people
+
+    @property
+    def keys(self) -> Collection[Key]:
+        """The facts that the list asks for."""
+        return self._places.keys()
 
     def find(self, subject: Subject) -> Person | None:
         """The entry that lets the subject in; None if there is none, or its time is over."""

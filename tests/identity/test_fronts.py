@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
 
-from gatehouse.http.challenges import Challenges
-from gatehouse.identity.admission import Admission
-from gatehouse.identity.fronts import MISSING, PRESETS, Assertions, Required, front_of
-from gatehouse.identity.jwt import Jwts
-from gatehouse.identity.keys import FetchedKeys, Keys
-from gatehouse.identity.people import People, Person
+from gatehouse.identity.fronts import MISSING, PRESETS, Required, front_of
+from gatehouse.identity.people import Person
 from gatehouse.identity.principal import Principal, Unknown
-from gatehouse.identity.scopes import Scopes
+from gatehouse.identity.subject import Subject
 from gatehouse.identity.verifiers import Verifiers
 from gatehouse.policy.failures import Failures
 from tests.harness.identity import assertions as made
+from tests.harness.identity.fronts import Way
 from tests.harness.identity.house import as_if_later
 from tests.harness.identity.signing import key
 from tests.harness.request_of import request_of
@@ -40,7 +37,6 @@ def at_import(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-LEEWAY = 60.0
 CLOUDFLARE = front_of("cloudflare", audiences=[made.CLOUDFLARE_AUD], team=made.TEAM)
 IAP = front_of("iap", audiences=[made.IAP_AUD])
 POMERIUM = front_of("pomerium", audiences=[made.ROUTE])
@@ -53,39 +49,6 @@ OWN = front_of(
     algorithms=["EdDSA"],
     name_claim="nick",
 )
-KEYS = [
-    key("cloudflare"),
-    key("iap", "ES256"),
-    key("pomerium", "ES256"),
-    key("own", "EdDSA"),
-]
-
-
-class Way:
-    """A front before a gate: its judge, and the keys that it fetches."""
-
-    def __init__(self, front: Front, people: str = "") -> None:
-        self.front = front
-        self.people = People(people.split())
-        self.published: list[dict[str, Any]] | None = [each.jwk for each in KEYS]
-        self.admission = Admission(self.people, Scopes(), Challenges())
-        self.keys = Keys(
-            self.fetch, stale_seconds=86_400, on_change=self.admission.forget, name="the front"
-        )
-        jwts = [Jwts(rules, self.keys) for rules in front.rules(LEEWAY)]
-        self.verifier = Assertions(front, jwts, self.keys, self.admission, leeway=LEEWAY)
-
-    async def fetch(self) -> FetchedKeys:
-        if self.published is None:
-            raise OSError
-        return FetchedKeys({"keys": self.published})
-
-    async def bring(self, *assertions: str, header: str = "") -> Principal | Unknown | None:
-        """The judgement of a request with these assertions."""
-        name = header.encode() or self.front.header
-        return await self.verifier.verify(
-            request_of([(name, each.encode()) for each in assertions])
-        )
 
 
 def judged(
@@ -265,6 +228,60 @@ def test_while_the_keys_are_out_of_reach_nobody_can_tell() -> None:
     assert who.reply is not None
     assert who.reply.status == 503
     assert b"signed on in front of it" in who.reply.body  # not of a token, which nobody has brought
+
+
+# Those who are recognised, at the dashboard
+
+
+@pytest.mark.usefixtures("at_import")
+def test_one_who_is_recognised_need_not_be_among_the_people_and_is_not_noted_as_let_in() -> None:
+    async def live() -> None:
+        way = Way(CLOUDFLARE, people="bob@example.com")
+        alice = request_of([(way.front.header, made.cloudflare().encode())])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(way.keys.keep)
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(2):
+                found = await way.verifier.recognise(alice)
+                assert isinstance(found, Subject)
+                assert (found.kind, found.email) == ("front", "alice@example.com")
+                who = await way.verifier.judge(alice)
+                assert isinstance(who, Unknown)
+                assert (who.reason, who.name) == ("people", found.shown)
+            assert way.uses.times() == {}
+            nursery.cancel_scope.cancel()
+
+    trio.run(live)
+
+
+@pytest.mark.usefixtures("at_import")
+@pytest.mark.parametrize(
+    ("assertions", "reason"),
+    [
+        ([made.cloudflare(aud=["another"])], "audience"),
+        ([made.cloudflare(type="org")], "type"),
+        ([made.cloudflare(sub="")], "subject"),
+        ([made.cloudflare(by=FORGER)], "bad-signature"),
+        ([made.cloudflare()] * 2, "front-twice"),
+    ],
+)
+def test_nobody_is_recognised_by_what_would_let_nobody_in(
+    assertions: list[str], reason: str
+) -> None:
+    async def live() -> None:
+        way = Way(CLOUDFLARE)
+        fields = [(way.front.header, each.encode()) for each in assertions]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(way.keys.keep)
+            await trio.testing.wait_all_tasks_blocked()
+            who = await way.verifier.recognise(request_of(fields))
+            assert isinstance(who, Unknown)
+            assert who == await way.verifier.judge(request_of(fields))
+            assert who.reason == reason
+            assert await way.verifier.recognise(request_of()) is None
+            nursery.cancel_scope.cancel()
+
+    trio.run(live)
 
 
 # The way out
