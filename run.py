@@ -47,6 +47,7 @@ import trio
 
 from gatehouse.assembly.commands import run_command
 from gatehouse.assembly.start import open_house, speak_json_if_asked
+from gatehouse.assembly.tokens import state_mode
 from gatehouse.commands.parser import parser
 from gatehouse.downstream.serve import LifespanEndedError, serve
 from gatehouse.errors import FaultsError, sole_cause
@@ -182,7 +183,8 @@ class Program:
         """At a hard end, in a thread: write the uses of tokens since the last write."""
         settings = self.house.settings
         if settings.tokens_at is not None and settings.state_db is not None:
-            write_last_use(settings.state_db, dict(self.house.keyring.used))
+            used = dict(self.house.keyring.used)
+            write_last_use(settings.state_db, used, state_mode(settings))
 
 
 def refuse(*faults: str, status: int = 2) -> int:

@@ -14,6 +14,8 @@ from gatehouse.http.challenges import Challenges
 from gatehouse.http.front_marks import FrontMarks
 from gatehouse.http.paths import ENDPOINT
 from gatehouse.identity.admission import Admission
+from gatehouse.identity.arrivals import Arrivals
+from gatehouse.identity.arrivals_file import keep_arrivals
 from gatehouse.identity.kinds import is_static
 from gatehouse.identity.people import People
 from gatehouse.identity.principal import METRICS_NAME, NO_CREDENTIAL, Principal, Unknown
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from gatehouse.identity.jwt import Rules
     from gatehouse.identity.keys import FetchedKeys, Keys
     from gatehouse.identity.principal import PrincipalKind
+    from gatehouse.identity.subject import Subject
     from gatehouse.identity.verifiers import Verifier
     from gatehouse.settings.environment import Settings
     from gatehouse.tokens.contents import Contents
@@ -66,7 +69,9 @@ class IdentitySide:
         self.keys: dict[PrincipalKind, Keys] = {}
         """The keys of the authorization server, and those of the front."""
         self._admissions: list[Admission] = []
-        self._uses = Uses()
+        self.arrivals = Arrivals() if settings.has_dashboard else None
+        """Those who came in beside static tokens; None without a dashboard, for which alone they are kept."""
+        self._uses = Uses() if self.arrivals is None else self.arrivals
         self._ask = Asking()
         self.verifiers = self._verifiers()
         """Verifiers of the callers of the MCP endpoint."""
@@ -159,14 +164,23 @@ class IdentitySide:
         who = admission.admit(principal.subject, principal.proof, until=0)  # remembers nothing
         return who.grants if isinstance(who, Principal) else None
 
+    def lets_in(self, subject: Subject) -> bool:
+        """True if somebody with an access token or an assertion would be let in to the server now."""
+        front = self.front.issuers[0] if self.front else ""
+        issuer = {"oauth": self.issuer, "front": front}.get(subject.kind, "")
+        return subject.issuer == issuer != "" and self.people.find(subject) is not None
+
     def uses(self) -> Mapping[bytes, float]:
         """When values of tokens, by their digests, and all others, by their ids, were last let in: Unix time."""
         return {**self.keyring.used, **self._uses.times()}
 
     @property
     def tasks(self) -> list[Callable[[], Awaitable[None]]]:
-        """Functions for tasks that renew the keys."""
-        return [keys.keep for keys in self.keys.values()]
+        """Functions for tasks that renew the keys, and keep who came in over a restart."""
+        tasks: list[Callable[[], Awaitable[None]]] = [keys.keep for keys in self.keys.values()]
+        if self.arrivals is not None and self._settings.state_db is not None:
+            tasks.append(partial(keep_arrivals, self._settings.state_db, self.arrivals))
+        return tasks
 
     @property
     def key_ages(self) -> dict[str, Callable[[], float]]:

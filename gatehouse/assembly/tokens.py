@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gatehouse import advice
+from gatehouse.identity.state_file import OPEN_MODE, PRIVATE_MODE
 from gatehouse.settings.issuers import open_issuer
 from gatehouse.tokens.clashes import parse_without_clashes
 from gatehouse.tokens.contents import NOTHING
@@ -42,8 +43,13 @@ def tokens_tasks(
             partial(watch_tokens, file, contents, replace, parse, asked, may_be_missing=is_default)
         )
     if settings.has_principals and settings.state_db is not None:
-        tasks.append(partial(keep_last_use, settings.state_db, uses))
+        tasks.append(partial(keep_last_use, settings.state_db, uses, state_mode(settings)))
     return tasks
+
+
+def state_mode(settings: Settings) -> int:
+    """The mode of the file of STATE_DB if it is made new: names of people, which a dashboard needs, are private."""
+    return PRIVATE_MODE if settings.has_dashboard else OPEN_MODE
 
 
 def first_contents(settings: Settings, shared_token: str) -> Contents:

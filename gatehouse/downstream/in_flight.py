@@ -101,13 +101,16 @@ class InFlight:
     def end_all(self, principal: str) -> int:
         """End all exchanges of the principal with that id, calls in progress, too; returns how many there are.
 
-        Each ends at the next border between two events, or is cut after the grace.
+        Event streams end at the next border between two events, or are cut after the grace, which the opening of a
+        session has, too. All others are cut now.
         """
         found = [each for each in self._exchanges if each.id == principal]
         for exchange in found:
             self._ended.add(exchange)
             exchange.revoked_at = min(exchange.revoked_at, trio.current_time())
             self._revoke(exchange)
+            if not exchange.carries_events and not exchange.must_see_head:
+                self._cut(exchange)
         return len(found)
 
     def has_ended(self, exchange: Exchange) -> bool:
@@ -129,7 +132,13 @@ class InFlight:
         if not exchange.revoked and now >= exchange.revoked_at:
             exchange.revoked = True
             exchange.end_events()
-        elif now >= exchange.revoked_at + REVOKED_GRACE_SECONDS and not exchange.over:
+        elif now >= exchange.revoked_at + REVOKED_GRACE_SECONDS:
+            self._cut(exchange)
+
+    @staticmethod
+    def _cut(exchange: Exchange) -> None:
+        """End the exchange now, wherever it is."""
+        if not exchange.over:
             exchange.outcome = "revoked"
             exchange.leaving.cancel()
 

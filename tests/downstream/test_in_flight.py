@@ -84,18 +84,21 @@ async def test_a_call_of_somebody_who_is_no_longer_let_in_may_finish_but_not_go_
 
 
 @pytest.mark.parametrize("who", PEOPLE)
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_all_that_somebody_is_ended_with_ends_within_5_s_though_they_are_let_in(
-    mock_clock: MockClock, who: Principal, method: str
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_all_that_somebody_has_can_be_ended_within_5_s_though_they_are_let_in(
+    mock_clock: MockClock, who: Principal, is_stream: bool
 ) -> None:
     mock_clock.autojump_threshold = 0
-    watched = Watched(who, method)
+    watched = Watched(who, "POST")
+    if is_stream:
+        watched.exchange.expect_events()
     assert watched.flight.end_all("oauth:somebody else") == 0
     assert not watched.flight.has_ended(watched.exchange)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watched.flight.end_overdue)
         assert watched.flight.end_all(who.id) == 1
         assert watched.exchange.ending  # at once, if no event is under way
+        assert watched.exchange.leaving.cancel_called is not is_stream
         assert watched.flight.has_ended(watched.exchange)
         with trio.fail_after(5):
             while not watched.exchange.leaving.cancel_called:

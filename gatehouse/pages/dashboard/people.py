@@ -1,0 +1,216 @@
+"""The page of people and apps: who came in by a sign-in or through the front, and the end of all that they have open.
+
+One person may come in several ways: with access tokens, through a front, by a sign-in in a browser. Of one issuer, and
+with one `sub`, they are one line here: their ids differ in the kind only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from gatehouse.http.paths import DASHBOARD
+from gatehouse.identity.arrivals import KEEP_SECONDS
+from gatehouse.pages.dashboard.printable import printable
+from gatehouse.records.loggers import logger_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from gatehouse.downstream.in_flight import InFlight
+    from gatehouse.http.reply import Reply
+    from gatehouse.identity.arrivals import Arrival, Arrivals
+    from gatehouse.identity.people import People
+    from gatehouse.identity.subject import Subject
+    from gatehouse.pages.dashboard.forms import Form
+    from gatehouse.pages.dashboard.visit import Visit
+    from gatehouse.policy.sessions import Sessions
+
+logger = logger_of("gate.dashboard")
+
+PATH = (DASHBOARD + b"/people").decode()
+
+MAX_ROWS = 200
+"""How many lines a page has, those who came last; all others are found by their names."""
+
+MAX_FIND_LENGTH = 100
+"""How much of a text to look for counts."""
+
+WAYS = {"oauth": "access token", "front": "the front", "person": "signed in here"}
+"""The ways to come in, by the kind that an id begins with."""
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(slots=True)
+class Known:
+    """One person or app, with all ways by which they came, the latest first."""
+
+    key: str
+    """The part of an id after the kind."""
+    arrivals: list[Arrival] = field(default_factory=list)
+    listed: bool = False
+    """True if they would be let in now."""
+    admin: bool = False
+    """True if they may open the dashboard."""
+    sessions: int = 0
+    streams: int = 0
+    requests: int = 0
+    """Their sessions of MCP, event streams, and other requests in flight, all of this moment."""
+
+    @property
+    def subject(self) -> Subject:
+        """The facts about them, as they were told last."""
+        return self.arrivals[0].subject
+
+    @property
+    def name(self) -> str:
+        """Their name for people: visible ASCII."""
+        return self.subject.shown.partition(":")[2] or self.subject.shown
+
+    @property
+    def last(self) -> float:
+        """The Unix time when they were last here."""
+        return self.arrivals[0].last
+
+    @property
+    def ways(self) -> list[tuple[str, float]]:
+        """How they came, and when last by each way."""
+        return [(WAYS[each.subject.kind], each.last) for each in self.arrivals]
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """All that is known of them, in words."""
+        about = self.subject
+        client = "" if about.is_machine else about.client
+        named = (
+            ("Issuer", about.issuer),
+            ("sub", about.sub),
+            ("User name", about.username),
+            ("Address", about.email),
+            ("Client id", about.client if about.is_machine else ""),
+            ("Last with the app", client),
+            ("Organisations", ", ".join(sorted(about.orgs))),
+        )
+        return [(term, printable(value)) for term, value in named if value]
+
+    def is_meant_by(self, text: str) -> bool:
+        """True if the text is part of something that is known of them."""
+        return any(text in value.lower() for value in (self.name, *dict(self.facts).values()))
+
+
+class PeoplePage:
+    """The view `show`, and the action `end`.
+
+    `lets_in` tells whether a subject would be let in now, and `is_admin` whether it may open the dashboard. `end_browsers`
+    ends all sessions in browsers of the person of that id, and returns True if they stay ended after a restart; it is
+    None if the front alone signs people in. With `several_gates`, others have sessions of their own.
+    """
+
+    def __init__(
+        self,
+        arrivals: Arrivals,
+        people: People,
+        *,
+        ledger: Sessions,
+        in_flight: InFlight,
+        lets_in: Callable[[Subject], bool],
+        is_admin: Callable[[Subject], bool],
+        end_browsers: Callable[[str], Awaitable[bool]] | None,
+        several_gates: bool = False,
+    ) -> None:
+        self._arrivals = arrivals
+        self._people = people
+        self._ledger = ledger
+        self._in_flight = in_flight
+        self._lets_in = lets_in
+        self._is_admin = is_admin
+        self._end_browsers = end_browsers
+        self._several_gates = several_gates
+
+    async def show(self, visit: Visit) -> Reply:
+        """The page: all who came, or those in whose names a text stands that is looked for."""
+        find = looked_for(visit.exchange.request.query)
+        everybody = grouped(self._arrivals.all())
+        found = [each for each in everybody if not find or each.is_meant_by(find.lower())]
+        shown = found[:MAX_ROWS]
+        self._look_up(shown)
+        return visit.page(
+            "people.html",
+            find=find,
+            rows=shown,
+            found=len(found),
+            all=len(everybody),
+            open_list=self._people.is_open,
+            by_session=self._end_browsers is not None,
+            several_gates=self._several_gates,
+            days=round(KEEP_SECONDS / 86_400),
+        )
+
+    async def end(self, visit: Visit, form: Form) -> Reply:
+        """End all that one person or app has open: their sessions, streams and calls, and their sessions in browsers."""
+        known = self._find(form.text("person"))
+        if known is None:
+            return visit.see(PATH, "Nobody is known here by that any more. Nothing was done.")
+        ids = [f"{kind}:{known.key}" for kind in WAYS]
+        sessions = sum(map(self._ledger.end_all, ids))
+        requests = sum(map(self._in_flight.end_all, ids))
+        lasts = True
+        if self._end_browsers is not None:
+            lasts = await self._end_browsers(f"person:{known.key}")
+        logger.warning(
+            "%s ended all that %s had open: sessions %d, requests in flight %d%s",
+            visit.visitor.name,
+            known.subject.shown,
+            sessions,
+            requests,
+            "" if self._end_browsers is None else ", and every session in a browser",
+        )
+        ended = f"sessions: {sessions}, requests in flight: {requests}"
+        browsers = "" if self._end_browsers is None else ", and every session in a browser"
+        again = " They may come again: they are on the list." if self._may_come(known) else ""
+        memory = (
+            "" if lasts else " A restart of the gate would forget the end of those in browsers."
+        )
+        return visit.see(PATH, f"Ended for {known.name}: {ended}{browsers}.{again}{memory}")
+
+    def _find(self, key: str) -> Known | None:
+        """The one with that key, if they are known."""
+        if not _KEY.fullmatch(key):
+            return None
+        found = (self._arrivals.of(f"{kind}:{key}") for kind in WAYS)
+        return next(iter(grouped(each for each in found if each)), None)
+
+    def _may_come(self, known: Known) -> bool:
+        return any(self._lets_in(each.subject) for each in known.arrivals)
+
+    def _look_up(self, rows: Iterable[Known]) -> None:
+        """Fill in what they may do and what they hold now."""
+        streams: Counter[str] = Counter()
+        requests: Counter[str] = Counter()
+        for exchange in self._in_flight:
+            key = exchange.id.partition(":")[2]
+            (streams if exchange.carries_events else requests)[key] += 1
+        for known in rows:
+            known.listed = self._may_come(known)
+            known.admin = any(self._is_admin(each.subject) for each in known.arrivals)
+            known.sessions = sum(self._ledger.number_of(f"{kind}:{known.key}") for kind in WAYS)
+            known.streams, known.requests = streams[known.key], requests[known.key]
+
+
+def grouped(arrivals: Iterable[Arrival]) -> list[Known]:
+    """People and apps, the latest first, each with the latest way first."""
+    found: dict[str, Known] = {}
+    for arrival in sorted(arrivals, key=lambda each: -each.last):
+        key = arrival.id.partition(":")[2]
+        found.setdefault(key, Known(key)).arrivals.append(arrival)
+    return list(found.values())
+
+
+def looked_for(query: bytes) -> str:
+    """The text that a query looks for; empty if it looks for none."""
+    found = parse_qs(query.decode("latin-1"), errors="replace").get("find", [""])[0]
+    return "".join(each for each in found[:MAX_FIND_LENGTH] if each.isprintable()).strip()

@@ -1,0 +1,230 @@
+"""The page of people and apps: who came, by which ways, what they hold, and the end of all that they have open."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gatehouse.downstream.exchange import Exchange
+from gatehouse.downstream.in_flight import InFlight
+from gatehouse.identity.arrivals import Arrivals
+from gatehouse.identity.people import People
+from gatehouse.identity.principal import Principal
+from gatehouse.identity.subject import Subject, subject_of
+from gatehouse.pages.dashboard import people as page
+from gatehouse.pages.dashboard.people import PeoplePage
+from gatehouse.policy.sessions import Sessions
+from tests.harness.dashboard import Browser
+from tests.harness.request_of import LIMITS, request_of
+
+if TYPE_CHECKING:
+    from tests.harness.dashboard import Answer
+
+ISSUER = "https://issuer.example"
+PATH = "/dashboard/people"
+ODD = '<img src=x onerror="alert(1)">\u202e\x1b'
+
+
+def person(name: str, kind: Any = "oauth", **claims: Any) -> Subject:
+    told = {"sub": f"{name}-1", "preferred_username": name, "client_id": "an-app", **claims}
+    return subject_of(kind, told, issuer=ISSUER, expires=9e9)
+
+
+def key_of(subject: Subject) -> str:
+    return subject.id.partition(":")[2]
+
+
+async def nothing(*_: Any) -> Any:
+    """The client sends nothing."""
+    raise AssertionError
+
+
+class Known:
+    """People who came, what they hold, and a browser before their page."""
+
+    def __init__(self, *names: str, by_session: bool = True, several_gates: bool = False) -> None:
+        self.arrivals, self.people, self.ledger = Arrivals(), People(names), Sessions()
+        self.in_flight = InFlight(lambda _: True, upstream="up:1", grace_seconds=1)
+        self.ended: list[str] = []
+        self.lasts = True
+        self.page = PeoplePage(
+            self.arrivals,
+            self.people,
+            ledger=self.ledger,
+            in_flight=self.in_flight,
+            lets_in=lambda subject: self.people.find(subject) is not None,
+            is_admin=lambda subject: subject.username == "alice",
+            end_browsers=self.end_browsers if by_session else None,
+            several_gates=several_gates,
+        )
+        self.browser = Browser(
+            {b"/dashboard/people": self.page.show}, {b"/dashboard/people/end": self.page.end}
+        )
+
+    async def end_browsers(self, who: str) -> bool:
+        self.ended.append(who)
+        return self.lasts
+
+    def comes(self, subject: Subject, now: float) -> None:
+        self.arrivals.admitted(
+            Principal(subject.id, subject.shown, kind=subject.kind, subject=subject), now
+        )
+
+    def holds(self, subject: Subject, *, stream: bool = False) -> Exchange:
+        """One request of theirs is in flight."""
+        exchange = Exchange(request_of([], method="POST"), nothing, nothing, LIMITS, {})
+        exchange.is_from(subject.id, subject.shown, "header")
+        exchange.carries_events = stream
+        self.in_flight.add(exchange)
+        return exchange
+
+    async def end(self, key: str) -> Answer:
+        return await self.browser.post(f"{PATH}/end", {"person": key})
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> float:
+    monkeypatch.setattr("gatehouse.identity.arrivals.clock", lambda: 1e9)
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    return 1e9
+
+
+async def test_without_anybody_the_page_says_so() -> None:
+    answer = await Known().browser.get(PATH)
+    assert answer.status == 200
+    assert "Nobody has come in by a sign-in yet." in answer.words
+    assert '<form method="post" action="/dashboard/people/end"' not in answer.text
+
+
+async def test_one_person_is_one_line_with_all_ways_and_all_that_they_hold(now: float) -> None:
+    known = Known("alice")
+    alice, bob = person("alice", orgs=["acme"]), person("bob")
+    known.comes(alice, now - 120)
+    known.arrivals.signed_in(replace(alice, kind="person", shown="person:alice"))
+    known.comes(bob, now - 7200)
+    await known.ledger.opened(b"1", alice.id)
+    known.holds(alice, stream=True)
+    known.holds(alice)
+    words = (await known.browser.get(PATH)).words
+    assert "2 people and apps" in words
+    assert "alice admin signed in here ( 0 seconds ago ) access token ( 2 minutes ago )" in words
+    assert "1 session, 1 stream, 1 request yes End all" in words
+    assert f"Issuer {ISSUER} sub alice-1 User name alice" in words
+    assert "Organisations acme" in words
+    assert "bob access token" in words
+    assert "2 hours ago nothing no End all" in words
+    assert words.index("alice admin") < words.index("bob access token")
+
+
+async def test_names_that_somebody_chose_are_text(now: float) -> None:
+    known = Known()
+    known.comes(person(ODD, sub=ODD, client_id=ODD), now)
+    answer = await known.browser.get(PATH)
+    assert "<img" not in answer.text
+    assert "&lt;img src=x" in answer.text
+    assert not any(each in answer.text for each in "\u202e\x1b")
+    assert "\\u202e" in answer.text
+    assert (await known.browser.get(f"{PATH}?find=%3Cimg")).text.count(
+        '<form method="post" action="/dashboard/people/end"'
+    ) == 1
+
+
+async def test_a_machine_is_an_app_under_its_client_id(now: float) -> None:
+    known = Known()
+    known.comes(subject_of("oauth", {"client_id": "cron"}, issuer=ISSUER, expires=9e9), now)
+    words = (await known.browser.get(PATH)).words
+    assert "cron app access token" in words
+    assert "Client id cron" in words
+
+
+async def test_a_page_has_a_bound_and_all_others_are_found(
+    now: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "MAX_ROWS", 2)
+    known = Known()
+    for number, name in enumerate(("ann", "ben", "cat", "dan")):
+        known.comes(person(name), now - number)
+    answer = await known.browser.get(PATH)
+    assert "These are the 2 who were here last." in answer.words
+    assert "ann" in answer.words
+    assert "cat" not in answer.words
+    found = await known.browser.get(f"{PATH}?find=CAT")
+    assert "Found: 1 of 4" in found.words
+    assert "cat-1" in found.words
+    assert 'value="CAT"' in found.text
+    nobody = await known.browser.get(f"{PATH}?find=%22%3E%3Cscript%3E{'x' * 500}%00%ff")
+    assert "Nobody of that name came in." in nobody.words
+    assert "<script>x" not in nobody.text
+
+
+async def test_ending_ends_all_of_one_person_by_every_way_and_nothing_of_others(
+    now: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    known = Known("alice", "bob")
+    alice, bob = person("alice"), person("bob")
+    for who in (alice, bob):
+        known.comes(who, now)
+        await known.ledger.opened(who.sub.encode(), who.id)
+    front = replace(alice, kind="front", shown="front:alice")
+    await known.ledger.opened(b"through the front", front.id)
+    mine = [known.holds(alice, stream=True), known.holds(front)]
+    theirs = known.holds(bob, stream=True)
+    answer = await known.end(key_of(alice))
+    assert (answer.status, answer.one(b"Location")) == (303, b"/dashboard/people")
+    assert known.ended == [f"person:{key_of(alice)}"]
+    assert [each.ending for each in mine] == [True, True]
+    assert not theirs.ending
+    assert (known.ledger.number_of(bob.id), known.ledger.known) == (1, 1)
+    said = (await known.browser.get(PATH)).words
+    assert (
+        "Ended for alice: sessions: 2, requests in flight: 2, and every session in a browser. They may come again"
+        in said
+    )
+    (line,) = [each.getMessage() for each in caplog.records if each.name == "gate.dashboard"]
+    assert line == (
+        "person:alice ended all that oauth:alice had open: sessions 2, requests in flight 2, and every session in a browser"
+    )
+    assert "Ended for" not in (await known.browser.get(PATH)).words
+
+
+async def test_an_end_that_a_restart_would_forget_is_told(now: float) -> None:
+    known = Known("bob")
+    known.lasts = False
+    known.comes(person("alice"), now)
+    await known.end(key_of(person("alice")))
+    said = (await known.browser.get(PATH)).words
+    assert "A restart of the gate would forget" in said
+    assert "They may come again" not in said
+
+
+@pytest.mark.parametrize("key", ["", "x", "0" * 32, "../" * 10, "oauth:" + "0" * 32, "0" * 33])
+async def test_nobody_is_ended_by_a_made_up_key(now: float, key: str) -> None:
+    known = Known()
+    known.comes(person("alice"), now)
+    held = known.holds(person("alice"))
+    await known.end(key)
+    assert not held.ending
+    assert known.ended == []
+    assert "Nothing was done" in (await known.browser.get(PATH)).words
+
+
+async def test_the_page_says_how_to_keep_somebody_out(now: float) -> None:
+    listed, unlisted = Known("alice"), Known(by_session=False, several_gates=True)
+    words = (await listed.browser.get(PATH)).words
+    assert "first take them off the list" in words
+    assert "end them there" not in words
+    assert "Several gates" not in words
+    words = (await unlisted.browser.get(PATH)).words
+    assert "There is no list of people" in words
+    assert "Sessions in browsers are the front's: end them there." in words
+    assert "Several gates share their state." in words
+    unlisted.comes(person("alice"), now)
+    await unlisted.end(key_of(person("alice")))
+    assert (
+        "browser"
+        not in (await unlisted.browser.get(PATH)).words.partition("People and apps Those")[0]
+    )
