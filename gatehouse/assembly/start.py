@@ -99,10 +99,11 @@ def tell_sources(settings: Settings, contents: Contents) -> None:
         logger.warning(remark)
     if settings.tokens_at != settings.tokens_file:
         logger.info("TOKENS_FILE is not set: the dashboard keeps tokens in %s", settings.tokens_at)
-    if contents.beside_tokens and not settings.has_other_ways_in:
+    no_people = not settings.has_other_ways_in and settings.sign_in is None
+    if contents.beside_tokens and no_people:
         logger.warning(
             "TOKENS_FILE: its scopes and people let nobody in, and keep nobody out: they are for access tokens "
-            "(AUTH_ISSUER) and fronts (FRONT), and neither is set"
+            "(AUTH_ISSUER), fronts (FRONT) and people who sign in (SIGN_IN), and none of these is set"
         )
     if settings.has_other_ways_in and not settings.people and not contents.people:
         logger.info(

@@ -38,6 +38,15 @@ VALUE_KEYS = ("digest", "created", "not_before", "expires")
 SCOPE_KEYS = KINDS
 PERSON_KEYS = ("match", "note", *KINDS, "rate", "expires")
 
+UNTOLD = {
+    "username": "user names",
+    "address": "e-mail addresses",
+    "domain": "e-mail addresses",
+    "org": "organisations",
+    "client": "programs",
+}
+"""The kinds of facts about people that a way in may leave out, in words."""
+
 CLEAR = (
     "holds the value of a token in clear, but only digests belong here. Take it out, and make a new token "
     f"instead: {advice.add_token()}"
@@ -192,8 +201,10 @@ class Reader:
     def _expect_use(self, path: Place, key: Key) -> None:
         """Tell an entry that means nobody, or nobody who is left: an earlier one means them, too, and decides."""
         if key.kind in self._untold:
-            words = "means nobody, since the assertions of this FRONT tell no user names and no organisations"
-            self._fault((*path, "match"), f"match: {words}; write alice@example.com or sub:...")
+            words = (
+                f"means nobody, since no way in tells {UNTOLD[key.kind]} to the gate; write sub:..."
+            )
+            self._fault((*path, "match"), f"match: {words}")
         earlier = next(
             (self._matched[each] for each in covering(key) if each in self._matched), None
         )
