@@ -52,6 +52,7 @@ class Begun:
 
     begun: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    on_disk: bool = True
 
     def begin(self, subject: Subject) -> tuple[bytes, bytes]:
         if subject.sub == "unfit":
@@ -64,11 +65,11 @@ class Begun:
 
     async def end(self, visitor: Visitor) -> bool:
         self.ended.append(visitor.session)
-        return True
+        return self.on_disk
 
     async def end_all(self, person: str) -> bool:
         self.ended.append(person)
-        return True
+        return self.on_disk
 
 
 class Place:
@@ -270,6 +271,21 @@ async def test_a_person_signs_out_here_or_everywhere_and_the_next_page_says_so(
         shown = await place.browser.get(answer.one(b"Location").decode())
         assert shown.status == 401
         assert said in shown.words
+
+
+async def test_who_signs_out_hears_that_a_restart_would_forget_it(
+    autojump_clock: MockClock,
+) -> None:
+    for path in ("sign-out", "sign-out-everywhere"):
+        place = Place()
+        place.sessions.on_disk = False
+        place.browser.people.who_comes = person(ALICE)
+        answer = await place.browser.post(f"/dashboard/{path}")
+        assert answer.all(b"Set-Cookie") == [FORGET]
+        place.browser.people.who_comes = None
+        page = await place.browser.get(answer.one(b"Location").decode())
+        assert "You are signed out" in page.text
+        assert "could not write this to its disk" in page.text
 
 
 async def test_somebody_off_the_list_can_sign_out_and_a_session_that_is_over_already_is_no_fault(

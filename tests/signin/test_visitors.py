@@ -48,7 +48,7 @@ def sessions_of_tests() -> BrowserSessions:
 
 
 class Dashboard:
-    """Who is known at a dashboard that people reach through a front, by signing in, or both."""
+    """A dashboard that people reach through a front, by signing in, or both."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from gatehouse.http.address import address_group
 from gatehouse.http.reply import Reply
 from gatehouse.identity.remembered import Remembered
-from gatehouse.pages.dashboard.notices import SIGN_IN
+from gatehouse.pages.dashboard.notices import IN_MEMORY, SIGN_IN
 from gatehouse.pages.dashboard.visit import HOME, see
 from gatehouse.records.loggers import logger_of
 from gatehouse.signin.sign_in import CALLBACK, SignInFailedError, own_path
@@ -135,23 +135,23 @@ class Entry:
     async def sign_out(self, exchange: Exchange) -> Reply:
         """End the session of this browser."""
 
-        async def end(visitor: Visitor) -> None:
-            await self._sessions.end(visitor)
+        async def end(visitor: Visitor) -> bool:
             logger.info("%s signed out", visitor.name)
+            return await self._sessions.end(visitor)
 
         return await self._leave(exchange, end, "bye")
 
     async def sign_out_everywhere(self, exchange: Exchange) -> Reply:
         """End all sessions of the person."""
 
-        async def end(visitor: Visitor) -> None:
-            await self._sessions.end_all(visitor.id)
+        async def end(visitor: Visitor) -> bool:
             logger.info("%s signed out everywhere", visitor.name)
+            return await self._sessions.end_all(visitor.id)
 
         return await self._leave(exchange, end, "bye-everywhere")
 
     async def _leave(
-        self, exchange: Exchange, end: Callable[[Visitor], Awaitable[None]], said: str
+        self, exchange: Exchange, end: Callable[[Visitor], Awaitable[bool]], said: str
     ) -> Reply:
         visitor = await self._door.signed_in(exchange)
         if visitor is not None and not visitor.session:
@@ -162,7 +162,7 @@ class Entry:
             form = await self._door.form(exchange, visitor, HOME)
             if isinstance(form, Reply):
                 return form
-            await end(visitor)
+            said += "" if await end(visitor) else IN_MEMORY
         return see(f"{HOME}?{said}", self._sessions.forget())
 
     def _must_wait(self, exchange: Exchange) -> Reply | None:

@@ -28,9 +28,18 @@ SIGN_IN = f"{HOME}/sign-in"
 # RFC 9110 section 11.6.1 wants a challenge in each 401. Browsers know no such scheme, and show the page.
 CHALLENGE = (b"WWW-Authenticate", b'Cookie realm="dashboard"')
 
+IN_MEMORY = "-in-memory"
+"""The end of such a word if the sessions may open again after a restart."""
+
+_MAY_OPEN_AGAIN = (
+    "The gate could not write this to its disk: if it starts anew within 8 hours, a copy of the session would open "
+    "again. Whoever runs the gate finds the reason in its log, or sets STATE_DB."
+)
 SIGNED_OUT = {
     "bye": "You are signed out.",
     "bye-everywhere": "You are signed out, in this browser and in all others.",
+    f"bye{IN_MEMORY}": f"You are signed out. {_MAY_OPEN_AGAIN}",
+    f"bye-everywhere{IN_MEMORY}": f"You are signed out, in this browser and in all others. {_MAY_OPEN_AGAIN}",
 }
 """The words of a query that the sign-in page has a sentence for: nobody else's words get onto it by a link."""
 
