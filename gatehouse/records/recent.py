@@ -81,12 +81,12 @@ class Minute:
     @property
     def p50(self) -> float | None:
         """The duration, in seconds, that half of the calls did not exceed; None without calls."""
-        return percentile(self.durations, 0.50)
+        return percentile(self.durations, 0.50) if self.calls else None
 
     @property
     def p95(self) -> float | None:
         """The same for nineteen of twenty calls."""
-        return percentile(self.durations, 0.95)
+        return percentile(self.durations, 0.95) if self.calls else None
 
 
 class Recent:
