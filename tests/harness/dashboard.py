@@ -110,12 +110,15 @@ class Browser:
         front: str = "",
     ) -> None:
         self.people = People(person("alice"))
+        self.came: list[str] = []
+        """The `sub` of everybody who signed in, or came through the front, once for each time."""
         self.shell = Shell(views, name=lambda: name, provider=provider, front=front)
         self.door = Door(
             origin=ORIGIN,
             origins=Origins(["gate.example", "other.example"], [], loopback=False, public=ORIGIN),
             visitors=self.people,
             notices=self.shell.notices,
+            came=self.comes,
         )
         self._views, self._actions = views, actions or {}
         self.dashboard = self._dashboard({}, {})
@@ -132,6 +135,10 @@ class Browser:
             shell=self.shell,
         )
 
+    def comes(self, subject: Subject) -> None:
+        """Note who came."""
+        self.came.append(subject.sub)
+
     def signs_in(self, sign_in: SignIn, sessions: Sessions, failures: Failures) -> None:
         """From here on, people can sign in and out."""
         entry = Entry(
@@ -141,6 +148,7 @@ class Browser:
             door=self.door,
             notices=self.shell.notices,
             failures=failures,
+            came=self.comes,
         )
         self.dashboard = self._dashboard(entry.views, entry.actions)
 

@@ -84,6 +84,12 @@ async def test_an_admin_sees_a_page_and_it_is_noted_who_it_was() -> None:
     browser = done.browser(front="cloudflare", provider="")
     browser.people.who_comes = person("alice", kind="front")
     assert (await browser.get("/dashboard")).exchange.lane == "header"
+    assert browser.came == ["alice"]
+    browser.people.who_comes = person("bob", kind="front")
+    assert (await browser.get("/dashboard")).status == 403
+    browser.people.who_comes = person("alice")
+    await browser.get("/dashboard")
+    assert browser.came == ["alice"]  # a session is noted once, when it begins
 
 
 async def test_nobody_is_told_more_than_the_name_of_the_provider() -> None:

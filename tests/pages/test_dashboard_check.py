@@ -76,7 +76,7 @@ class Look:
     def __init__(self) -> None:
         self.doctor = Doctor()
         page = CheckPage(self.doctor)
-        self.browser = Browser({b"/dashboard/check": page.show}, {b"/dashboard/check": page.begin})
+        self.browser = Browser({b"/dashboard/check": page.show}, {b"/dashboard/check": page.start})
 
     async def see(self) -> Answer:
         return await self.browser.get(PATH)

@@ -126,7 +126,7 @@ async def test_a_person_on_the_list_gets_a_session_and_goes_to_where_they_were(
     assert session.startswith(b"__Host-gate-session=session-of-alice-0001; ")
     assert login == JAR.delete("login")[1]
     assert answer.one(b"Cache-Control") == b"no-store"
-    assert place.sessions.begun == [ALICE]
+    assert place.sessions.begun == place.browser.came == [ALICE]
     assert [entry.getMessage() for entry in caplog.records] == [f"{answer.exchange.name} signed in"]
 
 
@@ -159,7 +159,7 @@ async def test_somebody_who_may_come_in_as_a_person_gets_a_session_and_nobody_el
     paper.changes["id_token"] = {"sub": "unfit"}
     place.browser.people.admins.add("unfit")
     assert_ends_here(await place.sign_in())
-    assert place.sessions.begun == ["bob"]
+    assert place.sessions.begun == place.browser.came == ["bob"]
 
 
 async def test_who_is_signed_in_goes_on_and_who_is_not_on_the_list_may_be_somebody_else(

@@ -154,7 +154,7 @@ async def test_a_look_at_a_gate_in_order_finds_nothing_while_the_gate_serves(
         house.upstream.script = SickGate("no token is needed")
         doctor = Checkup(lambda: [fine("a machine")], f"{house.url}/mcp", hidden=[TOKEN])
         page = CheckPage(doctor)
-        browser = Browser({b"/dashboard/check": page.show}, {b"/dashboard/check": page.begin})
+        browser = Browser({b"/dashboard/check": page.show}, {b"/dashboard/check": page.start})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(doctor.keep)
             await browser.post("/dashboard/check", {"token": TOKEN})

@@ -93,7 +93,7 @@ class Row(NamedTuple):
 
 
 class CheckPage:
-    """The view `show`, and the action `begin`."""
+    """The view `show`, and the action `start`."""
 
     def __init__(self, doctor: Doctor) -> None:
         self._doctor = doctor
@@ -102,7 +102,7 @@ class CheckPage:
         """The last findings, or how far the look under way is."""
         return self._page(visit)
 
-    async def begin(self, visit: Visit, form: Form) -> Reply:
+    async def start(self, visit: Visit, form: Form) -> Reply:
         """Begin a look. A token in the form is for this look alone, and is kept nowhere."""
         token = form.text("token")
         try:

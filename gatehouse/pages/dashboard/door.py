@@ -22,6 +22,8 @@ from gatehouse.records.loggers import logger_of
 from gatehouse.signin.visitor import Visitor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gatehouse.downstream.exchange import Exchange
     from gatehouse.http.reply import Reply
     from gatehouse.http.request import Request
@@ -35,6 +37,10 @@ logger = logger_of("gate.dashboard")
 AT_PUBLIC = b"at=public"
 """The query of a page to which the gate has sent the browser. Where a proxy writes a name of its own into Host, the next
 request looks as foreign as the first, and must not be sent on again."""
+
+
+def untold(_: Subject) -> None:
+    """Nobody is told who came."""
 
 
 class Visitors(Protocol):
@@ -59,15 +65,24 @@ class Visitors(Protocol):
 
 
 class Door:
-    """The door. `origin` is that of PUBLIC_URL, and `origins` know the other names of the gate."""
+    """The door. `origin` is that of PUBLIC_URL, and `origins` know the other names of the gate. `came` is told of
+    everybody who comes in through the front; those with a session have signed in before.
+    """
 
     def __init__(
-        self, *, origin: str, origins: Origins, visitors: Visitors, notices: Notices
+        self,
+        *,
+        origin: str,
+        origins: Origins,
+        visitors: Visitors,
+        notices: Notices,
+        came: Callable[[Subject], object] = untold,
     ) -> None:
         self._origin = origin
         self._origins = origins
         self._visitors = visitors
         self._notices = notices
+        self._came = came
         self._told_of_host = False
 
     def elsewhere(self, request: Request) -> Reply | None:
@@ -154,4 +169,6 @@ class Door:
         lane = "cookie" if visitor.session else "header"
         if not exchange.is_from(visitor.id, visitor.name, lane):
             return self._notices.too_many_connections()
+        if not visitor.session:
+            self._came(visitor.subject)
         return visitor

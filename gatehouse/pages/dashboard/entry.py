@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 from gatehouse.http.address import address_group
 from gatehouse.http.reply import Reply
 from gatehouse.identity.remembered import Remembered
+from gatehouse.pages.dashboard.door import untold
 from gatehouse.pages.dashboard.notices import IN_MEMORY, SIGN_IN
 from gatehouse.pages.dashboard.visit import HOME, see
 from gatehouse.records.loggers import logger_of
@@ -77,11 +78,12 @@ class Entry:
         door: Door,
         notices: Notices,
         failures: Failures,
+        came: Callable[[Subject], object] = untold,
     ) -> None:
-        """`failures` counts the sign-ins that came to nothing, by address."""
+        """`failures` counts the sign-ins that came to nothing, by address. `came` is told who has signed in."""
         self._sign_in, self._sessions = sign_in, sessions
         self._visitors, self._door, self._notices = visitors, door, notices
-        self._failures = failures
+        self._failures, self._came = failures, came
         self._waiting: Remembered[bool] = Remembered(MAX_ADDRESSES)
 
     @property
@@ -129,6 +131,7 @@ class Entry:
             session = self._sessions.begin(subject)
         except ValueError:
             return self._failed(exchange, SignInFailedError(UNFIT, "unfit", cookies))
+        self._came(subject)
         logger.info("%s signed in", subject.shown)
         return see(to, *cookies, session)
 
