@@ -26,11 +26,11 @@ from gatehouse.tokens.file import TokensError
 from gatehouse.tokens.last_use import LastUse, read_last_use
 from gatehouse.tokens.reader import load_contents, load_tokens
 from gatehouse.tokens.token import HEADER_ONLY, KINDS, Token
-from gatehouse.tokens.words import rights, validity
+from gatehouse.tokens.words import KEEP, about_old_values, about_use
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from gatehouse.http.mcp import Kind
@@ -104,22 +104,8 @@ def _add(options: argparse.Namespace, path: Path, now: datetime, clients: Client
     )
     clients.judge(options.client, token)
     issued = issue.make(path, token, now, not_before=options.not_before, expires=options.expires)
-    about = [f"{token.name}: is in {path} now.", *_about_use(token)]
+    about = [f"{token.name}: is in {path} now.", *about_use(token)]
     _show(issued, about, options.client, clients)
-
-
-def _about_use(token: Token) -> Iterator[str]:
-    if "query" in token.lanes:
-        yield (
-            "It may also come in the URL, as ?key=VALUE. URLs show up in logs, so do that only with a "
-            "client that cannot send headers."
-        )
-    if token.grants.restricted:
-        named = [kind for kind in KINDS if getattr(token.grants, kind) is not None]
-        others = " or ".join(kind for kind in KINDS if kind not in named)
-        yield f"It may use only: {rights(token.grants)}" + (
-            f". It may use no {others}, because no list names any." if others else "."
-        )
 
 
 def _rotate(options: argparse.Namespace, path: Path, now: datetime, clients: Clients) -> None:
@@ -128,9 +114,7 @@ def _rotate(options: argparse.Namespace, path: Path, now: datetime, clients: Cli
             clients.judge(options.client, token)
     issued = issue.rotate(path, options.name, now, overlap=options.overlap, expires=options.expires)
     lines = [f"{options.name}: has a new value in {path} now."]
-    for old in issued.token.values[:-1]:
-        end = "is not valid any more" if old.expired_at(now) else validity(old, now)
-        lines.append(f"The old value {old.id} {end}.")
+    lines += about_old_values(issued.token, now)
     _show(issued, lines, options.client, clients)
 
 
@@ -140,7 +124,7 @@ def _show(issued: Issued, about: Iterable[str], client: str | None, clients: Cli
     with suppress(OSError):  # the value matters more than the words about it
         _say(
             *about,
-            "Keep the value below: it is not stored anywhere, and is not shown again.",
+            KEEP,
             *use,
         )
     shown = clients.snippet(client, issued.value) if client else issued.value

@@ -59,6 +59,11 @@ SignIn = Annotated[str | None, BeforeValidator(_sign_in)]
 Given = Annotated[str, BeforeValidator(stripped)]
 
 
+def _takes_tokens(folder: Path) -> bool:
+    has_them = os.access(folder / TOKENS_NAME, os.F_OK)
+    return folder.is_dir() and (has_them or os.access(folder, os.W_OK | os.X_OK))
+
+
 class SignInSettings(IdentitySettings):
     """The provider where people sign in, and the people who may open the dashboard."""
 
@@ -192,13 +197,15 @@ class SignInSettings(IdentitySettings):
     def tokens_at(self) -> Path | None:
         """The file with named tokens, there or still to be made; None if there can be no named tokens.
 
-        The dashboard makes tokens also if TOKENS_FILE is not set: in the folder of the start, or in a Space where a
-        bucket is mounted, if there is one. Decided once: neither folder is asked for again while the gate runs.
+        The dashboard makes tokens also if TOKENS_FILE is not set: in the folder of the start. In a Space that is the
+        program's own, which nobody may write, so a mounted bucket comes before it, and a home behind it. Decided once: no
+        folder is asked for again while the gate runs.
         """
         if self.tokens_file is not None or not self.has_dashboard:
             return self.tokens_file
-        lasts = self.in_space and SPACE_DATA.is_dir() and os.access(SPACE_DATA, os.W_OK | os.X_OK)
-        return (SPACE_DATA if lasts else Path()).absolute() / TOKENS_NAME
+        here = Path.cwd()
+        folders = [SPACE_DATA, here, Path(os.path.expanduser("~"))] if self.in_space else []  # noqa: PTH111 - never fails
+        return next(filter(_takes_tokens, folders), here) / TOKENS_NAME
 
     @property
     def untold(self) -> Collection[str]:

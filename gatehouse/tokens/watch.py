@@ -43,6 +43,10 @@ SLOW_SECONDS = 5.0
 """A look that takes longer is logged: tokens revoked meanwhile stay good."""
 
 
+EMPTY = "is empty; to end all tokens, revoke each"
+"""In words: some programs empty a file while they save it, and nobody may lose a token by that."""
+
+
 async def watch_tokens(
     path: Path,
     contents: Contents,
@@ -211,7 +215,7 @@ def look(path: Path, parse: Callable[[str], Contents], last: Sight | None) -> Si
     try:
         text = as_text(path, data)
         if not text.strip():
-            raise TokensError(f"{path}: is empty; to end all tokens, revoke each")
+            raise TokensError(f"{path}: {EMPTY}")
         contents = parse(text)
     except TokensError as error:
         return Sight(data, stamp, faults=tuple(error.faults))

@@ -8,11 +8,39 @@ from gatehouse.tokens.durations import in_words
 from gatehouse.tokens.token import KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from gatehouse.identity.grants import Grants
     from gatehouse.tokens.last_use import LastUse
+    from gatehouse.tokens.token import Token
     from gatehouse.tokens.value import TokenValue
+
+
+KEEP = "Keep the value below: it is not stored anywhere, and is not shown again."
+"""The sentence above a new value."""
+
+
+def about_use(token: Token) -> Iterator[str]:
+    """Sentences about the lanes and the rights of a token, if there is something to say."""
+    if "query" in token.lanes:
+        yield (
+            "It may also come in the URL, as ?key=VALUE. URLs show up in logs, so do that only with a "
+            "client that cannot send headers."
+        )
+    if token.grants.restricted:
+        named = [kind for kind in KINDS if getattr(token.grants, kind) is not None]
+        others = " or ".join(kind for kind in KINDS if kind not in named)
+        yield f"It may use only: {rights(token.grants)}" + (
+            f". It may use no {others}, because no list names any." if others else "."
+        )
+
+
+def about_old_values(token: Token, now: datetime) -> Iterator[str]:
+    """A sentence for each value that a token had before its last one."""
+    for old in token.values[:-1]:
+        end = "is not valid any more" if old.expired_at(now) else validity(old, now)
+        yield f"The old value {old.id} {end}."
 
 
 def rights(grants: Grants) -> str:

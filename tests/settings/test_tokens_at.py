@@ -65,9 +65,20 @@ def test_in_a_space_it_lies_in_the_bucket_if_one_is_mounted(data: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_bucket_that_cannot_be_written_is_not_used(data: Path) -> None:
-    data.mkdir(mode=0o500)
-    assert settings(**PERSON, **SPACE).tokens_at == Path("tokens.toml").absolute()
+def test_where_the_program_may_not_be_changed_a_space_has_it_at_home_but_for_one_that_it_brings(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "app"
+    for folder in (data, program):
+        folder.mkdir(mode=0o500)
+    monkeypatch.chdir(program)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert settings(**PERSON, **SPACE).tokens_at == tmp_path / "tokens.toml"
+    assert settings(**PERSON).tokens_at == program / "tokens.toml"
+    program.chmod(0o700)
+    (program / "tokens.toml").touch()
+    program.chmod(0o500)
+    assert settings(**PERSON, **SPACE).tokens_at == program / "tokens.toml"
 
 
 def test_last_uses_do_not_go_where_the_tokens_are(
