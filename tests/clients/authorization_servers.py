@@ -69,7 +69,7 @@ class RealServer:
 
 @contextmanager
 def oidc_provider(folder: Path, **variables: str) -> Iterator[RealServer]:
-    """oidc-provider, with TTL and WIDE if they are given; the Node clients are installed."""
+    """oidc-provider, with TTL, WIDE and CLIENT if they are given; the Node clients are installed."""
     port = free_port()
     command = ["node", str(HERE / "oidc_provider.mjs")]
     given = {"PORT": str(port), "PATH": os.environ["PATH"], **variables}
@@ -78,17 +78,17 @@ def oidc_provider(folder: Path, **variables: str) -> Iterator[RealServer]:
 
 
 @contextmanager
-def nanoidp(folder: Path) -> Iterator[RealServer]:
-    """nanoidp, where clients register themselves."""
+def nanoidp(folder: Path, *clients: dict[str, Any]) -> Iterator[RealServer]:
+    """nanoidp, where clients register themselves, but for those that it knows already."""
     python, port = nanoidp_python(), free_port()
     config = folder / "nanoidp"
     config.mkdir()
     oauth = {
         "issuer": f"http://127.0.0.1:{port}",
         "audience": "another-api",
-        "scopes_supported": ["openid", "offline_access", *SCOPES],
+        "scopes_supported": ["openid", "profile", "email", "offline_access", *SCOPES],
         "dynamic_registration": {"enabled": True},
-        "clients": [],
+        "clients": clients,
     }
     person = {"password": ANSWERS["password"], "email": "alice@example.com"}
     _write(config / "settings.yaml", server={"host": "127.0.0.1", "port": port}, oauth=oauth)

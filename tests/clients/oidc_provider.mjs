@@ -1,14 +1,23 @@
 // A certified authorization server for the tests, oidc-provider, with one person (any name and password) and one machine.
 // People get signed access tokens, and the machine opaque ones. PORT; TTL is the life of access tokens in seconds.
-// WIDE=1: a client may later ask for more scopes than it has registered with.
+// WIDE=1: a client may later ask for more scopes than it has registered with. CLIENT: one more client, as JSON.
 import { generateKeyPairSync } from 'node:crypto';
 import { Provider, errors } from 'oidc-provider';
 
-const { PORT, TTL = '600', WIDE } = process.env;
+const { PORT, TTL = '600', WIDE, CLIENT } = process.env;
 const SCOPES = 'mcp:read mcp:write';
 const SIGNS = 'RS256';
 
-const key = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' });
+const jwk = (kind, options, kid) => ({
+  ...generateKeyPairSync(kind, options).privateKey.export({ format: 'jwk' }),
+  kid,
+  use: 'sig',
+});
+const keys = [
+  { ...jwk('rsa', { modulusLength: 2048 }, 'first'), alg: SIGNS },
+  jwk('ec', { namedCurve: 'P-256' }, 'second'),
+  jwk('ed25519', {}, 'third'),
+];
 const machine = (client_id, grant_types) => ({
   client_id,
   client_secret: `${client_id}-s3cret-of-the-tests-0123456789`,
@@ -18,9 +27,19 @@ const machine = (client_id, grant_types) => ({
 });
 
 const provider = new Provider(`http://127.0.0.1:${PORT}`, {
-  jwks: { keys: [{ ...key, kid: 'first', use: 'sig', alg: SIGNS }] },
-  clients: [machine('gate', []), { ...machine('machine', ['client_credentials']), scope: SCOPES }],
+  jwks: { keys },
+  enabledJWA: { idTokenSigningAlgValues: [SIGNS, 'ES256', 'EdDSA'] },
+  clients: [
+    machine('gate', []),
+    { ...machine('machine', ['client_credentials']), scope: SCOPES },
+    ...(CLIENT ? [JSON.parse(CLIENT)] : []),
+  ],
   scopes: ['openid', 'offline_access', ...SCOPES.split(' ')],
+  claims: { profile: ['preferred_username'], email: ['email', 'email_verified'] },
+  findAccount: (context, sub) => ({
+    accountId: sub,
+    claims: () => ({ sub, preferred_username: sub, email: `${sub}@example.com`, email_verified: true }),
+  }),
   cookies: { keys: ['of the tests'] },
   pkce: { required: () => true },
   ttl: { AccessToken: Number(TTL), ClientCredentials: Number(TTL) },
