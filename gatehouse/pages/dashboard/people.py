@@ -72,6 +72,11 @@ class Known:
         return self.subject.shown.partition(":")[2] or self.subject.shown
 
     @property
+    def issuer(self) -> str:
+        """The one who vouches for them."""
+        return printable(self.subject.issuer)
+
+    @property
     def last(self) -> float:
         """The Unix time when they were last here."""
         return self.arrivals[0].last
@@ -87,7 +92,6 @@ class Known:
         about = self.subject
         client = "" if about.is_machine else about.client
         named = (
-            ("Issuer", about.issuer),
             ("sub", about.sub),
             ("User name", about.username),
             ("Address", about.email),
@@ -99,7 +103,8 @@ class Known:
 
     def is_meant_by(self, text: str) -> bool:
         """True if the text is part of something that is known of them."""
-        return any(text in value.lower() for value in (self.name, *dict(self.facts).values()))
+        told = (self.name, self.issuer, *dict(self.facts).values())
+        return any(text in value.lower() for value in told)
 
 
 class PeoplePage:
