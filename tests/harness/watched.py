@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from queue import Queue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+import trio
 
 from gatehouse.http.paths import ExposedPaths
 from gatehouse.identity.principal import GATE
@@ -18,9 +23,11 @@ from gatehouse.records.redact import Redactor
 from gatehouse.upstream.inventory import Inventory
 from tests.harness.dashboard import People, person
 from tests.harness.house import open_house
+from tests.harness.program import TOKEN
+from tests.harness.wire import answer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from gatehouse.http.request import Request
     from gatehouse.pages.table import Page
@@ -85,3 +92,40 @@ async def watched(**settings: Any) -> AsyncIterator[Watched]:
         house.gate.pages = Pages(table, ExposedPaths([]), judge_methods=dashboard.paths)
         house.gate.observers.append(recent)
         yield Watched(house, recent, people)
+
+
+class Shown(NamedTuple):
+    """The same in a thread of its own, for tests that drive a browser."""
+
+    url: str
+    recent: Recent
+
+    def call(self, tool: str) -> None:
+        """Let a client call a tool."""
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool}}
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        got = httpx.post(f"{self.url}/mcp", json=message, headers=bearer, trust_env=False)
+        assert got.status_code == 200
+
+
+@contextmanager
+def shown() -> Iterator[Shown]:
+    """The gate, serving from another thread until the block ends."""
+    ready: Queue[tuple[Shown, trio.lowlevel.TrioToken, trio.CancelScope]] = Queue()
+
+    async def serve() -> None:
+        with trio.CancelScope() as scope:
+            async with watched() as gate:
+                gate.house.upstream.script = answer()
+                told = Shown(gate.house.url, gate.recent)
+                ready.put((told, trio.lowlevel.current_trio_token(), scope))
+                await trio.sleep_forever()
+
+    thread = Thread(target=trio.run, args=(serve,))
+    thread.start()
+    told, token, scope = ready.get(timeout=20)
+    try:
+        yield told
+    finally:
+        trio.from_thread.run_sync(scope.cancel, trio_token=token)
+        thread.join()

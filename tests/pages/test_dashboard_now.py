@@ -380,12 +380,16 @@ async def test_refusals_stand_with_their_meaning_and_lead_to_their_requests() ->
 
 
 def test_each_reason_of_the_documents_has_a_meaning() -> None:
-    pages = [(ROOT / f"docs/{name}.md").read_text() for name in ("operations", "identity")]
+    papers = ("operations", "identity", "dashboard")
+    pages = [(ROOT / f"docs/{name}.md").read_text() for name in papers]
     trouble = pages[0].partition("## Trouble")[2].partition("Connections that end below HTTP")[0]
     of_requests = re.findall(r"(?m)^\| \d{3} \| ([^|]*) \|", trouble)
     signs = pages[1].partition("| reason | meaning | remedy |")[2].partition("| sign |")[0]
     of_tokens = re.findall(r"(?m)^\| ([^|]*) \|", signs)
-    told = {word for cell in (*of_requests, *of_tokens) for word in re.findall(r"`([\w-]+)`", cell)}
+    doors = pages[2].partition("## When you are not let in")[2]
+    of_people = re.findall(r"(?m)^\| [^|]* \| ([^|]*) \|", doors)
+    cells = (*of_requests, *of_tokens, *of_people)
+    told = {word for cell in cells for word in re.findall(r"`([\w-]+)`", cell)}
     told |= set(re.findall(r"`(upstream-[a-z]+|draining)`", trouble))
     assert len(told) > 50
     assert told - set(MEANINGS) == set()

@@ -76,7 +76,7 @@ function rowOf(told) {
     cell("Who", element("span", told.name || "nobody known"), element("span", told.source, "soft")),
     cell("Request", ...call),
     cell("Status", String(told.status)),
-    cell("Took", element("span", told.took), element("span", told.size, "soft")),
+    cell("Took", element("span", told.took, "num"), element("span", told.size, "soft")),
     cell("Outcome", ...outcome, element("span", told.id, "soft mono id")),
   );
   showTimes(row);
