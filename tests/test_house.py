@@ -94,6 +94,7 @@ FLOORS = {
     "keepalive": 1,
 }
 DOORS = {
+    "cryptography": {"signin"},
     "h11": {"doctor", "downstream", "upstream"},
     "httpcore": {"upstream"},
     "hypercorn": {"downstream"},

@@ -1,7 +1,7 @@
 """Settings to parts: everything that runs later is built here, and nothing runs yet.
 
 Programs and tests build their gate as a `House`. A new part comes into a list here: a verifier into
-`verifiers`, a policy into `policies`, a page into `pages`, an observer into `observers`.
+`verifiers`, a policy into `policies_of`, a page into `pages`, an observer into `observers`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import trio
 from gate import Gate
 from gatehouse.assembly.identity import IdentitySide
 from gatehouse.assembly.location import origins_of
+from gatehouse.assembly.noted import NOTHING_NOTED
 from gatehouse.assembly.pages import pages_of, ways_in
+from gatehouse.assembly.policies import policies_of
 from gatehouse.assembly.tokens import tokens_tasks
 from gatehouse.assembly.upstream import UpstreamSide, callers_of
 from gatehouse.downstream.bodies import MAX_LARGEST_BODIES, Bodies
@@ -23,17 +25,12 @@ from gatehouse.downstream.connections import Connections
 from gatehouse.downstream.descriptors import connections_within
 from gatehouse.downstream.in_flight import InFlight
 from gatehouse.downstream.places import Places
-from gatehouse.identity.principal import SHARED_NAME
 from gatehouse.pages.figures import Figures
 from gatehouse.pages.health import Readiness, alive
 from gatehouse.pages.landing import Landing
-from gatehouse.policy.budgets import Budgets
-from gatehouse.policy.own_sessions import OwnSessions
-from gatehouse.policy.rates import Rates
 from gatehouse.policy.seals import Seals
 from gatehouse.policy.sessions import Sessions
 from gatehouse.policy.shared_state import SharedState
-from gatehouse.policy.tools import Tools
 from gatehouse.process.watchdog import Watchdog
 from gatehouse.records import record
 from gatehouse.records.loggers import logger_of
@@ -44,6 +41,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
+    from gatehouse.assembly.dashboard import DashboardSide
+    from gatehouse.assembly.noted import Noted
     from gatehouse.pages.table import Page, Pages
     from gatehouse.policy.base import Policy
     from gatehouse.policy.origins import Origins
@@ -62,9 +61,9 @@ class House:
 
     The gate serves on `listeners`, and clients reach it at the URL `endpoint`. `contents` are those of the tokens
     file; `shared_token` is in force beside them. `secret` lets only this gate ask the server that it hosts at a
-    port. No page of figures shows a text that holds one of the `hidden` ones. Another shared state and
-    another upstream may be given than those that the settings name, and for an upstream that is about to
-    start, the event that tells when it is up.
+    port. No page shows a text that holds one of the `hidden` ones. The dashboard shows what was `noted` of the settings.
+    Another shared state and another upstream may be given than those that the settings name, and for an upstream that is
+    about to start, the event that tells when it is up.
     """
 
     def __init__(
@@ -77,6 +76,7 @@ class House:
         shared_token: str = "",
         secret: str = "",
         hidden: Sequence[str] = (),
+        noted: Noted = NOTHING_NOTED,
         shared_state: SharedState | None = None,
         upstream: Upstream | None = None,
         started: trio.Event | None = None,
@@ -85,10 +85,12 @@ class House:
         self.listeners = listeners
         self.endpoint = endpoint or settings.public_endpoint
         self.contents = contents
+        """The contents of the tokens file that are in force."""
+        self.shared_token = shared_token
+        self.hidden = hidden
+        self.noted = noted
         self._asks_to_reload, self._asked_to_reload = trio.open_memory_channel[None](1)
-        self._shared_token = shared_token
         self._secret = secret
-        self._hidden = hidden
         self._given_shared_state = shared_state
         self._given_upstream, self._started = upstream, started
 
@@ -127,7 +129,7 @@ class House:
     @cached_property
     def identity(self) -> IdentitySide:
         """The ways in, and the people."""
-        return IdentitySide(self.settings, self.contents, self._shared_token)
+        return IdentitySide(self.settings, self.contents, self.shared_token)
 
     @property
     def keyring(self) -> Keyring:
@@ -152,32 +154,15 @@ class House:
 
     @cached_property
     def policies(self) -> list[Policy]:
-        """The rules for known principals. A gate with one shared token and no rates asks nothing."""
-        settings = self.settings
-        policies: list[Policy] = []
-        if self.settings.has_principals or settings.token_rate or settings.shared_query_rate:
-            by_query = {SHARED_NAME: settings.shared_query_rate}
-            policies.append(
-                Rates(
-                    Budgets(self.shared_state),
-                    settings.token_rate,
-                    by_query=lambda name: by_query.get(name, settings.named_query_rate),
-                )
-            )
-        if self.settings.has_principals:
-            scopes, challenges = self.identity.scopes, self.identity.challenges
-            policies += [
-                OwnSessions(self.ledger),
-                Tools(hosted=settings.hosts_upstream, scopes=scopes, challenges=challenges),
-            ]
-        return policies
+        """The rules for known principals."""
+        return policies_of(self.settings, self.identity, self.ledger, self.shared_state)
 
     # Pages and observers: the answers of our own, and the records.
 
     @cached_property
     def landing(self) -> Landing:
         """The landing page."""
-        verifiers, ways = self.identity.verifiers, ways_in(self.settings)
+        verifiers, ways = self.identity.verifiers, ways_in(self.settings, self.endpoint)
         return Landing(self.endpoint, self.readiness, verifiers, self.origins, ways)
 
     @cached_property
@@ -196,12 +181,30 @@ class House:
         if self.metrics is not None:
             upstream = self.upstream_side.upstream
             table[b"/metrics"] = Figures(self.metrics, self.identity.metrics_verifiers, upstream)
-        return pages_of(self.settings, table, self.landing, self.upstream_side.exposed)
+        dashboard = self.dashboard.page if self.dashboard else None
+        return pages_of(
+            self.settings, table, self.landing, self.upstream_side.exposed, dashboard=dashboard
+        )
+
+    @cached_property
+    def dashboard(self) -> DashboardSide | None:
+        """The dashboard, if somebody may open it."""
+        if not self.settings.has_dashboard:
+            return None
+        # Slow to import, so only for gates that have one.
+        from gatehouse.assembly.dashboard import DashboardSide
+
+        return DashboardSide(self)
 
     @cached_property
     def observers(self) -> list[Observer]:
         """Each of them gets the record of each request."""
-        return [record.write, *self.upstream_side.doubts, *([self.metrics] if self.metrics else [])]
+        observers: list[Observer] = [record.write, *self.upstream_side.doubts]
+        if self.metrics is not None:
+            observers.append(self.metrics)
+        if self.dashboard is not None:
+            observers.append(self.dashboard.recent)
+        return observers
 
     @cached_property
     def metrics(self) -> Metrics | None:
@@ -217,7 +220,7 @@ class House:
             connections=lambda: len(self.connections.open),
             ends=self.connections.ends,
             stalls=self.watchdog.facts,
-            redact=Redactor(self._hidden),
+            redact=Redactor(self.hidden),
             key_ages=self.identity.key_ages,
         )
 
@@ -267,6 +270,8 @@ class House:
         tasks = [self.watchdog.run, *self.identity.tasks]
         if self.shared_state is not None:
             tasks.append(self.shared_state.keep)
+        if self.dashboard is not None:
+            tasks += self.dashboard.tasks
         return tasks + tokens_tasks(
             self.settings,
             self.identity.uses,
@@ -282,7 +287,10 @@ class House:
 
     def replace_tokens(self, contents: Contents) -> None:
         """From now on, these contents of the tokens file are in force."""
+        self.contents = contents
         self.identity.replace(contents)
+        if self.dashboard is not None:
+            self.dashboard.people.replace(contents.people)
         if self.shared_state is not None:
             self.shared_state.renew(self.keyring.digests)
         self.ledger.forget_names(self.keyring.grants.keys())

@@ -72,7 +72,10 @@ class IdentitySide:
         self.arrivals = Arrivals() if settings.has_dashboard else None
         """Those who came in beside static tokens; None without a dashboard, for which alone they are kept."""
         self._uses = Uses() if self.arrivals is None else self.arrivals
-        self._ask = Asking()
+        self.ask = Asking()
+        """Asks other servers: for keys, about tokens, and to sign people in."""
+        self.assertions: Assertions | None = None
+        """Judges the front's assertions, if there is a front."""
         self.verifiers = self._verifiers()
         """Verifiers of the callers of the MCP endpoint."""
 
@@ -128,7 +131,7 @@ class IdentitySide:
         if self.front is not None:
             from gatehouse.identity.fronts import Required
 
-            assertions = self._assertions(self.front)
+            self.assertions = assertions = self._assertions(self.front)
             first = [Required(assertions)] if self._settings.front_required else []
             verifiers = [*first, self.keyring, assertions]
             address = assertions.address_of
@@ -222,7 +225,7 @@ class IdentitySide:
 
         given, issuer = self._settings, self.issuer
         url = given.auth_jwks_url
-        source = KeysAt(self._ask, url) if url else KeysOf(self._ask, issuer)
+        source = KeysAt(self.ask, url) if url else KeysOf(self.ask, issuer)
         keys = self._keys("oauth", "AUTH_ISSUER", source.fetch)
         leeway = given.auth_leeway_seconds
         rules = Rules(issuer, given.audiences, given.auth_algorithms, given.auth_token_type, leeway)
@@ -245,7 +248,7 @@ class IdentitySide:
 
         secret = given.auth_client_secret
         return Introspection(
-            self._ask,
+            self.ask,
             rules,
             url=given.auth_introspection_url or "",
             client_id=given.auth_client_id or "",
@@ -258,7 +261,7 @@ class IdentitySide:
         from gatehouse.identity.fronts import Assertions
         from gatehouse.identity.jwt import Jwts
 
-        keys = self._keys("front", "FRONT", KeysAt(self._ask, front.keys_url).fetch)
+        keys = self._keys("front", "FRONT", KeysAt(self.ask, front.keys_url).fetch)
         leeway = self._settings.auth_leeway_seconds
         jwts = [Jwts(rules, keys) for rules in front.rules(leeway)]
         return Assertions(front, jwts, keys, self._admission(), leeway=leeway)

@@ -21,6 +21,11 @@ def endpoint_at(settings: Settings, handed: list[socket.socket]) -> str:
     return settings.public_endpoint
 
 
+def dashboard_origin(settings: Settings, endpoint: str) -> str:
+    """The origin of the dashboard, where clients reach the gate at `endpoint`."""
+    return settings.dashboard_origin if settings.public_origin else endpoint.removesuffix("/mcp")
+
+
 def origins_of(settings: Settings) -> Origins:
     """The hosts by which clients may call the gate, and the pages that may."""
     return Origins(

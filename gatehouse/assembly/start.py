@@ -12,6 +12,7 @@ from urllib.parse import quote_plus, unquote, urlsplit
 from gatehouse.assembly.announce import Announcement
 from gatehouse.assembly.house import House
 from gatehouse.assembly.location import endpoint_at
+from gatehouse.assembly.noted import noted_of
 from gatehouse.assembly.pages import ways_in
 from gatehouse.assembly.tokens import first_contents
 from gatehouse.downstream.listeners import bind, inherited
@@ -21,10 +22,10 @@ from gatehouse.records.log import configure_logging
 from gatehouse.records.loggers import logger_of
 from gatehouse.settings.env_file import read_env_file
 from gatehouse.settings.environment import unquoted
-from gatehouse.settings.notes import read_notes
 from gatehouse.version import VERSION
 
 if TYPE_CHECKING:
+    from gatehouse.assembly.noted import Noted
     from gatehouse.settings.environment import Settings
     from gatehouse.tokens.contents import Contents
 
@@ -43,6 +44,7 @@ def open_house(settings: Settings) -> tuple[House, Announcement]:
     shared = given.get_secret_value() if given else one_off or ""
     contents = first_contents(settings, shared)
     secret = secrets.token_urlsafe(32)
+    noted = noted_of(settings)
     hidden = [*secrets_of(settings), one_off or "", secret]
     configure_logging(hidden, json=settings.log_format == "json", level=settings.log_level)
     handed = inherited()
@@ -55,6 +57,7 @@ def open_house(settings: Settings) -> tuple[House, Announcement]:
         shared_token=shared,
         secret=secret,
         hidden=hidden,
+        noted=noted,
     )
     side = house.upstream_side  # opens its socket now, if it has one
     if side.exposed.open:
@@ -64,7 +67,7 @@ def open_house(settings: Settings) -> tuple[House, Announcement]:
         logger.warning(
             "EXPOSE_PATHS: open to everybody, without a token: %s%s", paths, more * as_gate
         )
-    tell_sources(settings, contents)
+    tell_sources(settings, contents, noted)
     forks.keep_sockets({end.getsockname()[1] for end in listeners} | {settings.upstream_port})
     announcement = Announcement(
         house.endpoint,
@@ -72,7 +75,7 @@ def open_house(settings: Settings) -> tuple[House, Announcement]:
         one_off_token=one_off,
         names=[token.name for token in contents.tokens],
         url_keys=house.keyring.takes_url_keys,
-        ways=ways_in(settings),
+        ways=ways_in(settings, house.endpoint),
         hosted=side.hosted is not None,
         as_json=settings.log_format == "json",
     )
@@ -91,12 +94,11 @@ def speak_json_if_asked() -> None:
         configure_logging((), json=True)
 
 
-def tell_sources(settings: Settings, contents: Contents) -> None:
+def tell_sources(settings: Settings, contents: Contents, noted: Noted) -> None:
     """Tell the log the release, where settings come from, and what about it is probably not meant."""
-    sources, remarks = read_notes(settings)
-    logger.info("gate %s starts: %s", VERSION, sources)
-    for remark in remarks:
-        logger.warning(remark)
+    logger.info("gate %s starts: %s", VERSION, noted.sources)
+    for note in noted.notes:
+        logger.warning(note)
     if settings.tokens_at != settings.tokens_file:
         logger.info("TOKENS_FILE is not set: the dashboard keeps tokens in %s", settings.tokens_at)
     no_people = not settings.has_other_ways_in and settings.sign_in is None

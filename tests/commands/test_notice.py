@@ -34,7 +34,7 @@ def announcement(
         one_off_token=one_off,
         names=names,
         url_keys=False,
-        ways=ways_in(Settings(_env_file=None, **given)),
+        ways=ways_in(Settings(_env_file=None, **given), ENDPOINT),
         hosted=True,
         as_json=False,
     )

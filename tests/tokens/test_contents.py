@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gatehouse.assembly.noted import NOTHING_NOTED
 from gatehouse.assembly.start import tell_sources
 from gatehouse.assembly.tokens import first_contents
 from gatehouse.settings.environment import Settings
@@ -67,9 +68,9 @@ def test_people_and_scopes_that_mean_nothing_are_told(
     for given, times in (({"mcp_auth_token": "x" * 40}, 1), (ISSUER, 0)):
         caplog.clear()
         judged = settings(tmp_path, PEOPLE, given)
-        tell_sources(judged, first_contents(judged, "a token"))
+        tell_sources(judged, first_contents(judged, "a token"), NOTHING_NOTED)
         assert caplog.text.count(told) == times
         assert "lists anybody" not in caplog.text
-    tell_sources(judged, Contents())
+    tell_sources(judged, Contents(), NOTHING_NOTED)
     assert told not in caplog.text
     assert caplog.text.count("everybody may come in") == 1

@@ -1,0 +1,260 @@
+"""Settings to parts: the dashboard, and signing in before it.
+
+Only a gate with a dashboard imports this module, since its parts take a while to import. A new page of the dashboard is
+a view, or an action, in the tables of `DashboardSide`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gatehouse.assembly.location import dashboard_origin
+from gatehouse.assembly.pages import ways_in
+from gatehouse.assembly.tokens import parser_of
+from gatehouse.doctor.checkup import Checkup
+from gatehouse.doctor.running import examine_running
+from gatehouse.http.paths import DASHBOARD, NOW
+from gatehouse.identity.arrivals import Arrivals
+from gatehouse.identity.people import People
+from gatehouse.identity.principal import GATE
+from gatehouse.pages.dashboard.check import CheckPage
+from gatehouse.pages.dashboard.connect import Connect
+from gatehouse.pages.dashboard.dashboard import Dashboard
+from gatehouse.pages.dashboard.door import Door
+from gatehouse.pages.dashboard.entry import Entry
+from gatehouse.pages.dashboard.now import Now, Server, Traffic
+from gatehouse.pages.dashboard.people import PeoplePage
+from gatehouse.pages.dashboard.settings_page import SettingsPage
+from gatehouse.pages.dashboard.shell import Shell
+from gatehouse.pages.dashboard.tokens import Tokens
+from gatehouse.pages.landing import UNNAMED
+from gatehouse.policy.failures import Failures
+from gatehouse.records.recent import Recent
+from gatehouse.records.redact import Redactor
+from gatehouse.settings.sign_in import TOKENS_NAME
+from gatehouse.signin.cookies import Jar
+from gatehouse.signin.ended import Ended
+from gatehouse.signin.provider import Provider
+from gatehouse.signin.sealing import Sealer
+from gatehouse.signin.sessions import PURPOSE, BrowserSessions
+from gatehouse.signin.sign_in import SignIn
+from gatehouse.signin.visitors import Visitors, named_orgs
+from gatehouse.tokens.value import digest_of
+from gatehouse.upstream.inventory import Inventory
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from gatehouse.assembly.house import House
+    from gatehouse.identity.subject import Subject
+    from gatehouse.pages.dashboard.visit import Action, View
+
+LOGIN_PURPOSE = "login"
+"""The purpose of the seal around a sign-in that is under way."""
+
+
+class DashboardSide:
+    """The dashboard of one house."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._settings = settings = house.settings
+        self._secret = settings.sign_in_key_material or secrets.token_bytes(32)
+        self._origin = dashboard_origin(settings, house.endpoint)
+        self._jar = Jar(secure=self._origin.startswith("https:"))
+        self._ended = Ended(settings.state_db)
+        self._arrivals = house.identity.arrivals or Arrivals()
+        self.people = People(settings.people_who_sign_in, house.contents.people)
+        """The people who may sign in, beside the admins."""
+        self.recent = Recent()
+        """The last requests: an observer."""
+        self._checkup = Checkup(
+            partial(examine_running, settings, house.noted.sources, house.noted.notes),
+            house.endpoint,
+            hidden=house.hidden,
+            behind_front=settings.front is not None and settings.front_required,
+        )
+
+    @property
+    def tasks(self) -> list[Callable[[], Awaitable[None]]]:
+        """Functions for tasks that write down which sessions were ended, and look at this gate when asked."""
+        return [self._ended.keep, self._checkup.keep]
+
+    # The person.
+
+    @cached_property
+    def sessions(self) -> BrowserSessions | None:
+        """The sessions of people in their browsers; None if the front alone knows people."""
+        if self._settings.sign_in is None:
+            return None
+        return BrowserSessions(
+            self._sealer(PURPOSE),
+            self._jar,
+            self._ended,
+            issuer=self._settings.sign_in_issuer,
+            orgs=lambda: named_orgs(self._settings.admins_in_force, self.people),
+        )
+
+    @cached_property
+    def visitors(self) -> Visitors:
+        """Knows who is at the dashboard."""
+        return Visitors(
+            self._settings.admins_in_force,
+            self.people,
+            self.sessions,
+            self._house.identity.assertions,
+            front_required=self._settings.behind_front,
+            secret=self._secret,
+        )
+
+    @cached_property
+    def sign_in(self) -> SignIn:
+        """Leads people to the provider and back."""
+        settings = self._settings
+        provider = Provider(
+            self._house.identity.ask,
+            settings.sign_in_issuer,
+            *settings.sign_in_client,
+            scopes=settings.scopes_for(person.match for person in self._house.contents.people),
+            leeway=settings.auth_leeway_seconds,
+        )
+        return SignIn(provider, self._sealer(LOGIN_PURPOSE), self._jar, origin=self._origin)
+
+    def _sealer(self, purpose: str) -> Sealer:
+        bound_to = (self._settings.sign_in_issuer, self._settings.sign_in_client[0])
+        return Sealer(self._secret, purpose, bound_to=bound_to)
+
+    def _lets_in(self, subject: Subject) -> bool:
+        """True if the subject would be let in now, by the way in of its kind."""
+        if subject.kind == "person":
+            return self.visitors.may_sign_in(subject)
+        return self._house.identity.people.find(subject) is not None
+
+    # The pages.
+
+    @cached_property
+    def page(self) -> Dashboard:
+        """All paths of the dashboard."""
+        settings, house = self._settings, self._house
+        views, actions = self._views, self._actions
+        shell = Shell(
+            views.keys(),
+            name=self._name,
+            provider=settings.sign_in_at,
+            front=settings.front or "",
+        )
+        door = Door(
+            origin=self._origin,
+            origins=house.origins,
+            visitors=self.visitors,
+            notices=shell.notices,
+            came=self._arrivals.signed_in,
+        )
+        if self.sessions is None:
+            return Dashboard(door, views, actions, open_views={}, open_actions={}, shell=shell)
+        entry = Entry(
+            sign_in=self.sign_in,
+            sessions=self.sessions,
+            visitors=self.visitors,
+            door=door,
+            notices=shell.notices,
+            failures=Failures(settings.failure_rate),
+            came=self._arrivals.signed_in,
+        )
+        return Dashboard(
+            door,
+            views,
+            actions,
+            open_views=entry.views,
+            open_actions=entry.actions,
+            shell=shell,
+        )
+
+    @property
+    def _views(self) -> Mapping[bytes, View]:
+        return {
+            DASHBOARD: self._now.page,
+            NOW: self._now.news,
+            **self._tokens.views,
+            DASHBOARD + b"/people": self._people_page.show,
+            DASHBOARD + b"/connect": self._connect,
+            DASHBOARD + b"/check": self._check.show,
+            DASHBOARD + b"/settings": SettingsPage(lambda: self._house.noted.settings),
+        }
+
+    @property
+    def _actions(self) -> Mapping[bytes, Action]:
+        return {
+            **self._tokens.actions,
+            DASHBOARD + b"/people/end": self._people_page.end,
+            DASHBOARD + b"/check": self._check.start,
+        }
+
+    @cached_property
+    def _now(self) -> Now:
+        house, side = self._house, self._house.upstream_side
+        server = Server(
+            readiness=house.readiness,
+            inventory=Inventory(side.upstream, side.outbound, side.farewells, GATE),
+            name=self._name,
+            hosted=side.hosted is not None,
+        )
+        traffic = Traffic(
+            requests=lambda: len(house.in_flight),
+            streams=lambda: house.in_flight.open_streams,
+            sessions=lambda: house.ledger.known,
+            connections=lambda: len(house.connections.open),
+        )
+        return Now(self.recent, server, traffic, Redactor(house.hidden))
+
+    @cached_property
+    def _tokens(self) -> Tokens:
+        house, settings = self._house, self._settings
+        path = settings.tokens_at or Path(TOKENS_NAME)  # a dashboard always has one
+        return Tokens(
+            path,
+            parse=parser_of(settings, path),
+            in_force=lambda: house.contents,
+            changed=house.reload_tokens,
+            uses=lambda: house.keyring.used,
+            state_db=settings.state_db,
+            shared=digest_of(house.shared_token) if house.shared_token else b"",
+            endpoint=house.endpoint,
+            url_keys=settings.allow_query_key,
+            server=self._name,
+            in_space=settings.in_space,
+        )
+
+    @cached_property
+    def _people_page(self) -> PeoplePage:
+        house = self._house
+        return PeoplePage(
+            self._arrivals,
+            house.identity.people,
+            ledger=house.ledger,
+            in_flight=house.in_flight,
+            lets_in=self._lets_in,
+            is_admin=self.visitors.is_admin,
+            end_browsers=self.sessions.end_all if self.sessions else None,
+            several_gates=house.shared_state is not None,
+        )
+
+    @cached_property
+    def _connect(self) -> Connect:
+        house = self._house
+        takes_url_keys = lambda: house.identity.verifiers.takes_url_keys  # noqa: E731
+        return Connect(
+            house.endpoint, self._name, ways_in(self._settings, house.endpoint), takes_url_keys
+        )
+
+    @cached_property
+    def _check(self) -> CheckPage:
+        return CheckPage(self._checkup)
+
+    def _name(self) -> str:
+        """The server's own name; empty while nobody knows it."""
+        name = self._house.landing.name
+        return "" if name == UNNAMED else name
