@@ -10,7 +10,7 @@ import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 
 import trio
 
@@ -26,6 +26,8 @@ from gatehouse.scheduling.own_threads import OwnThreads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+Ts = TypeVarTuple("Ts")
 
 logger = logger_of("gate.doctor")
 
@@ -141,8 +143,6 @@ class Checkup:
             token = await self._asked.receive()
             try:
                 self.result = await self._look(token)
-            except Exception as error:  # noqa: BLE001 - the gate serves on
-                logger.error("the doctor's look failed: %s", without_message(error))
             finally:
                 self.began = math.inf
                 del token
@@ -151,8 +151,8 @@ class Checkup:
         machine: list[Finding] = []
         address: list[Finding] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._look_at_machine, machine)
-            nursery.start_soon(self._look_at_address, address, token)
+            nursery.start_soon(contained, self._look_at_machine, machine)
+            nursery.start_soon(contained, self._look_at_address, address, token)
         secrets = (*self._hidden, token)
         seen = [self._as_seen_from_inside(each, token) for each in address]
         return Result(
@@ -215,6 +215,19 @@ class Checkup:
         if finding.word == "front-first" and self._behind_front:
             return replace(finding, level=Level.NOTE, remedy=LET_THROUGH_ONLY)
         return finding
+
+
+async def contained(
+    look: Callable[[list[Finding], *Ts], Awaitable[None]],
+    findings: list[Finding],
+    *args: *Ts,
+) -> None:
+    """Call one half of a look; an error in it is a finding: the gate serves on."""
+    try:
+        await look(findings, *args)
+    except Exception as error:  # noqa: BLE001 - whatever a disk or a server brings about
+        logger.error("the doctor's look failed: %s", without_message(error))
+        findings.append(found("check-failed", f"the look failed ({type(error).__name__})"))
 
 
 def unfinished(words: str) -> Finding:

@@ -226,6 +226,24 @@ async def test_whatever_hangs_a_look_ends_and_leaves_one_thread_at_most(
         released.set()
 
 
+async def test_a_look_that_fails_says_so_and_the_next_one_can_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def breaks() -> Sequence[Finding]:
+        raise OSError("secret")
+
+    async def examine(*_: Any) -> None:
+        raise ZeroDivisionError("secret")
+
+    async with kept(monkeypatch, breaks) as doctor:
+        monkeypatch.setattr(checkup, "examine", examine)
+        for _ in range(2):
+            assert doctor.begin()
+            result = await until_over(doctor)
+            assert words(result.machine) == words(result.address) == {"check-failed"}
+            assert "secret" not in str(result)
+
+
 async def test_the_end_of_the_gate_ends_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, ended = threading.Event(), threading.Event()
 
