@@ -297,4 +297,7 @@ async def test_the_number_of_a_hosted_server_is_that_of_a_token_without_lists(
     app = server.http_app(path="/mcp", stateless_http=stateless)
     async with app.router.lifespan_context(app):
         async with asking(WithCaller(app, lambda _: False), who) as inventory:
-            assert await inventory.found() == Found("Kitchen", 7)
+            with trio.fail_after(10):
+                while (found := await inventory.found()) == UNKNOWN:  # on a busy machine
+                    pass
+            assert found == Found("Kitchen", 7)

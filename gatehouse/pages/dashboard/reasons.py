@@ -82,6 +82,9 @@ MEANINGS = {
     "form-type": "Something else than a form was sent to the dashboard.",
     "form-unreadable": "A form for the dashboard could not be read.",
     "not-admin": "Somebody who is not on the list wanted to open the dashboard.",
+    "not-changed": "A form of the dashboard changed nothing; its page said why.",
+    "tokens-file": "The disk of the tokens file hangs, or another program keeps the file locked.",
+    "wrong-field": "Something in a form of the dashboard could not be so; its page said what.",
     "old-form": "A form of the dashboard from an earlier session.",
     "signed-out": "Somebody who is not signed in asked for the dashboard.",
     # The room
