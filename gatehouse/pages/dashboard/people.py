@@ -176,7 +176,11 @@ class PeoplePage:
         )
         ended = f"sessions: {sessions}, requests in flight: {requests}"
         browsers = "" if self._end_browsers is None else ", and every session in a browser"
-        again = " They may come again: they are on the list." if self._may_come(known) else ""
+        again = (
+            " They may come again; the page says how to keep them out."
+            if self._may_come(known)
+            else ""
+        )
         memory = (
             "" if lasts else " A restart of the gate would forget the end of those in browsers."
         )
