@@ -65,7 +65,7 @@ def assert_safe(answer: Answer) -> None:
     assert "base-uri 'none'" in policy
     assert answer.one(b"X-Frame-Options") == b"DENY"
     assert answer.one(b"Cache-Control") == b"no-store"
-    assert answer.one(b"Referrer-Policy") == b"no-referrer"
+    assert answer.one(b"Referrer-Policy") == b"same-origin"
     assert answer.one(b"Cross-Origin-Opener-Policy") == b"same-origin"
     assert answer.one(b"X-Content-Type-Options") == b"nosniff"
     assert answer.all(b"Access-Control-Allow-Origin") == []
