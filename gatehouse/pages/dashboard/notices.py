@@ -63,11 +63,13 @@ class Notices:
                 401, "signed_out", "Sign in at /dashboard in a browser.", reason="signed-out"
             )
             return replace(reply, headers=(*reply.headers, CHALLENGE))
+        word = request.query.decode("ascii", "replace")
         return self._templates.reply(
             "sign_in.html",
             {
                 "provider": self._provider,
-                "said": SIGNED_OUT.get(request.query.decode("ascii", "replace"), ""),
+                "said": SIGNED_OUT.get(word, ""),
+                "is_warning": word.endswith(IN_MEMORY),
                 "link": sign_in_link(at),
             },
             CHALLENGE,

@@ -11,6 +11,9 @@ OPEN_SETTINGS = (
     "Save as .vscode/mcp.json, or add it with the command “MCP: Open User Configuration”."
 )
 
+AIM = ", to sign in"
+"""Stands behind the name of a text that has no token, where the page has one with a token, too."""
+
 
 class Text(NamedTuple):
     """A text to copy."""
@@ -103,36 +106,40 @@ def with_sign_in(endpoint: str, key: str) -> list[Way]:
             "Claude Code",
             ", then sign in with /mcp in Claude Code",
             snippets.claude_code(endpoint, "", key),
+            AIM,
         ),
         _pasted(
             "VS Code",
             f"{OPEN_SETTINGS} It opens a browser to sign in.",
             snippets.vs_code(endpoint, "", key),
+            AIM,
         ),
         _pasted(
             "Cursor",
             "Add to ~/.cursor/mcp.json, then sign in where Cursor lists its servers.",
             snippets.cursor(endpoint, "", key),
+            AIM,
         ),
         _run(
             "Gemini CLI",
             f", then sign in with /mcp auth {key} in Gemini CLI",
             snippets.gemini_cli(endpoint, "", key),
+            AIM,
         ),
         _pasted(
             "mcp-remote",
             "For any client that starts local commands; it opens a browser to sign in.",
             snippets.mcp_remote(endpoint, "", key),
+            AIM,
         ),
     ]
 
 
-def _run(client: str, then: str, command: str) -> Way:
-    return Way(
-        client, f"Run once in a terminal{then}.", (Text(command, f"the command for {client}"),)
-    )
+def _run(client: str, then: str, command: str, aim: str = "") -> Way:
+    steps = f"Run once in a terminal{then}."
+    return Way(client, steps, (Text(command, f"the command for {client}{aim}"),))
 
 
-def _pasted(client: str, steps: str, configuration: str) -> Way:
-    what = f"the configuration for {client}"
+def _pasted(client: str, steps: str, configuration: str, aim: str = "") -> Way:
+    what = f"the configuration for {client}{aim}"
     return Way(client, steps, (Text(configuration, what, is_line=False),))
