@@ -112,7 +112,7 @@ def locked(target: Path) -> Iterator[None]:
     try:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        descriptor = os.open(path, flags)
+        descriptor = _open_lock(path, flags)
     else:  # only a file that is new: an old one may be anybody's, by a hard link
         _give_to_owner(descriptor, target)
     try:
@@ -120,6 +120,18 @@ def locked(target: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_lock(path: str, flags: int) -> int:
+    """A lock file that is there. Where files are replaced and never changed, as in a bucket, it opens to be read only,
+    and can be locked all the same.
+    """
+    try:
+        return os.open(path, flags)
+    except PermissionError as error:
+        if error.errno != errno.EPERM:  # EACCES: it is somebody else's
+            raise
+        return os.open(path, flags & ~os.O_RDWR)
 
 
 def write(target: Path, data: bytes) -> None:
@@ -153,7 +165,9 @@ def expect_to_write(target: Path) -> None:
     _expect(folder, os.W_OK | os.X_OK)
     if lock.exists():
         _expect(lock, os.R_OK | os.W_OK)
-    if target.exists() and target.stat().st_uid != os.geteuid() != 0:  # fchown(2) is root's
+    # The new file gets the owner of the old one, which only root can do. In a bucket all files have the folder's owner.
+    owners = {os.geteuid(), folder.stat().st_uid}
+    if target.exists() and os.geteuid() != 0 and target.stat().st_uid not in owners:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -20,7 +21,7 @@ from gatehouse.http.credentials import LANES
 from gatehouse.identity.grants import Grants
 from gatehouse.identity.rate import parse_rate
 from gatehouse.tokens.editor import HEADER, NotChangedError, expect_to_change, make_file
-from gatehouse.tokens.file import TokensError
+from gatehouse.tokens.file import TokensError, locked
 from gatehouse.tokens.issue import add, replace_values, revoke, rotate
 from gatehouse.tokens.reader import load_tokens
 from gatehouse.tokens.token import Token
@@ -277,6 +278,28 @@ def test_a_file_that_is_in_the_way_is_named(path: Path) -> None:
         add(path, Token("alice", (value(),)))
 
 
+def test_a_lock_that_can_only_be_read_still_locks(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket of Hugging Face's opens no file for changes, except to replace all of it."""
+
+    def refuse(name: Any, flags: int, *mode: int, really: Any = os.open) -> int:
+        if flags & os.O_RDWR and not flags & os.O_CREAT:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), name)
+        return int(really(name, flags, *mode))
+
+    add(path, Token("alice", (value(1),)))
+    monkeypatch.setattr(os, "open", refuse)
+    add(path, Token("bob", (value(2),)))
+    assert [token.name for token in load_tokens(path)] == ["alice", "bob"]
+    with (
+        locked(path),
+        path.with_name("tokens.toml.lock").open() as other,
+        pytest.raises(BlockingIOError),
+    ):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def test_a_missing_folder_is_a_fault_in_words(path: Path) -> None:
     with pytest.raises(TokensError, match="its folder does not exist; make that first"):
         add(path.parent / "no" / "tokens.toml", Token("alice", (value(),)))
@@ -331,6 +354,7 @@ def test_a_change_that_another_user_cannot_make_is_told_before() -> None:
         assert told == f"{path}: cannot be changed (Permission denied: {name}); " + REMEDY
         assert met == told.replace(name + ")", f"{path}.lock)")
         path.parent.chmod(0o777)
+        os.chown(path, 54321, 54321)
         told, met = as_somebody_else(path)
         assert told == met
         assert told == f"{path}: cannot be changed (Operation not permitted); {REMEDY}"

@@ -105,6 +105,13 @@ class MakeForm(Fields):
                 note=note or "",
             )
 
+    @property
+    def says_more(self) -> bool:
+        """True if somebody has written, or ticked, one of the fields that few need."""
+        texts = self.texts
+        seldom = ("resources", "prompts", "not_before", "rate")
+        return self.query or any(texts[name] or name in self.errors for name in seldom)
+
 
 class RotateForm(Fields):
     """The form for a new value of a token. `newest` is the id of the last value that its page has shown."""
