@@ -38,6 +38,7 @@ def text(
         handler.send_response(status)
         handler.send_header("Content-Type", content_type)
         handler.send_header("Content-Length", str(len(body)))
+        handler.send_header("Connection", "close")  # the server ends it after each answer
         for name, value in fields.items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
