@@ -166,6 +166,33 @@ async def test_without_the_word_of_the_front_there_is_no_page_and_no_sign_in_of_
     assert "/dashboard/sign-in?to=" in (await both.get("/dashboard")).text
 
 
+async def test_people_of_a_front_sign_out_there_by_a_link_where_it_is_known() -> None:
+    for front, link in (
+        ("cloudflare", 'href="/cdn-cgi/access/logout"'),
+        ("iap", 'href="/dashboard?gcp-iap-mode=CLEAR_LOGIN_COOKIE"'),
+        ("pomerium", 'href="/.pomerium/sign_out"'),
+        ("jwt", ""),
+    ):
+        browser = Done().browser(front=front, provider="")
+        browser.people.who_comes = person("alice", kind="front")
+        whole = browser.shell.templates.text(
+            "settings.html",
+            {
+                "at": "/dashboard/settings",
+                "form_token": "x",
+                "said": "",
+                "visitor": browser.people.who_comes,
+                "groups": [],
+                "differing": 0,
+                "total": 0,
+                "nonce": "n",
+            },
+        )
+        assert link in whole
+        assert ("Sign out at the front" in whole) == bool(link)
+        assert "/dashboard/sign-out" not in whole
+
+
 # By which name, method and path
 
 

@@ -24,6 +24,7 @@ NAVIGATION = (
 
 FRONT_SIGN_OUT = {
     "cloudflare": "/cdn-cgi/access/logout",
+    "iap": f"{HOME}?gcp-iap-mode=CLEAR_LOGIN_COOKIE",
     "pomerium": "/.pomerium/sign_out",
 }
 """Where a front signs people out, on the host of the gate, for those that are known to."""
