@@ -29,6 +29,7 @@ from gatehouse.pages.dashboard.now import Now, Server, Traffic
 from gatehouse.pages.dashboard.people import PeoplePage
 from gatehouse.pages.dashboard.settings_page import SettingsPage
 from gatehouse.pages.dashboard.shell import Shell
+from gatehouse.pages.dashboard.templates import prepare
 from gatehouse.pages.dashboard.tokens import Tokens
 from gatehouse.pages.landing import UNNAMED
 from gatehouse.policy.failures import Failures
@@ -80,8 +81,10 @@ class DashboardSide:
 
     @property
     def tasks(self) -> list[Callable[[], Awaitable[None]]]:
-        """Functions for tasks that write down which sessions were ended, and look at this gate when asked."""
-        return [self._ended.keep, self._checkup.keep]
+        """Functions for tasks: which sessions were ended is written down, this gate is looked at when somebody asks for
+        that, and the templates are made ready.
+        """
+        return [self._ended.keep, self._checkup.keep, prepare]
 
     # The person.
 

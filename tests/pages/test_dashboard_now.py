@@ -28,6 +28,7 @@ from gatehouse.pages.dashboard.rows import (
     rows_of,
     size,
 )
+from gatehouse.pages.dashboard.templates import prepare
 from gatehouse.pages.health import State
 from gatehouse.records.recent import BOUNDS, MAX_REQUESTS, Minute, Recent
 from gatehouse.records.redact import Redactor
@@ -249,6 +250,16 @@ async def test_half_of_a_pair_of_characters_does_no_harm() -> None:
     watch.see(ANSWERED._replace(tool="half \ud83d of it"))
     assert "half" in await watch.page()
     assert "half" in (await watch.news())["rows"][0]["call"]
+
+
+async def test_no_page_waits_for_the_code_of_its_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    await prepare()
+
+    def slow(*_: object, **__: object) -> None:
+        pytest.fail("the code is made on the event loop")
+
+    monkeypatch.setattr("jinja2.Environment.compile", slow)
+    assert "The last requests" in await Watch().page()
 
 
 # Filters

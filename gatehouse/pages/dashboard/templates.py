@@ -16,11 +16,14 @@ from markupsafe import Markup, escape
 
 from gatehouse.http.reply import Reply
 from gatehouse.pages.snippets import PLACEHOLDER
+from gatehouse.scheduling.own_threads import OwnThreads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jinja2.bccache import Bucket
+
+THREADS = OwnThreads("templates")
 
 NONCE_BYTES = 16
 """The bytes of a nonce: 128 bits, as Content Security Policy asks for (CSP Level 3 section 8.1)."""
@@ -72,23 +75,8 @@ class Templates:
 
     def __init__(self, shared: Mapping[str, Any]) -> None:
         """All templates know the `shared` values."""
-        folder = Path(__file__).with_name("templates")
-        self._environment = Environment(
-            loader=FileSystemLoader(folder),
-            autoescape=True,
-            undefined=StrictUndefined,
-            auto_reload=False,
-            bytecode_cache=_COMPILED,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._environment = _environment()
         self._environment.globals.update(shared)
-        self._environment.filters.update(moment=moment, ago=ago, lasting=lasting, marked=marked)
-
-    def compile(self) -> None:
-        """Make the code of all templates, in any thread. Otherwise the first page does, and the event loop waits."""
-        for name in self._environment.list_templates():
-            self._environment.get_template(name)
 
     def text(self, template: str, context: Mapping[str, Any]) -> str:
         """A template as text: a page, or a part of one."""
@@ -113,6 +101,31 @@ class Templates:
         )
         # Names that people and clients choose may hold halves of pairs, which are no UTF-8.
         return Reply(status, text.encode("utf-8", "replace"), fields, reason)
+
+
+async def prepare() -> None:
+    """Make the code of all templates in a thread, so that the first page does not keep everybody waiting."""
+    await THREADS.run(_compile)
+
+
+def _compile() -> None:
+    environment = _environment()
+    for name in environment.list_templates():
+        environment.get_template(name)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        bytecode_cache=_COMPILED,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(moment=moment, ago=ago, lasting=lasting, marked=marked)
+    return environment
 
 
 def dressed(reply: Reply) -> Reply:
