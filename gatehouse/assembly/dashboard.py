@@ -35,7 +35,6 @@ from gatehouse.pages.landing import UNNAMED
 from gatehouse.policy.failures import Failures
 from gatehouse.records.recent import Recent
 from gatehouse.records.redact import Redactor
-from gatehouse.settings.sign_in import TOKENS_NAME
 from gatehouse.signin.cookies import Jar
 from gatehouse.signin.ended import Ended
 from gatehouse.signin.provider import Provider
@@ -43,6 +42,7 @@ from gatehouse.signin.sealing import Sealer
 from gatehouse.signin.sessions import PURPOSE, BrowserSessions
 from gatehouse.signin.sign_in import SignIn
 from gatehouse.signin.visitors import Visitors, named_orgs
+from gatehouse.tokens.places import NAME, Place
 from gatehouse.tokens.value import digest_of
 from gatehouse.upstream.inventory import Inventory
 
@@ -216,10 +216,10 @@ class DashboardSide:
     @cached_property
     def _tokens(self) -> Tokens:
         house, settings = self._house, self._settings
-        path = settings.tokens_at or Path(TOKENS_NAME)  # a dashboard always has one
+        place = settings.tokens_place or Place(settings.tokens_at or Path(NAME))
         return Tokens(
-            path,
-            parse=parser_of(settings, path),
+            place.path,
+            parse=parser_of(settings, place.path),
             in_force=lambda: house.contents,
             changed=house.reload_tokens,
             uses=lambda: house.keyring.used,
@@ -229,6 +229,7 @@ class DashboardSide:
             url_keys=settings.allow_query_key,
             server=self._name,
             in_space=settings.in_space,
+            aside=place.aside,
         )
 
     @cached_property

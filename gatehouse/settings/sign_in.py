@@ -16,6 +16,7 @@ from gatehouse.settings.identity_kinds import ClientId, ClientSecret, PeopleList
 from gatehouse.settings.issuers import host_of, issuer
 from gatehouse.settings.kinds import Token, stripped
 from gatehouse.settings.lists import SCOPES_OF_FACTS, untold
+from gatehouse.tokens.places import Place, default_place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -28,12 +29,6 @@ HUB = "https://huggingface.co"
 
 SCOPES = ("openid", "profile", "email")
 """The scopes that any OpenID provider knows (OpenID Connect Core 1.0, sections 3.1.2.1 and 5.4)."""
-
-SPACE_DATA = Path("/data")
-"""The folder of a Space where a bucket is mounted, as Hugging Face suggests: the rest of its disk is lost at a restart."""
-
-TOKENS_NAME = "tokens.toml"
-"""The name of the tokens file if nobody gives it another one: the documents use it, too."""
 
 _HUB_AS_URL = re.compile(r"(?i)https?://(?:www\.)?(?:huggingface\.co|hf\.co)/?")
 _USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -57,11 +52,6 @@ def _sign_in(value: Any) -> Any:
 
 SignIn = Annotated[str | None, BeforeValidator(_sign_in)]
 Given = Annotated[str, BeforeValidator(stripped)]
-
-
-def _takes_tokens(folder: Path) -> bool:
-    has_them = os.access(folder / TOKENS_NAME, os.F_OK)
-    return folder.is_dir() and (has_them or os.access(folder, os.W_OK | os.X_OK))
 
 
 class SignInSettings(IdentitySettings):
@@ -194,18 +184,21 @@ class SignInSettings(IdentitySettings):
         return super().others_sign or self.sign_in is not None
 
     @cached_property
-    def tokens_at(self) -> Path | None:
-        """The file with named tokens, there or still to be made; None if there can be no named tokens.
+    def tokens_place(self) -> Place | None:
+        """The place of the tokens file that the dashboard makes; None if TOKENS_FILE names one, or nobody makes any.
 
-        The dashboard makes tokens also if TOKENS_FILE is not set: in the folder of the start. In a Space that is the
-        program's own, which nobody may write, so a mounted bucket comes before it, and a home behind it. Decided once: no
-        folder is asked for again while the gate runs.
+        Decided once: no folder is looked at again while the gate runs.
         """
         if self.tokens_file is not None or not self.has_dashboard:
-            return self.tokens_file
-        here = Path.cwd()
-        folders = [SPACE_DATA, here, Path(os.path.expanduser("~"))] if self.in_space else []  # noqa: PTH111 - never fails
-        return next(filter(_takes_tokens, folders), here) / TOKENS_NAME
+            return None
+        home = Path(os.path.expanduser("~"))  # noqa: PTH111 - never fails
+        state = self.state_db.absolute().parent if self.state_db else home
+        return default_place(state, in_space=self.in_space)
+
+    @property
+    def tokens_at(self) -> Path | None:
+        """The file with named tokens, there or still to be made; None if there can be no named tokens."""
+        return self.tokens_place.path if self.tokens_place else self.tokens_file
 
     @property
     def untold(self) -> Collection[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from gatehouse.identity.matches import EVERYBODY, key_of
 from gatehouse.settings.identity_kinds import shown
 from gatehouse.settings.lists import open_providers, untold_by_front, untold_by_provider
+from gatehouse.tokens.places import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,10 +38,29 @@ def on_dashboard(settings: Settings) -> Iterator[str]:
             "people back only to the Space's own host"
         )
     yield from _other_persons(settings)
+    yield from _tokens_file(settings)
     if settings.expose_paths:
         yield (
             "EXPOSE_PATHS: a page of the server's is of the dashboard's origin, so that a script in it can do there what the one "
             "who opens the page may do; expose no page whose scripts you do not trust"
+        )
+
+
+def _tokens_file(settings: Settings) -> Iterator[str]:
+    """A sentence about a tokens file in a Space that does not last, or is there twice."""
+    place = settings.tokens_place
+    if place is None or not settings.in_space:
+        return
+    if place.aside is not None:
+        yield (
+            f"TOKENS_FILE: is not set; the tokens of {place.path} are in force, and those of {place.aside} are not. Delete "
+            f"{place.aside.name} in the Files tab of the Space: its tokens, also those that were revoked since, are good again "
+            "whenever the Space starts without its bucket"
+        )
+    elif os.access(place.path.parent, os.W_OK) and not is_mounted(place.path):
+        yield (
+            f"TOKENS_FILE: is not set, and tokens made at the dashboard are gone at the next restart of the Space, since {place.path} "
+            "is on its own disk; mount a storage bucket at /data that can be written"
         )
 
 

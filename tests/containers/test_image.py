@@ -157,4 +157,4 @@ def test_a_push_of_this_repository_is_refused_as_the_page_says(
     refused = space.run(f"cd gate && git push {ADDRESS} main", check=False)
     assert refused.returncode == 1
     assert "fetch first" in refused.stderr
-    assert len(steps("A new Space")) == 3
+    assert len(steps("A new Space, with git")) == 3

@@ -162,7 +162,7 @@ def new_space(folder: Path) -> Space:
     )
     (folder / "my_server.py").write_text(MY_SERVER)
     (folder / "requirements.txt").write_text(f"{DEPENDENCY}\n")
-    space.follow(*steps("A new Space"))
+    space.follow(*steps("A new Space, with git"))
     return space
 
 
@@ -176,7 +176,7 @@ def existing_space(folder: Path) -> Space:
         "requirements.txt": f"fastmcp\n{DEPENDENCY}\n./server/{PACKAGE}\n",
     }
     space = Space(folder, "existing-space", first)
-    clone_and_move, copy, push = steps("A Space that already exists")
+    clone_and_move, copy, push = steps("A Space that already exists, with git")
     moved = clone_and_move.replace("app.py", "app.py my_words.py")
     space.follow(moved, copy)
     write_package(folder / "SPACE/server" / PACKAGE)

@@ -467,15 +467,46 @@ async def test_the_file_can_be_taken_away_as_it_stands(desk: Desk) -> None:
     assert load_contents(again) == load_contents(desk.path)
 
 
-async def test_in_a_space_the_page_says_whether_tokens_last(
+async def test_in_a_space_the_page_says_before_a_change_and_after_it_that_it_is_lost(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = Desk(path, in_space=True)
-    assert "mount a storage bucket at /data" in (await desk.get()).words
-    monkeypatch.setattr("os.path.ismount", lambda folder: folder == path.parent)
     page = await desk.get()
+    assert "Tokens made here are gone at the next restart of the Space." in page.words
+    assert "mount one at /data" in page.words
+    answer = await desk.post("make", name="alice")
+    assert "The token is gone at the next restart of the Space" in answer.words
+    await desk.post("revoke", name="alice")
+    assert "A tokens.toml that you have downloaded before still has it" in (await desk.get()).words
+    monkeypatch.setattr("os.path.ismount", lambda folder: folder == path.parent)
+    desk = Desk(path, in_space=True)
+    page, answer = await desk.get(), await desk.post("make", name="alice")
     assert "outlasts a restart" in page.words
-    assert "mount a storage bucket" not in page.words
+    assert "gone" not in page.words + answer.words
+
+
+async def test_a_file_of_the_spaces_own_is_shown_with_the_way_to_change_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.path.write_text(BOTH)
+
+    def refuse(_: Path) -> None:
+        raise TokensError("let UID 1000 write to the folder")
+
+    monkeypatch.setattr(token_file, "expect_to_change", refuse)
+    page = await Desk(desk.path, in_space=True).get()
+    assert "her laptop" in page.words
+    assert "They are in one of the Space's own files." in page.words
+    assert "delete the lines of the token, from [tokens.NAME] to the next name" in page.words
+    assert "Download tokens.toml" in page.words
+    assert "UID 1000" not in page.words
+    assert "gone" not in page.words
+    assert page.text.count('method="post"') == 2, "nothing but signing out"
+
+
+async def test_a_second_file_that_would_bring_revoked_tokens_back_is_told(path: Path) -> None:
+    page = await Desk(path, in_space=True, aside=path.with_name("other.toml")).get()
+    assert "other.toml is not in force, but its tokens are good again" in page.words
 
 
 async def test_who_waits_for_a_disk_is_told_and_the_log_says_what_came_of_it(

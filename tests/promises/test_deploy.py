@@ -19,3 +19,4 @@ def test_the_image_is_pinned_and_as_a_space_wants_it() -> None:
     front_matter = (ROOT / "README.md").read_text().split("---\n")[1]
     assert "sdk: docker\n" in front_matter
     assert "app_port: 7860\n" in front_matter
+    assert "hf_oauth: true\n" in front_matter

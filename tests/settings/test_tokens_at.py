@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from gatehouse.settings import sign_in
 from gatehouse.settings.environment import Settings
+from gatehouse.settings.notes import effects
+from gatehouse.tokens import places
 
 PERSON: dict[str, Any] = {
     "sign_in": "https://id.example",
@@ -28,7 +29,7 @@ def settings(**given: Any) -> Settings:
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a Space where a bucket may be mounted."""
-    monkeypatch.setattr(sign_in, "SPACE_DATA", tmp_path / "data")
+    monkeypatch.setattr(places, "SPACE_DATA", tmp_path / "data")
     return tmp_path / "data"
 
 
@@ -53,32 +54,106 @@ def test_a_file_that_is_named_is_used_by_the_dashboard_too(tmp_path: Path) -> No
     assert settings(**PERSON, tokens_file=tmp_path / "mine").tokens_at == tmp_path / "mine"
 
 
-def test_in_a_space_it_lies_in_the_bucket_if_one_is_mounted(data: Path) -> None:
-    here = Path("tokens.toml").absolute()
-    assert settings(**PERSON, **SPACE).tokens_at == here
-    data.write_text("no folder")
-    assert settings(**PERSON, **SPACE).tokens_at == here
-    data.unlink()
-    data.mkdir()
-    assert settings(**PERSON, **SPACE).tokens_at == data / "tokens.toml"
-    assert settings(**PERSON).tokens_at == here, "only a Space has such a folder"
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """Folders that nobody may write, root neither."""
+    folders: set[Path] = set()
+    access = os.access
+
+    def asked(path: Path, mode: int) -> bool:
+        return access(path, mode) and not (mode & os.W_OK and Path(path) in folders)
+
+    monkeypatch.setattr("os.access", asked)
+    return folders
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_where_the_program_may_not_be_changed_a_space_has_it_at_home_but_for_one_that_it_brings(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class Machine(NamedTuple):
+    """The folders of a container, in which the program starts in `program`, and keeps its state in `home`."""
+
+    data: Path
+    program: Path
+    home: Path
+
+    def settings(self, **given: Any) -> Settings:
+        return settings(**PERSON, **{"state_db": self.home / "state.sqlite3", **SPACE, **given})
+
+
+@pytest.fixture
+def space(
+    data: Path, tmp_path: Path, locked: set[Path], monkeypatch: pytest.MonkeyPatch
+) -> Machine:
+    """A Space without a bucket: the folder of the program cannot be written, the home can."""
+    space = Machine(data, tmp_path / "app", tmp_path / "home")
+    for folder in (space.program, space.home):
+        folder.mkdir()
+    locked.add(space.program)
+    monkeypatch.chdir(space.program)
+    return space
+
+
+def remarks(given: Settings) -> list[str]:
+    return [each for each in effects(given) if each.startswith("TOKENS_FILE: is not set")]
+
+
+def test_in_a_space_it_lies_in_the_bucket_if_one_is_mounted(space: Machine) -> None:
+    space.data.write_text("no folder")
+    assert space.settings().tokens_at == space.home / "tokens.toml"
+    space.data.unlink()
+    space.data.mkdir()
+    assert space.settings().tokens_at == space.data / "tokens.toml"
+    assert space.settings(space_id="").tokens_at == space.home / "tokens.toml", (
+        "elsewhere that folder may be anybody's"
+    )
+
+
+def test_without_a_bucket_it_lies_beside_the_state_and_the_log_says_that_it_is_lost(
+    space: Machine, locked: set[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = tmp_path / "app"
-    for folder in (data, program):
-        folder.mkdir(mode=0o500)
-    monkeypatch.chdir(program)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert settings(**PERSON, **SPACE).tokens_at == tmp_path / "tokens.toml"
-    assert settings(**PERSON).tokens_at == program / "tokens.toml"
-    program.chmod(0o700)
-    (program / "tokens.toml").touch()
-    program.chmod(0o500)
-    assert settings(**PERSON, **SPACE).tokens_at == program / "tokens.toml"
+    given = space.settings()
+    assert given.tokens_at == space.home / "tokens.toml"
+    (remark,) = remarks(given)
+    assert "are gone at the next restart of the Space" in remark
+    assert remarks(space.settings(space_id="")) == []
+    monkeypatch.setattr("os.path.ismount", lambda folder: folder == space.home)
+    assert remarks(given) == []
+    space.data.mkdir()
+    locked.add(space.data)
+    assert space.settings().tokens_at == space.home / "tokens.toml", "it is mounted to be read only"
+
+
+def test_without_a_state_it_lies_at_home(space: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(space.home))
+    assert space.settings(state_db="").tokens_at == space.home / "tokens.toml"
+
+
+def test_a_folder_that_everybody_may_write_gets_none_since_anybody_could_put_one_there(
+    space: Machine,
+) -> None:
+    space.home.chmod(0o1777)
+    (space.home / "tokens.toml").touch()
+    assert space.settings(space_id="").tokens_at == space.program / "tokens.toml"
+
+
+def test_a_file_that_is_there_goes_before_a_place_for_a_new_one(space: Machine) -> None:
+    (space.program / "tokens.toml").touch()
+    given = space.settings()
+    assert given.tokens_at == space.program / "tokens.toml"
+    assert remarks(given) == []
+    space.data.mkdir()
+    assert space.settings().tokens_at == space.program / "tokens.toml"
+
+
+def test_the_files_of_a_space_do_not_undo_what_the_bucket_says_and_the_log_warns_of_them(
+    space: Machine,
+) -> None:
+    space.data.mkdir()
+    for folder in (space.data, space.program):
+        (folder / "tokens.toml").touch()
+    given = space.settings()
+    assert given.tokens_at == space.data / "tokens.toml"
+    (remark,) = remarks(given)
+    assert f"those of {space.program / 'tokens.toml'} are not" in remark
+    assert "also those that were revoked since, are good again" in remark
 
 
 def test_last_uses_do_not_go_where_the_tokens_are(

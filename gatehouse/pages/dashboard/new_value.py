@@ -24,12 +24,19 @@ if TYPE_CHECKING:
 
 
 def new_value_page(
-    visit: Visit, issued: Issued, now: datetime, *, endpoint: str, key: str, url_keys: bool
+    visit: Visit,
+    issued: Issued,
+    now: datetime,
+    *,
+    endpoint: str,
+    key: str,
+    url_keys: bool,
+    is_of_space: bool,
 ) -> Reply:
     """The value with the texts for clients, and as a code for a phone.
 
     `endpoint` is the URL that clients call, and `key` the server's name in their configurations. With `url_keys`, a token
-    may come in a URL if it says so itself.
+    may come in a URL if it says so itself. `is_of_space` is True if the value is lost when the Space restarts.
     """
     token = issued.token
     query = url_keys and "query" in token.lanes
@@ -40,6 +47,7 @@ def new_value_page(
         keep=KEEP,
         about=list(_about(token, now, url_keys=url_keys)),
         code=code_of(issued.value),
+        is_of_space=is_of_space,
         ways=with_token(endpoint, issued.value, key, header="header" in token.lanes, query=query),
     )
 

@@ -5,7 +5,6 @@ A change runs to its end even if nobody waits for it any more, and says itself i
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
@@ -16,6 +15,7 @@ from gatehouse.tokens.contents import NOTHING, Contents
 from gatehouse.tokens.editor import expect_to_change
 from gatehouse.tokens.file import MissingError, TokensError, read_text
 from gatehouse.tokens.last_use import LastUse, read_last_use
+from gatehouse.tokens.places import is_mounted
 from gatehouse.tokens.watch import EMPTY
 
 if TYPE_CHECKING:
@@ -53,15 +53,13 @@ class Sight:
     """True if there is none, and nothing is lost by making one."""
     unwritable: str = ""
     """Why it cannot be changed; empty if it can."""
-    mounted: bool = False
-    """True if its folder is on a disk of its own, as a Space's bucket is."""
 
 
 class TokenFile:
     """The file at `path`.
 
     `parse` makes contents of its text, as for the tokens in force, which `in_force` tells. `changed` is called after each
-    change, so that it takes effect at once.
+    change, so that it takes effect at once. In a Space only a mounted disk outlasts a restart.
     """
 
     def __init__(
@@ -71,8 +69,11 @@ class TokenFile:
         parse: Callable[[str], Contents],
         in_force: Callable[[], Contents],
         changed: Callable[[], None],
+        in_space: bool,
     ) -> None:
-        self.path = path
+        self.path, self.in_space = path, in_space
+        self.is_of_space = in_space and not is_mounted(path)
+        """True if it is on the disk of a Space, where changes are lost at the next restart."""
         self.in_force = in_force
         self._parse = parse
         self._changed = changed
@@ -109,7 +110,6 @@ class TokenFile:
             expect_to_change(self.path)
         except TokensError as error:
             unwritable = " ".join(error.faults)
-        mounted = any(os.path.ismount(folder) for folder in self.path.parents[:-1])
         contents, missing = NOTHING, False
         faults: tuple[str, ...] = ()
         try:
@@ -121,7 +121,7 @@ class TokenFile:
             # Where tokens are in force, a new file would end them all.
             missing = isinstance(error, MissingError) and in_force == NOTHING
             faults = () if missing else tuple(error.faults)
-        return Sight(in_force if faults else contents, faults, missing, unwritable, mounted)
+        return Sight(in_force if faults else contents, faults, missing, unwritable)
 
     def _text(self) -> str:
         text = read_text(self.path)

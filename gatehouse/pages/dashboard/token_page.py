@@ -39,7 +39,8 @@ MAX_FIND_LENGTH = 64
 
 class TokenPage:
     """The page over one file. `uses` tells when values were last used in this run, by their digests, and `state_db` is the
-    record of earlier uses. `shared` is the digest of MCP_AUTH_TOKEN; empty without one.
+    record of earlier uses. `shared` is the digest of MCP_AUTH_TOKEN; empty without one. `aside` is another tokens file,
+    which is not in force.
     """
 
     def __init__(
@@ -50,14 +51,14 @@ class TokenPage:
         state_db: Path | None,
         shared: bytes,
         url_keys: bool,
-        in_space: bool,
+        aside: Path | None,
     ) -> None:
         self._file = file
         self._uses, self._state_db = uses, state_db
         self._began = time.time()
         self._shared = shared
         self._url_keys = url_keys
-        self._in_space = in_space
+        self._aside = aside
 
     async def show(self, visit: Visit) -> Reply:
         """The page as it is asked for."""
@@ -89,7 +90,9 @@ class TokenPage:
             "path": self._file.path,
             "sight": sight,
             "changes": not (sight.faults or sight.unwritable),
-            "in_space": self._in_space,
+            "in_space": self._file.in_space,
+            "is_of_space": self._file.is_of_space,
+            "aside": self._aside,
             "record_fault": record.fault,
             "tokens": tokens_shown(found[:MAX_SHOWN], last_use, now),
             "found": len(found),

@@ -45,6 +45,10 @@ UNSURE = "Nobody knows yet whether this was done: it may still happen. Look at t
 """Said where somebody waits no longer."""
 
 
+COPIES = "A tokens.toml that you have downloaded before still has it: download it again, and throw that away."
+"""Said after a revocation, where the file itself does not last, and copies take its place."""
+
+
 class RefusedError(Exception):
     """Nothing was changed, or nobody knows: the sentences for the page, its status, and the field that is wrong, if one is."""
 
@@ -59,7 +63,8 @@ class Tokens:
     `path` is the tokens file, there or still to be made; `parse` makes contents of its text, and `in_force` tells those in
     force. `changed` has the file read at once. `uses` tells when values were last used in this run, by their digests, and
     `state_db` is the record of earlier uses. `shared` is the digest of MCP_AUTH_TOKEN, empty without one. Clients call the
-    URL `endpoint`; with `url_keys`, a token may come in it. `server` tells the server's own name.
+    URL `endpoint`; with `url_keys`, a token may come in it. `server` tells the server's own name. `aside` is another
+    tokens file that is there, and not in force.
     """
 
     def __init__(
@@ -76,15 +81,18 @@ class Tokens:
         url_keys: bool,
         server: Callable[[], str],
         in_space: bool,
+        aside: Path | None = None,
     ) -> None:
-        self._file = TokenFile(path, parse=parse, in_force=in_force, changed=changed)
+        self._file = TokenFile(
+            path, parse=parse, in_force=in_force, changed=changed, in_space=in_space
+        )
         self._page = TokenPage(
             self._file,
             uses=uses,
             state_db=state_db,
             shared=shared,
             url_keys=url_keys,
-            in_space=in_space,
+            aside=aside,
         )
         self._endpoint = endpoint
         self._url_keys = url_keys
@@ -168,7 +176,8 @@ class Tokens:
             )
         except RefusedError as error:
             return await self._refused(visit, error)
-        return visit.see(HERE, f"{name}: {which} is revoked; the gate refuses it within a second.")
+        said = f"{name}: {which} is revoked; the gate refuses it within a second."
+        return visit.see(HERE, f"{said} {COPIES}" if self._file.is_of_space else said)
 
     async def _change(
         self,
@@ -228,6 +237,7 @@ class Tokens:
             endpoint=self._endpoint,
             key=slug(self._server()),
             url_keys=self._url_keys,
+            is_of_space=self._file.is_of_space,
         )
 
 
