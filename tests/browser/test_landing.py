@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.pages import FRAME, serving
 from tests.browser.window import window
 from tests.harness.only_ci import only_in_ci
 from tests.harness.program import Program, free_port, running
@@ -32,32 +30,6 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     with running(folder, MCP_APP="") as program:
         program.wait_for("/health")
         yield program
-
-
-@contextmanager
-def serving(port: int, page: bytes = b"") -> Iterator[None]:
-    """A server that answers everything with this page."""
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(page)))
-            self.end_headers()
-            self.wfile.write(page)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Answer)
-    thread = Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def pasted(page: Page) -> str:
@@ -156,9 +128,6 @@ def test_without_javascript_the_page_is_whole(browser: Browser, program: Program
         expect(page.get_by_role("button")).to_have_count(0)
         page.get_by_text("Cursor", exact=True).click()
         expect(page.get_by_role("region", name="Cursor configuration")).to_be_visible()
-
-
-FRAME = "<!doctype html><title>A page</title><iframe src='{url}' width='900' height='700'></iframe>"
 
 
 def test_hugging_face_may_frame_it_where_it_works_and_nobody_else_may(

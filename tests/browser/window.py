@@ -26,7 +26,7 @@ class Window:
 
     def __init__(self, context: BrowserContext, homes: Sequence[str]) -> None:
         self.context = context
-        self.homes = homes
+        self.homes = list(homes)
         self.complaints: list[str] = []
         context.on("console", self._heard)
         context.on("request", self._asked)
@@ -36,7 +36,8 @@ class Window:
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
-            self.complaints.append(f"{message.type}: {message.text}")
+            at = message.location["url"]
+            self.complaints.append(f"{message.type}: {message.text} ({at})")
 
     def _asked(self, request: Request) -> None:
         if not request.url.startswith((*(f"{home}/" for home in self.homes), "data:", "about:")):
@@ -56,7 +57,8 @@ class Window:
         """The page that is shown must be sound in light and dark, wide and on a phone."""
         for scheme in SCHEMES:
             for width, height in (WIDE, PHONE):
-                self.page.emulate_media(color_scheme=scheme)
+                # At rest: in the middle of a change, colours are no one's.
+                self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 self.page.set_viewport_size({"width": width, "height": height})
                 wide = self.page.evaluate("document.documentElement.scrollWidth")
                 assert wide <= width, f"{self.page.url} is {wide} px wide at {width} px"
@@ -67,7 +69,8 @@ class Window:
 @contextmanager
 def window(browser: Browser, *homes: str, **options: Any) -> Iterator[Window]:
     """A window until the block ends; then there must be no complaint that was not forgiven."""
-    context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]}, **options)
+    options.setdefault("viewport", {"width": WIDE[0], "height": WIDE[1]})
+    context = browser.new_context(**options)
     try:
         opened = Window(context, homes)
         yield opened

@@ -40,10 +40,8 @@ BARE_POLICY = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-an
 SAFE_FIELDS = (
     (b"X-Frame-Options", b"DENY"),
     (b"Cache-Control", b"no-store"),
-    (
-        b"Referrer-Policy",
-        b"same-origin",
-    ),  # with "no-referrer", browsers send `Origin: null` along with our own forms
+    # With "no-referrer", browsers send `Origin: null` along with our own forms.
+    (b"Referrer-Policy", b"same-origin"),
     (b"Cross-Origin-Opener-Policy", b"same-origin"),
     (b"Cross-Origin-Resource-Policy", b"same-origin"),
     (b"X-Content-Type-Options", b"nosniff"),

@@ -20,13 +20,14 @@ async function copy(button) {
   } catch {
     said = copyByHand(text) ? "Copied" : "Not copied";
   }
-  const usual = button.dataset.usual ?? button.textContent;
+  const words = button.firstChild; // what is behind them, for screen readers, stays
+  const usual = button.dataset.usual ?? words.data;
   button.dataset.usual = usual;
-  button.textContent = said;
+  words.data = said;
   button.classList.toggle("done", said === "Copied");
   spoken.textContent = said;
   setTimeout(() => {
-    button.textContent = usual;
+    words.data = usual;
     button.classList.remove("done");
     spoken.textContent = "";
   }, SHOWN_MS);

@@ -1,0 +1,72 @@
+"""Gates with a dashboard, and people who come to it in a window."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from playwright.sync_api import expect
+
+from tests.browser.window import window
+from tests.harness.identity.hugging_face import CLIENT_ID, CLIENT_SECRET, CREATOR
+from tests.harness.program import Program, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+    from tests.browser.window import Window
+    from tests.harness.identity.openid_provider import OpenIDProvider
+
+
+@contextmanager
+def in_a_space(folder: Path, provider: OpenIDProvider, **settings: str) -> Iterator[Program]:
+    """The program with what a Space with `hf_oauth: true` gives it, at its address of this machine, until the block ends."""
+    given = {
+        "MCP_APP": "probe_server:mcp",
+        "HOST": "127.0.0.1",
+        "SIGN_IN": "huggingface",
+        "SPACE_ID": "alice/kitchen",
+        "SPACE_CREATOR_USER_ID": CREATOR,
+        "OAUTH_CLIENT_ID": CLIENT_ID,
+        "OAUTH_CLIENT_SECRET": CLIENT_SECRET,
+        "OAUTH_SCOPES": "openid profile",
+        "OPENID_PROVIDER_URL": provider.url,
+        "PUBLIC_URL": "http://127.0.0.1:{port}",
+        **settings,
+    }
+    with running(folder, **given) as program:
+        program.wait_for()
+        yield program
+
+
+@contextmanager
+def visiting(
+    browser: Browser, program: Program, provider: OpenIDProvider, **options: Any
+) -> Iterator[Window]:
+    """A window for the gate and for the provider where people sign in."""
+    with window(browser, program.url, provider.url, **options) as opened:
+        yield opened
+        opened.overlook(f"{provider.url}/favicon.ico")  # the provider has no sign
+
+
+def press(page: Page, name: str) -> None:
+    """Press the button of that name, or follow the link."""
+    found = page.get_by_role("button", name=name, exact=True)
+    found.or_(page.get_by_role("link", name=name, exact=True)).click()
+
+
+def sign_in(page: Page, program: Program, person: str = "alice", path: str = "/dashboard") -> None:
+    """Go to a page of the dashboard and through the sign-in before it, as that person at Hugging Face's stand-in."""
+    page.goto(program.url + path)
+    press(page, "Sign in with Hugging Face")
+    page.get_by_label("Signed in as").select_option(person)
+    press(page, "Authorize")
+    page.wait_for_url(f"{program.url}/**")
+
+
+def headed(page: Page, words: str) -> None:
+    """Wait until the page has these words as its headline."""
+    expect(page.get_by_role("heading", level=1)).to_have_text(words)
