@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from gatehouse.upstream.outbound import Outbound
 
 KEPT_SECONDS = 60.0
-"""How long an answer counts, and how long the gate asks no more after none."""
+"""How long an answer counts."""
+
+AGAIN_SECONDS = 10.0
+"""How long the gate asks no more after none: a server that starts, or comes back, is asked soon."""
 
 PATIENCE_SECONDS = 1.0
 """How long a page waits for the first answer; the next page has it."""
@@ -101,8 +104,9 @@ class Inventory:
 
     async def found(self) -> Found:
         """The facts, at most KEPT_SECONDS old; after PATIENCE_SECONDS those of before, while the server is being asked."""
+        told = self._look.seen.tools is not None
         with trio.move_on_after(PATIENCE_SECONDS):
-            return await self._look.fresh(KEPT_SECONDS)
+            return await self._look.fresh(KEPT_SECONDS if told else AGAIN_SECONDS)
         return self._look.seen
 
     async def _ask(self) -> Found:

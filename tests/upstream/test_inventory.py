@@ -20,6 +20,7 @@ from gatehouse.upstream.farewells import Farewells
 from gatehouse.upstream.inprocess import Calls
 from gatehouse.upstream.inventory import (
     ANSWER_SECONDS,
+    AGAIN_SECONDS,
     KEPT_SECONDS,
     MAX_ANSWER_BYTES,
     MAX_PAGES,
@@ -283,6 +284,16 @@ async def test_a_server_that_is_down_is_unknown_and_so_is_one_that_went_down(
         assert (await inventory.found()).tools == 2
     await trio.sleep(KEPT_SECONDS + 1)
     assert await inventory.found() == UNKNOWN
+
+
+async def test_a_server_that_tells_nothing_is_asked_again_soon(autojump_clock: MockClock) -> None:
+    server = Server(pages=10**6)
+    async with asking(server) as inventory:
+        assert (await inventory.found()).tools is None
+        server.pages = 1
+        assert (await inventory.found()).tools is None
+        await trio.sleep(AGAIN_SECONDS + 1)
+        assert (await inventory.found()).tools == 2
 
 
 @pytest.mark.parametrize("stateless", [False, True])
