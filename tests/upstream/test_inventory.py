@@ -19,8 +19,8 @@ from gatehouse.identity.principal import GATE
 from gatehouse.upstream.farewells import Farewells
 from gatehouse.upstream.inprocess import Calls
 from gatehouse.upstream.inventory import (
-    ANSWER_SECONDS,
     AGAIN_SECONDS,
+    ANSWER_SECONDS,
     KEPT_SECONDS,
     MAX_ANSWER_BYTES,
     MAX_PAGES,
