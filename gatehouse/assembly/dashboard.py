@@ -243,6 +243,7 @@ class DashboardSide:
             lets_in=self._lets_in,
             is_admin=self.visitors.is_admin,
             end_browsers=self.sessions.end_all if self.sessions else None,
+            signed_in_only=not self._settings.has_other_ways_in,
             several_gates=house.shared_state is not None,
         )
 

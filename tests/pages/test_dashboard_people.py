@@ -45,7 +45,7 @@ async def nothing(*_: Any) -> Any:
 class Known:
     """People who came, what they hold, and a browser before their page."""
 
-    def __init__(self, *names: str, by_session: bool = True, several_gates: bool = False) -> None:
+    def __init__(self, *names: str, by_session: bool = True, **more: bool) -> None:
         self.arrivals, self.people, self.ledger = Arrivals(), People(names), Sessions()
         self.in_flight = InFlight(lambda _: True, upstream="up:1", grace_seconds=1)
         self.ended: list[str] = []
@@ -58,7 +58,7 @@ class Known:
             lets_in=lambda subject: self.people.find(subject) is not None,
             is_admin=lambda subject: subject.username == "alice",
             end_browsers=self.end_browsers if by_session else None,
-            several_gates=several_gates,
+            **more,
         )
         self.browser = Browser(
             {b"/dashboard/people": self.page.show}, {b"/dashboard/people/end": self.page.end}
@@ -230,3 +230,11 @@ async def test_the_page_says_how_to_keep_somebody_out(now: float) -> None:
         "browser"
         not in (await unlisted.browser.get(PATH)).words.partition("People and apps Those")[0]
     )
+
+
+async def test_where_people_only_sign_in_nothing_is_said_of_issuers_and_fronts() -> None:
+    words = (await Known(signed_in_only=True).browser.get("/dashboard/people")).words
+    assert "may sign in again" in words
+    assert "There is no list of people" not in words
+    assert "front" not in words.partition("How far an end goes")[2]
+    assert "issuer" not in words.partition("How far an end goes")[2]

@@ -112,7 +112,8 @@ class PeoplePage:
 
     `lets_in` tells whether a subject would be let in now, and `is_admin` whether it may open the dashboard. `end_browsers`
     ends all sessions in browsers of the person of that id, and returns True if they stay ended after a restart; it is
-    None if the front alone signs people in. With `several_gates`, others have sessions of their own.
+    None if the front alone signs people in. With `signed_in_only`, nobody comes by another way than a sign-in in a browser;
+    with `several_gates`, others have sessions of their own.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class PeoplePage:
         lets_in: Callable[[Subject], bool],
         is_admin: Callable[[Subject], bool],
         end_browsers: Callable[[str], Awaitable[bool]] | None,
+        signed_in_only: bool = False,
         several_gates: bool = False,
     ) -> None:
         self._arrivals = arrivals
@@ -134,6 +136,7 @@ class PeoplePage:
         self._lets_in = lets_in
         self._is_admin = is_admin
         self._end_browsers = end_browsers
+        self._signed_in_only = signed_in_only
         self._several_gates = several_gates
 
     async def show(self, visit: Visit) -> Reply:
@@ -149,7 +152,8 @@ class PeoplePage:
             rows=shown,
             found=len(found),
             all=len(everybody),
-            open_list=self._people.is_open,
+            open_list=self._people.is_open and not self._signed_in_only,
+            signed_in_only=self._signed_in_only,
             by_session=self._end_browsers is not None,
             several_gates=self._several_gates,
             days=round(KEEP_SECONDS / 86_400),
