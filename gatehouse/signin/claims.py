@@ -6,6 +6,7 @@ Nothing counts that people write themselves: no display name, no address that is
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from gatehouse.identity.subject import ORG_CLAIMS, subject_of
@@ -24,6 +25,8 @@ ROLES = frozenset({"admin", "write"})
 
 HINDRANCES = ("pendingSSO", "missingMFA", "securityRestrictions")
 """Members by which Hugging Face says that somebody has not yet done what the organisation asks for."""
+
+_ID = re.compile(r"[0-9a-f]{24}")  # of a person or an organisation at Hugging Face
 
 
 def person_of(claims: Mapping[str, Any], told: Mapping[str, Any], issuer: str) -> Subject:
@@ -53,14 +56,17 @@ def _text(claims: Mapping[str, Any], name: str) -> str:
 
 
 def _orgs(given: object) -> list[Any]:
-    """The organisations that count: names, tables by name, or the tables in a list, which are Hugging Face's."""
+    """The organisations that count: names, tables by name, or the tables in a list, which are Hugging Face's.
+
+    There people choose the name of theirs, which may look like the id of another one: then it is none.
+    """
     listed = given if isinstance(given, list | dict) else [given]
     tables = (_org(each) if isinstance(each, dict) else {"sub": each} for each in listed)
     return [
         name
         for table in tables
         for key in ("sub", "preferred_username")
-        if (name := _text(table, key))
+        if (name := _text(table, key)) and (key == "sub" or not _ID.fullmatch(name))
     ]
 
 

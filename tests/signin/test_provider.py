@@ -530,6 +530,10 @@ async def test_organisations_at_hugging_face_count_by_their_id_and_with_a_role_t
         ("kitchen", {"kitchen"}),
         ({"kitchen": {"id": "1"}}, {"kitchen"}),
         ([{"name": "kitchen", "roleInOrg": "admin"}], set()),
+        (
+            [{"sub": "1", "preferred_username": hugging_face.KITCHEN, "roleInOrg": "admin"}],
+            {"1"},
+        ),
         ([str(number) for number in range(500)], {str(number) for number in range(100)}),
         (7, set()),
     ],
