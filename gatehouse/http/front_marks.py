@@ -47,4 +47,8 @@ class FrontMarks(NamedTuple):
         return joined if joined.strip(b"; \t") else None
 
     def _is_ours(self, cookie: bytes) -> bool:
-        return cookie.partition(b"=")[0].strip(b" \t").lower().startswith(self.cookies)
+        """True if the cookie is one of ours, or some server could find one of ours in it: behind a comma, by which fronts
+        join fields, in quotes, or without a name.
+        """
+        found = (each.strip(b' \t="').lower() for each in cookie.split(b","))
+        return any(each.startswith(self.cookies) for each in found)

@@ -47,6 +47,8 @@ def test_fields_of_the_front_are_taken_off_however_they_are_spelled() -> None:
             [b"session=front_session=1; xfront_session=2"],
         ),
         (b"  a=1;; b;=", [b"  a=1;; b;="]),
+        (b"a=1, front_session=x; b=2", [b"b=2"]),
+        (b'"front_session"=x;=front_session=y; a="x,y"', [b'a="x,y"']),
         (b"", [b""]),
         (b"\xe9=\xff; front_session=\xff", [b"\xe9=\xff"]),
     ],
