@@ -95,6 +95,8 @@ class Gate:
     records_calls: bool
     """True if the records tell what the bodies say about calls."""
     in_flight: InFlight
+    apart: Sequence[tuple[bytes, bytes]] = ()
+    """Goes along with each answer of the endpoint, where pages of the gate's own need to be kept apart from it."""
     beside: Sequence[Callable[[], Awaitable[None]]]
     """Work beside the requests, for ever: functions for tasks of their own."""
 
@@ -126,8 +128,7 @@ class Gate:
     async def answer(self, exchange: Exchange) -> Reply | None:
         """The gate's own reply, or None if the upstream's answer has been relayed, or cut."""
         return (
-            exchange.request.fault
-            or await self.pages.reply(exchange)
+            await self.pages.reply(exchange)
             or await self.refusal(exchange)
             or await self.forward(exchange)
         )
@@ -264,6 +265,8 @@ class Gate:
             headers = [pair for pair in headers if not pair[0].lower().startswith(CORS)]
         if exchange.request.has_url_key:
             exchange.added += TO_URL_KEY
+        if self.apart and is_endpoint(exchange.request.path):
+            exchange.added += self.apart
         try:
             await exchange.start(response.status_code, headers, body_follows=bool(transport.unread))
             if is_event_stream(headers) and exchange.request.method != "HEAD":

@@ -90,8 +90,10 @@ class DashboardSide:
 
     @cached_property
     def sessions(self) -> BrowserSessions | None:
-        """The sessions of people in their browsers; None if the front alone knows people."""
-        if self._settings.sign_in is None:
+        """The sessions of people in their browsers; None if the front alone knows people: then there is no sign-in, either,
+        and nobody who comes past the front can begin one.
+        """
+        if self._settings.sign_in is None or self._settings.behind_front:
             return None
         return BrowserSessions(
             self._sealer(PURPOSE),
@@ -146,7 +148,7 @@ class DashboardSide:
         shell = Shell(
             views.keys(),
             name=self._name,
-            provider=settings.sign_in_at,
+            provider=settings.sign_in_at if self.sessions else "",
             front=settings.front or "",
         )
         door = Door(

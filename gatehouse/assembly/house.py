@@ -25,6 +25,7 @@ from gatehouse.downstream.connections import Connections
 from gatehouse.downstream.descriptors import connections_within
 from gatehouse.downstream.in_flight import InFlight
 from gatehouse.downstream.places import Places
+from gatehouse.http.reply import APART
 from gatehouse.pages.figures import Figures
 from gatehouse.pages.health import Readiness, alive
 from gatehouse.pages.landing import Landing
@@ -116,6 +117,7 @@ class House:
             observers=self.observers,
             records_calls=self.settings.record_calls,
             in_flight=self.in_flight,
+            apart=APART if settings.has_dashboard else (),
             beside=[self.upstream_side.farewells.run],
         )
 

@@ -35,8 +35,9 @@ def pages_of(
     own = dashboard.paths if dashboard else frozenset[bytes]()
     if dashboard:
         table = {**table, **dict.fromkeys(own, dashboard)}
+    dress = dashboard.dress if dashboard else None
     if not settings.shows_discovery:
-        return Pages(table, exposed, judge_methods=own)
+        return Pages(table, exposed, judge_methods=own, dress=dress)
     discovery = WellKnown(
         settings.public_origin,
         settings.auth_issuer or "",
@@ -49,6 +50,7 @@ def pages_of(
         exposed,
         judge_methods=discovery.paths | own,
         not_found=discovery.elsewhere,
+        dress=dress,
     )
 
 

@@ -28,6 +28,10 @@ TO_URL_KEY = ((b"Cache-Control", b"no-store"), NO_REFERRER)
 """For answers to requests with a token in the URL: no cache may keep the answer (RFC 6750 section 2.3),
 and a page must not tell the URL to the next one."""
 
+APART = ((b"Content-Security-Policy", b"sandbox"), (b"X-Content-Type-Options", b"nosniff"))
+"""For the upstream's answers, where the gate has pages of its own: somebody who follows a link to the endpoint opens no
+page of the gate's origin, whatever the server answers (CSP Level 3 section 6.3.2). MCP clients take no notice."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gatehouse.http import refusals
-from gatehouse.http.paths import is_for_upstream, is_old_transport
+from gatehouse.http.paths import DASHBOARD, is_for_upstream, is_old_transport
 from gatehouse.identity.principal import OPEN
 
 if TYPE_CHECKING:
@@ -32,15 +32,18 @@ class Pages:
         *,
         judge_methods: Container[bytes] = (),
         not_found: Reply = refusals.NOT_FOUND,
+        dress: Callable[[Reply], Reply] | None = None,
     ) -> None:
         """`exposed` are paths of the server's outside its endpoint.
 
         The pages at the paths `judge_methods` get requests of every method. `not_found` is for paths without a page.
+        `dress` gives a reply the header fields of the dashboard, where there is one.
         """
         self._table = table
         self._exposed = exposed
         self._judge_methods = judge_methods
         self._not_found = not_found
+        self._dress = dress
 
     @property
     def paths(self) -> frozenset[bytes]:
@@ -48,7 +51,18 @@ class Pages:
         return frozenset(self._table)
 
     async def reply(self, exchange: Exchange) -> Reply | None:
-        """The gate's own answer; None if the request is for the upstream.
+        """The gate's own answer, to a malformed request, too; None if the request is for the upstream.
+
+        Whatever is answered at or below the dashboard's path has its header fields: also an error that no page made.
+        """
+        request = exchange.request
+        reply = request.fault or await self._reply(exchange)
+        if reply is None or self._dress is None or not _is_at_dashboard(request.path):
+            return reply
+        return self._dress(reply)
+
+    async def _reply(self, exchange: Exchange) -> Reply | None:
+        """The reply to a well-formed request.
 
         OAuth discovery (`/.well-known/` anywhere, `/register`, ...) gets a clean 404 on purpose, unless there is a page:
         the gate is no authorization server, and a client that gets this answer goes on with its own token.
@@ -66,3 +80,7 @@ class Pages:
         if request.method not in {"GET", "HEAD"} and request.path not in self._judge_methods:
             return refusals.METHOD_NOT_ALLOWED
         return await page(exchange)
+
+
+def _is_at_dashboard(path: bytes) -> bool:
+    return path == DASHBOARD or path.startswith(DASHBOARD + b"/")

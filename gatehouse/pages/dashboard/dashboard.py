@@ -52,6 +52,9 @@ class Dashboard:
         self.paths = frozenset({DASHBOARD + b"/", *pages, *ASSETS})
         """Every path that has an answer."""
 
+    dress = staticmethod(dressed)
+    """Gives any reply the header fields of the dashboard's."""
+
     async def __call__(self, exchange: Exchange) -> Reply:
         try:
             return dressed(await self._answer(exchange))

@@ -91,10 +91,12 @@ class Door:
         usual = {"http": ":80", "https": ":443"}[scheme]
         fields = (request.value(b"host"), request.value(b"x-forwarded-host"))
         asked = [each.decode("latin-1").lower().removesuffix(usual) for each in fields if each]
+        if not self._origins.knows(request.value(b"host") or b""):
+            return (
+                refusals.MISDIRECTED
+            )  # whatever X-Forwarded-Host says: a page can write it, but not Host
         if ours in asked:
             return None
-        if not self._origins.knows(request.value(b"host") or b""):
-            return refusals.MISDIRECTED
         if request.query != AT_PUBLIC:
             path = request.path.decode("ascii")
             return see(f"{self._origin}{path}?{AT_PUBLIC.decode()}")
