@@ -227,7 +227,7 @@ def in_tables(paper: Path) -> dict[str, list[str]]:
 @pytest.mark.parametrize("paper", [README, ROOT / "docs/settings.md"], ids=lambda path: path.name)
 def test_the_tables_have_the_settings_as_they_are(paper: Path) -> None:
     shown = in_tables(paper)
-    assert shown.keys() == ALL_SETTINGS if paper != README else len(shown) == 6
+    assert shown.keys() == ALL_SETTINGS if paper != README else len(shown) == 8
     assert_defaults({name: default for name, (default, _) in shown.items()})
     for name in shown.keys() & meanings().keys():
         assert shown[name][1].startswith(meanings()[name]), name
