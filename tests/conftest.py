@@ -38,6 +38,8 @@ hypothesis_settings.load_profile("unhurried")
 SLOWEST_FIRST = [
     "test_node_clients.py",
     "test_sign_in.py",
+    "test_strangers.py",
+    "test_dashboard.py",
     "test_run.py",
     "test_the_end.py",
     "test_busy_threads.py",

@@ -26,6 +26,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-proxy-server",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
     # A page of another host may frame one of this machine without asking the person; the gate's own word on frames is tried.
     "--disable-features=LocalNetworkAccessChecks",
 )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from playwright.sync_api import expect
 
 from tests.browser.window import window
 from tests.harness.identity.hugging_face import CLIENT_ID, CLIENT_SECRET, CREATOR
 from tests.harness.program import Program, running
+
+VALUE = re.compile(r"mcpgate_[A-Za-z0-9_-]+")
+"""A value of a token."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,3 +75,38 @@ def sign_in(page: Page, program: Program, person: str = "alice", path: str = "/d
 def headed(page: Page, words: str) -> None:
     """Wait until the page has these words as its headline."""
     expect(page.get_by_role("heading", level=1)).to_have_text(words)
+
+
+def leave(page: Page, words: str) -> None:
+    """Sign out by the menu with the person's name."""
+    page.locator("details.who > summary").click()
+    press(page, words)
+
+
+def make_token(page: Page, program: Program, name: str) -> str:
+    """Make a token on the page of tokens; its value."""
+    page.goto(f"{program.url}/dashboard/tokens")
+    ask_for(page, name)
+    return value_on(page)
+
+
+def ask_for(page: Page, name: str) -> None:
+    """Send the form on the page of tokens that makes one."""
+    if not page.locator("#name").is_visible():
+        page.locator("summary", has_text="Make a token").click()
+    page.locator("#name").fill(name)
+    press(page, "Make the token")
+
+
+def value_on(page: Page) -> str:
+    """The new value that a page shows."""
+    page.wait_for_selector("#value")
+    found = VALUE.search(page.content())
+    assert found
+    return found[0]
+
+
+def refused(endpoint: str, value: str) -> bool:
+    """True if a client with this value is turned away."""
+    headers = {"Authorization": f"Bearer {value}"}
+    return httpx.post(endpoint, headers=headers, trust_env=False).status_code == 401

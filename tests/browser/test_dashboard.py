@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-import httpx
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.callers import Listener, add
-from tests.browser.gates import headed, in_a_space, press, sign_in, visiting
-from tests.harness.identity.hugging_face import hugging_face
+from tests.browser.gates import (
+    headed,
+    leave,
+    make_token,
+    press,
+    refused,
+    sign_in,
+    value_on,
+    visiting,
+)
 from tests.harness.only_ci import only_in_ci
 from tests.harness.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from playwright.sync_api import Browser, Page
 
     from tests.browser.window import Window
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 pytestmark = only_in_ci
 
-VALUE = re.compile(r"mcpgate_[A-Za-z0-9_-]+")
 PAGES = {
     "/dashboard": "Now",
     "/dashboard/tokens": "Tokens",
@@ -35,61 +36,6 @@ PAGES = {
     "/dashboard/check": "Check",
     "/dashboard/settings": "Settings",
 }
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[HuggingFace]:
-    with hugging_face(asks=True) as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory, provider: HuggingFace) -> Iterator[Program]:
-    folder: Path = tmp_path_factory.mktemp("gate")
-    with in_a_space(folder, provider) as program:
-        yield program
-        assert program.stop() == 0
-    assert program.errors == []
-    assert VALUE.search(program.output) is None
-
-
-@pytest.fixture
-def owner(browser: Browser, program: Program, provider: HuggingFace) -> Iterator[Window]:
-    """A window in which alice, whose Space it is, is signed in."""
-    with visiting(browser, program, provider) as opened:
-        sign_in(opened.page, program)
-        headed(opened.page, "Now")
-        opened.forgive("status of 401")
-        yield opened
-
-
-def make_token(page: Page, program: Program, name: str) -> str:
-    """Make a token on the page of tokens; its value."""
-    page.goto(f"{program.url}/dashboard/tokens")
-    ask_for(page, name)
-    return value_on(page)
-
-
-def ask_for(page: Page, name: str) -> None:
-    """Send the form on the page of tokens that makes one."""
-    if not page.locator("#name").is_visible():
-        page.locator("summary", has_text="Make a token").click()
-    page.locator("#name").fill(name)
-    press(page, "Make the token")
-
-
-def value_on(page: Page) -> str:
-    """The new value that a page shows."""
-    page.wait_for_selector("#value")
-    found = VALUE.search(page.content())
-    assert found
-    return found[0]
-
-
-def refused(endpoint: str, value: str) -> bool:
-    """True if a client with this value is turned away."""
-    headers = {"Authorization": f"Bearer {value}"}
-    return httpx.post(endpoint, headers=headers, trust_env=False).status_code == 401
 
 
 def test_the_owner_makes_a_token_watches_it_at_work_and_takes_it_away(
@@ -171,12 +117,6 @@ def test_signing_out_ends_this_session_and_signing_out_everywhere_all_of_them(
         phone.page.reload()
         headed(phone.page, "Dashboard")
         phone.forgive("status of 401")
-
-
-def leave(page: Page, words: str) -> None:
-    """Sign out by the menu with the person's name."""
-    page.locator("details.who > summary").click()
-    press(page, words)
 
 
 def test_by_keyboard_alone_a_token_is_made_and_revoked(owner: Window, program: Program) -> None:

@@ -127,7 +127,7 @@ def test_without_javascript_the_page_is_whole(browser: Browser, program: Program
         expect(page.get_by_role("heading", level=1)).to_have_text("MCP server")
         expect(page.get_by_role("button")).to_have_count(0)
         page.get_by_text("Cursor", exact=True).click()
-        expect(page.get_by_role("region", name="Cursor configuration")).to_be_visible()
+        expect(page.get_by_role("group", name="Cursor configuration")).to_be_visible()
 
 
 def test_hugging_face_may_frame_it_where_it_works_and_nobody_else_may(

@@ -54,7 +54,8 @@ class Program:
         """
         self.settings = settings
         self.folder = folder
-        self.port = free_port()
+        given = settings.get("PORT", "")
+        self.port = int(given) if given.isdecimal() else free_port()
         self.upstream_port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.endpoint = f"{self.url}/mcp"
