@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gatehouse.http import refusals
-from gatehouse.http.paths import DASHBOARD, is_for_upstream, is_old_transport
+from gatehouse.http.paths import is_dashboard, is_for_upstream, is_old_transport
 from gatehouse.identity.principal import OPEN
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Pages:
         """
         request = exchange.request
         reply = request.fault or await self._reply(exchange)
-        if reply is None or self._dress is None or not _is_at_dashboard(request.path):
+        if reply is None or self._dress is None or not is_dashboard(request.path):
             return reply
         return self._dress(reply)
 
@@ -80,7 +80,3 @@ class Pages:
         if request.method not in {"GET", "HEAD"} and request.path not in self._judge_methods:
             return refusals.METHOD_NOT_ALLOWED
         return await page(exchange)
-
-
-def _is_at_dashboard(path: bytes) -> bool:
-    return path == DASHBOARD or path.startswith(DASHBOARD + b"/")
