@@ -20,3 +20,12 @@ def test_the_image_is_pinned_and_as_a_space_wants_it() -> None:
     assert "sdk: docker\n" in front_matter
     assert "app_port: 7860\n" in front_matter
     assert "hf_oauth: true\n" in front_matter
+
+
+def test_all_that_the_image_copies_is_among_the_files_that_are_dragged_into_a_space() -> None:
+    page = (ROOT / "docs/space.md").read_text()
+    step = page.partition("**Bring the files**")[2].partition("Let `README.md` take")[0]
+    dragged = set(re.findall(r"`([^`]+)`", step))
+    copied = re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    needed = {name for names in copied for name in names.split()} - {"tokens.tom[l]"}
+    assert dragged == {"README.md", "Dockerfile", *needed}
