@@ -128,7 +128,8 @@ class Gate:
     async def answer(self, exchange: Exchange) -> Reply | None:
         """The gate's own reply, or None if the upstream's answer has been relayed, or cut."""
         return (
-            await self.pages.reply(exchange)
+            self.pages.fault(exchange.request)
+            or await self.pages.reply(exchange)
             or await self.refusal(exchange)
             or await self.forward(exchange)
         )

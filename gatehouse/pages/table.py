@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gatehouse.http import refusals
-from gatehouse.http.paths import is_dashboard, is_for_upstream, is_old_transport
+from gatehouse.http.paths import (
+    DASHBOARD,
+    folded,
+    is_at_or_below,
+    is_dashboard,
+    is_for_upstream,
+    is_old_transport,
+)
 from gatehouse.identity.principal import OPEN
 
 if TYPE_CHECKING:
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
     from gatehouse.downstream.exchange import Exchange
     from gatehouse.http.paths import ExposedPaths
     from gatehouse.http.reply import Reply
+    from gatehouse.http.request import Request
 
     Page = Callable[[Exchange], Awaitable[Reply]]
 
@@ -50,19 +58,22 @@ class Pages:
         """All paths that have a page."""
         return frozenset(self._table)
 
-    async def reply(self, exchange: Exchange) -> Reply | None:
-        """The gate's own answer, to a malformed request, too; None if the request is for the upstream.
+    def fault(self, request: Request) -> Reply | None:
+        """The reply to a malformed request; None if it is well formed."""
+        return self._dressed(request, request.fault)
 
-        Whatever is answered at or below the dashboard's path has its header fields: also an error that no page made.
-        """
-        request = exchange.request
-        reply = request.fault or await self._reply(exchange)
+    async def reply(self, exchange: Exchange) -> Reply | None:
+        """The gate's own answer to a well-formed request; None if it is for the upstream."""
+        return self._dressed(exchange.request, await self._reply(exchange))
+
+    def _dressed(self, request: Request, reply: Reply | None) -> Reply | None:
+        """The reply; at or below the dashboard's path with its header fields, also if no page made it."""
         if reply is None or self._dress is None or not is_dashboard(request.path):
             return reply
         return self._dress(reply)
 
     async def _reply(self, exchange: Exchange) -> Reply | None:
-        """The reply to a well-formed request.
+        """The reply of a page, or that there is none.
 
         OAuth discovery (`/.well-known/` anywhere, `/register`, ...) gets a clean 404 on purpose, unless there is a page:
         the gate is no authorization server, and a client that gets this answer goes on with its own token.
@@ -71,7 +82,8 @@ class Pages:
         if is_for_upstream(request.path):
             return None
         page = self._table.get(request.path)
-        if page is None and (exposed := self._exposed.find(request.path)):
+        exposed = self._exposed.find(request.path) if page is None else None
+        if exposed and not self._keeps(request.path):
             if not exposed.needs_token:
                 exchange.lane = OPEN
             return None
@@ -80,3 +92,7 @@ class Pages:
         if request.method not in {"GET", "HEAD"} and request.path not in self._judge_methods:
             return refusals.METHOD_NOT_ALLOWED
         return await page(exchange)
+
+    def _keeps(self, path: bytes) -> bool:
+        """True if some server might take an exposed path for one of the dashboard's: what is there is the gate's alone."""
+        return self._dress is not None and is_at_or_below(folded(path), folded(DASHBOARD))

@@ -95,3 +95,16 @@ async def test_past_a_front_that_is_required_nobody_begins_a_sign_in() -> None:
         head, body = await house.request(b"/dashboard", token=False)
         assert head.status == 403
         assert b"/dashboard/sign-in" not in body
+
+
+async def test_however_much_is_exposed_nothing_at_the_dashboards_paths_is_the_servers() -> None:
+    async with open_house(**SIGNS_IN, expose_paths="/*") as house:
+        for path in (b"/dashboard/none", b"/dashboard/tokens/", b"/Dashboard", b"/DASHBOARD/x"):
+            head, _ = await house.request(path)
+            assert head.status == 404
+        assert house.upstream.heads == []
+        head, _ = await house.request(b"/dashboards")
+        assert head.status == 200
+    async with open_house(expose_paths="/*") as house:
+        head, _ = await house.request(b"/dashboard/none")
+        assert head.status == 200
