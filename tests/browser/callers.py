@@ -7,7 +7,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from fastmcp import Client
@@ -30,10 +30,15 @@ HELLO = {
 
 def add(endpoint: str, token: str, a: int, b: int) -> int:
     """Have the server add two numbers, with FastMCP's client."""
+    return int(called(endpoint, token, "add", a=a, b=b))
 
-    async def call() -> int:
+
+def called(endpoint: str, token: str, tool: str, **arguments: Any) -> Any:
+    """The answer of a tool to FastMCP's client."""
+
+    async def call() -> Any:
         async with Client(endpoint, auth=token) as client:
-            return int((await client.call_tool("add", {"a": a, "b": b})).data)
+            return (await client.call_tool(tool, arguments)).data
 
     # The browser's driver has the event loop of this thread.
     with ThreadPoolExecutor(1, initializer=_own_loops) as threads:

@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     from tests.harness.identity.openid_provider import OpenIDProvider
 
 
-@contextmanager
-def in_a_space(folder: Path, provider: OpenIDProvider, **settings: str) -> Iterator[Program]:
-    """The program with what a Space with `hf_oauth: true` gives it, at its address of this machine, until the block ends."""
-    given = {
-        "MCP_APP": "probe_server:mcp",
+def of_a_space(provider: OpenIDProvider) -> dict[str, str]:
+    """The environment of a Space with `hf_oauth: true`, but at an address of this machine."""
+    return {
         "HOST": "127.0.0.1",
         "SIGN_IN": "huggingface",
         "SPACE_ID": "alice/kitchen",
@@ -40,8 +38,13 @@ def in_a_space(folder: Path, provider: OpenIDProvider, **settings: str) -> Itera
         "OAUTH_SCOPES": "openid profile",
         "OPENID_PROVIDER_URL": provider.url,
         "PUBLIC_URL": "http://127.0.0.1:{port}",
-        **settings,
     }
+
+
+@contextmanager
+def in_a_space(folder: Path, provider: OpenIDProvider, **settings: str) -> Iterator[Program]:
+    """The program in such a Space, with a server of the tests', until the block ends."""
+    given = {"MCP_APP": "probe_server:mcp", **of_a_space(provider), **settings}
     with running(folder, **given) as program:
         program.wait_for()
         yield program
