@@ -81,9 +81,9 @@ class Arrivals(Uses):
             self._note(arrival)
 
     def all(self) -> list[Arrival]:
-        """Those who came within KEEP_SECONDS, the latest first."""
+        """Those who came within KEEP_SECONDS, the latest first. A thread may ask, too."""
         oldest = clock() - KEEP_SECONDS
-        found = (self._up_to_date(each) for each in self._known.values())
+        found = map(self._up_to_date, tuple(self._known.values()))
         return sorted((each for each in found if each.last > oldest), key=lambda each: -each.last)
 
     def of(self, arrival_id: str) -> Arrival | None:

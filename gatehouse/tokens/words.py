@@ -85,6 +85,8 @@ def since(moment: float, now: datetime) -> str:
 
 def printable(text: str) -> str:
     """The text with codes in the place of characters that could move the cursor or turn the line around."""
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass, field
 from html import unescape
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
+
+import trio
 
 from gatehouse.downstream.exchange import Exchange
 from gatehouse.http.request import read_request
@@ -21,7 +24,7 @@ from gatehouse.signin.visitor import Visitor
 from tests.harness.request_of import LIMITS, scope_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from gatehouse.http.reply import Reply
     from gatehouse.http.request import Request
@@ -190,3 +193,23 @@ class Browser:
         request = read_request(cast("Any", scope), LIMITS)
         exchange = Exchange(request, receive, send, LIMITS, {})
         return Answer(await self.dashboard(exchange), exchange)
+
+
+class Meanwhile:
+    """Waits, wherever it is called, until the loop has had a turn; `ran` tells whether it has."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Event()
+        self.ran: list[bool] = []
+
+    def wait(self) -> None:
+        self.ran.append(self._turn.wait(5.0))
+
+    async def beside(self, ask: Callable[[], Awaitable[object]]) -> None:
+        """Call and await `ask`, with another task beside it."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(0.01)
+            self._turn.set()
+        assert self.ran
+        assert all(self.ran)

@@ -34,7 +34,7 @@ class Done(Counter[str]):
 
     async def view(self, visit: Visit) -> Reply:
         self[f"seen by {visit.visitor.name}"] += 1
-        return visit.page("notice.html", title="A <b>", words="x", link=("y", "/dashboard"))
+        return await visit.page("notice.html", title="A <b>", words="x", link=("y", "/dashboard"))
 
     async def news(self, _: Visit) -> Reply:
         return json_reply(200, {"news": 1})

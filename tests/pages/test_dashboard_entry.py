@@ -86,7 +86,7 @@ class Place:
         self.browser.signs_in(sign_in, self.sessions, Failures(rate))
 
     async def home(self, visit: Visit) -> Reply:
-        return visit.page("notice.html", title="Home", words="x", link=("y", "/dashboard"))
+        return await visit.page("notice.html", title="Home", words="x", link=("y", "/dashboard"))
 
     async def begin(self, to: str = "/dashboard/tokens") -> tuple[str, bytes]:
         """The query with which the provider sends back, and the cookie that the browser keeps."""

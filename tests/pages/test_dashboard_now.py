@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -33,11 +34,13 @@ from gatehouse.pages.health import State
 from gatehouse.records.recent import BOUNDS, MAX_REQUESTS, Minute, Recent
 from gatehouse.records.redact import Redactor
 from gatehouse.upstream.inventory import UNKNOWN, Found
-from tests.harness.dashboard import Browser, person
+from tests.harness.dashboard import Browser, Meanwhile, person
 from tests.harness.program import ROOT
 from tests.harness.records import ANSWERED, LEFT, REFUSED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gatehouse.records.record import Record
 
 MARKUP = "<img src=x onerror=alert(1)>\"'><script>alert(1)</script>{{ 7 * 7 }}&amp;"
@@ -56,6 +59,7 @@ class Watch:
         self.name = ""
         self.sessions: int | None = 4
         self.hosted = True
+        self.redact: Callable[[str], str] = Redactor([SECRET])
         self.browser = self.opened()
 
     def opened(self) -> Browser:
@@ -75,7 +79,7 @@ class Watch:
                 sessions=lambda: self.sessions,
                 connections=lambda: 9,
             ),
-            Redactor([SECRET]),
+            self.redact,
         )
         return Browser({b"/dashboard": now.page, b"/dashboard/now.json": now.news})
 
@@ -503,3 +507,18 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 )
 def test_sizes_in_words(count: int, words: str) -> None:
     assert size(count) == words
+
+
+async def test_no_call_waits_for_the_rows_of_requests_on_the_page_or_in_the_news() -> None:
+    for target in ("/dashboard", "/dashboard/now.json", "/dashboard/now.json?hour=1"):
+        watch, meanwhile = Watch(), Meanwhile()
+        watch.see(ANSWERED)
+
+        def redact(text: str, meanwhile: Meanwhile = meanwhile) -> str:
+            if ANSWERED.path in text:
+                meanwhile.wait()
+            return text
+
+        watch.redact = redact
+        browser = watch.opened()
+        await meanwhile.beside(partial(browser.get, target))

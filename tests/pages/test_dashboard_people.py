@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +19,7 @@ from gatehouse.identity.subject import Subject, subject_of
 from gatehouse.pages.dashboard import people as page
 from gatehouse.pages.dashboard.people import PeoplePage
 from gatehouse.policy.sessions import Sessions
-from tests.harness.dashboard import Browser
+from tests.harness.dashboard import Browser, Meanwhile
 from tests.harness.request_of import LIMITS, request_of
 
 if TYPE_CHECKING:
@@ -238,3 +240,10 @@ async def test_where_people_only_sign_in_nothing_is_said_of_issuers_and_fronts()
     assert "There is no list of people" not in words
     assert "front" not in words.partition("How far an end goes")[2]
     assert "issuer" not in words.partition("How far an end goes")[2]
+
+
+async def test_no_call_waits_for_the_list_of_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, meanwhile = Known("alice"), Meanwhile()
+    known.comes(person("alice"), time.time())
+    monkeypatch.setattr(known.people, "find", lambda _: meanwhile.wait())
+    await meanwhile.beside(partial(known.browser.get, "/dashboard/people"))

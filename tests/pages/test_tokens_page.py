@@ -528,3 +528,42 @@ async def test_who_waits_for_a_disk_is_told_and_the_log_says_what_came_of_it(
             await trio.sleep(0.01)
     assert [token.name for token in load_tokens(desk.path)] == ["alice"]
     assert lines(caplog)[-1] == "person:alice revoked the token bob"
+
+
+# Bounds
+
+
+def values_of(count: int) -> str:
+    return "".join(
+        f"[[tokens.alice.values]]\ndigest = 'sha256:{number:064x}'\n" for number in range(count)
+    )
+
+
+async def test_a_large_file_makes_no_large_page(desk: Desk) -> None:
+    people = "".join(f"[[people]]\nmatch = 'user-{number}'\n" for number in range(300))
+    note = "x" * 50_000
+    desk.path.write_text(f"[tokens.alice]\nnote = '{note}'\n{values_of(300)}{people}")
+    answer = await desk.get()
+    assert "290 older values of alice are not shown" in answer.words
+    assert "These are the first 100 of 300." in answer.words
+    assert "(49000 more characters)" in answer.words
+    assert len(answer.text) < 60_000
+    newest = re.findall(r'name="newest" value="(\w+)"', answer.text)
+    assert newest == [load_tokens(desk.path)[0].values[-1].id]
+
+
+async def test_a_token_with_many_values_is_over_only_if_all_of_them_are(desk: Desk) -> None:
+    past = "\nexpires = 2020-01-01T00:00:00Z\n"
+    old = values_of(30).replace("\n[[", f"{past}[[").removesuffix("\n") + past
+    good = "[[tokens.alice.values]]\ndigest = 'sha256:" + "f" * 64 + "'\n"
+    desk.path.write_text(old)
+    assert "alice has expired" in (await desk.get()).words
+    desk.path.write_text(good + old)
+    assert "alice has expired" not in (await desk.get()).words
+
+
+async def test_of_many_faults_the_first_are_shown(desk: Desk) -> None:
+    desk.path.write_text("".join(f"[tokens.n{number}]\nodd = 1\n" for number in range(500)))
+    words = (await desk.get()).words
+    assert re.search(r"and \d{3,} more", words)
+    assert "n499" not in words

@@ -119,7 +119,7 @@ class Office:
 
     async def page(self, visit: Visit) -> Reply:
         title = f"mark {visit.form_token}"
-        return visit.page("notice.html", title=title, words="x", link=("y", "/dashboard"))
+        return await visit.page("notice.html", title=title, words="x", link=("y", "/dashboard"))
 
     async def make(self, visit: Visit, form: Form) -> Reply:
         self.made.append(form.text("name"))

@@ -100,7 +100,7 @@ class CheckPage:
 
     async def show(self, visit: Visit) -> Reply:
         """The last findings, or how far the look under way is."""
-        return self._page(visit)
+        return await self._page(visit)
 
     async def start(self, visit: Visit, form: Form) -> Reply:
         """Begin a look. A token in the form is for this look alone, and is kept nowhere."""
@@ -108,7 +108,7 @@ class CheckPage:
         try:
             begun = self._doctor.begin(token)
         except ValueError as error:
-            return self._page(visit, status=400, error=f"The token is no good: {error}.")
+            return await self._page(visit, status=400, error=f"The token is no good: {error}.")
         if begun:
             logger.info(
                 "%s began a look at this gate, %s a token",
@@ -117,9 +117,9 @@ class CheckPage:
             )
         return visit.see(PATH, "" if begun else "A look was under way already.")
 
-    def _page(self, visit: Visit, *, status: int = 200, error: str = "") -> Reply:
+    async def _page(self, visit: Visit, *, status: int = 200, error: str = "") -> Reply:
         doctor, result = self._doctor, self._doctor.result
-        return visit.page(
+        return await visit.page(
             "check.html",
             status=status,
             error=error,

@@ -35,7 +35,7 @@ class Connect:
 
     async def __call__(self, visit: Visit) -> Reply:
         key = slug(self._name())
-        return visit.page(
+        return await visit.page(
             "connect.html",
             endpoint=self._endpoint,
             placeholder=PLACEHOLDER,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gatehouse.tokens.token import Token
 
 
-def new_value_page(
+async def new_value_page(
     visit: Visit,
     issued: Issued,
     now: datetime,
@@ -40,13 +40,13 @@ def new_value_page(
     """
     token = issued.token
     query = url_keys and "query" in token.lanes
-    return visit.page(
+    return await visit.page(
         "new_value.html",
         name=token.name,
         value=issued.value,
         keep=KEEP,
+        late=lambda: {"code": code_of(issued.value)},
         about=list(_about(token, now, url_keys=url_keys)),
-        code=code_of(issued.value),
         is_of_space=is_of_space,
         ways=with_token(endpoint, issued.value, key, header="header" in token.lanes, query=query),
     )

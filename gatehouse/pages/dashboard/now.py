@@ -11,8 +11,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import trio
-
 from gatehouse.http.reply import Reply, json_reply
 from gatehouse.pages.dashboard.plot import HEIGHT, WIDTH, plots_of
 from gatehouse.pages.dashboard.reasons import meaning_of
@@ -113,25 +111,28 @@ class Now:
         self._note(visit)
         filters = filters_in(parameters(visit.exchange.request.query))
         facts = await self._facts()
-        rows = rows_of(reversed(self._recent.after(0)), self._redact)
-        await (
-            trio.lowlevel.checkpoint()
-        )  # each part computes for some milliseconds: others have a turn
+        seen = self._recent.after(0)
         hour = self._hour()
-        await trio.lowlevel.checkpoint()
-        return visit.page(
+
+        def found() -> dict[str, Any]:
+            rows = rows_of(reversed(seen), self._redact)
+            return {
+                **hour(),
+                "rows": [row for row in rows if filters.let(row)],
+                "kept": len(rows),
+                "names": names_in(rows, filters),
+            }
+
+        return await visit.page(
             "now.html",
             facts=facts,
-            rows=[row for row in rows if filters.let(row)],
-            kept=len(rows),
-            last=rows[0].number if rows else 0,
+            late=found,
+            last=seen[-1].number if seen else 0,
             run=self._recent.run,
             most=MAX_REQUESTS,
             filters=filters,
-            names=names_in(rows, filters),
             outcomes=OUTCOMES,
             nobody=NOBODY,
-            **hour,
         )
 
     async def news(self, visit: Visit) -> Reply:
@@ -146,18 +147,23 @@ class Now:
         after = int(number) if number.isascii() and number.isdecimal() else 0
         same = given.get("run") == self._recent.run
         facts = await self._facts()
-        rows = rows_of(self._recent.after(after if same else 0), self._redact)
-        last = self._recent.last
+        last, seen = self._recent.last, self._recent.after(after if same else 0)
+        hour = self._hour() if "hour" in given else None
         content: dict[str, Any] = {
             "run": self._recent.run,
             "last": last,
             "kept": min(last, MAX_REQUESTS),
             "facts": [fact._asdict() for fact in facts],
-            "rows": [row._asdict() for row in rows if filters.let(row)],
         }
-        if "hour" in given:
-            content["hour"] = visit.shell.templates.text("now_hour.html", self._hour())
-        return json_reply(200, content)
+
+        def told() -> Reply:
+            rows = rows_of(seen, self._redact)
+            content["rows"] = [row._asdict() for row in rows if filters.let(row)]
+            if hour is not None:
+                content["hour"] = visit.shell.templates.text("now_hour.html", hour())
+            return json_reply(200, content)
+
+        return told() if not seen and hour is None else await visit.shell.aside.run(told)
 
     async def _facts(self) -> list[Fact]:
         """The facts at the top."""
@@ -193,11 +199,11 @@ class Now:
             shown_at=time.strftime("%Y-%m-%d %H:%M UTC", there),
         )
 
-    def _hour(self) -> dict[str, Any]:
-        """The names for the part with the plots."""
+    def _hour(self) -> Callable[[], dict[str, Any]]:
+        """Finds the names for the part with the plots; a thread may call it."""
         minutes = self._recent.minutes()
         reasons = reasons_in(minutes).most_common()
-        return {
+        return lambda: {
             "plots": plots_of(minutes),
             "width": WIDTH,
             "height": HEIGHT,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from gatehouse.http.paths import DASHBOARD
@@ -103,8 +104,9 @@ class Known:
 
     def is_meant_by(self, text: str) -> bool:
         """True if the text is part of something that is known of them."""
-        told = (self.name, self.issuer, *dict(self.facts).values())
-        return any(text in value.lower() for value in told)
+        about = self.subject
+        told = (self.name, about.issuer, about.sub, about.username, about.email, about.client)
+        return any(text in value.lower() for value in (*told, *about.orgs))
 
 
 class PeoplePage:
@@ -142,16 +144,10 @@ class PeoplePage:
     async def show(self, visit: Visit) -> Reply:
         """The page: all who came, or those in whose names a text stands that is looked for."""
         find = looked_for(visit.exchange.request.query)
-        everybody = grouped(self._arrivals.all())
-        found = [each for each in everybody if not find or each.is_meant_by(find.lower())]
-        shown = found[:MAX_ROWS]
-        self._look_up(shown)
-        return visit.page(
+        return await visit.page(
             "people.html",
+            late=partial(self._found, find, self._in_flight_now()),
             find=find,
-            rows=shown,
-            found=len(found),
-            all=len(everybody),
             open_list=self._people.is_open and not self._signed_in_only,
             signed_in_only=self._signed_in_only,
             by_session=self._end_browsers is not None,
@@ -200,18 +196,26 @@ class PeoplePage:
     def _may_come(self, known: Known) -> bool:
         return any(self._lets_in(each.subject) for each in known.arrivals)
 
-    def _look_up(self, rows: Iterable[Known]) -> None:
-        """Fill in what they may do and what they hold now."""
+    def _found(self, find: str, in_flight: tuple[Counter[str], Counter[str]]) -> dict[str, Any]:
+        """Those whom a text means, the first MAX_ROWS of them with what they may do and what they hold now."""
+        everybody, wanted = grouped(self._arrivals.all()), find.lower()
+        found = [each for each in everybody if not find or each.is_meant_by(wanted)]
+        streams, requests = in_flight
+        for known in found[:MAX_ROWS]:
+            known.listed = self._may_come(known)
+            known.admin = any(self._is_admin(each.subject) for each in known.arrivals)
+            known.sessions = sum(self._ledger.number_of(f"{kind}:{known.key}") for kind in WAYS)
+            known.streams, known.requests = streams[known.key], requests[known.key]
+        return {"rows": found[:MAX_ROWS], "found": len(found), "all": len(everybody)}
+
+    def _in_flight_now(self) -> tuple[Counter[str], Counter[str]]:
+        """How many streams, and how many other requests, each has now, by their keys."""
         streams: Counter[str] = Counter()
         requests: Counter[str] = Counter()
         for exchange in self._in_flight:
             key = exchange.id.partition(":")[2]
             (streams if exchange.carries_events else requests)[key] += 1
-        for known in rows:
-            known.listed = self._may_come(known)
-            known.admin = any(self._is_admin(each.subject) for each in known.arrivals)
-            known.sessions = sum(self._ledger.number_of(f"{kind}:{known.key}") for kind in WAYS)
-            known.streams, known.requests = streams[known.key], requests[known.key]
+        return streams, requests
 
 
 def grouped(arrivals: Iterable[Arrival]) -> list[Known]:

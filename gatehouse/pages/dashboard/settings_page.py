@@ -59,7 +59,7 @@ class SettingsPage:
 
     async def __call__(self, visit: Visit) -> Reply:
         rows = self._rows()
-        return visit.page(
+        return await visit.page(
             "settings.html",
             groups=list(grouped(rows)),
             differing=sum(row.differs for row in rows),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gatehouse.pages.dashboard.aside import Aside
 from gatehouse.pages.dashboard.assets import asset_link
 from gatehouse.pages.dashboard.notices import Notices
 from gatehouse.pages.dashboard.templates import Templates
@@ -50,3 +51,5 @@ class Shell:
         )
         self.notices = Notices(self.templates, provider=provider)
         self.sayings = Sayings()
+        self.aside = Aside()
+        """For whatever takes long."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from gatehouse.http.credentials import Lane
     from gatehouse.tokens.contents import Contents
     from gatehouse.tokens.last_use import LastUse
+
+MAX_VALUES = 10
+"""How many values of a token a page shows, the newest: more than one or two are good for a while after a rotation only."""
+
+MAX_TEXT = 1000
+"""How many characters of a note, or of lists of names, a page shows: the file may hold a million."""
 
 UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 """When a value was made that is older than any record of its use may be."""
@@ -54,6 +60,8 @@ class TokenShown:
     values: tuple[ValueShown, ...]
     hint: str = ""
     """Said if all of it has expired."""
+    older: int = 0
+    """How many values it has besides, older than these."""
 
     @property
     def newest(self) -> str:
@@ -63,12 +71,13 @@ class TokenShown:
 def tokens_shown(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> list[TokenShown]:
     """The tokens in their order, each with all of its values."""
     tokens = tuple(tokens)
-    hints = {(name, value): words for name, value, words in hints_about(tokens, last_use, now)}
+    newest = [replace(token, values=token.values[-MAX_VALUES:]) for token in tokens]
+    hints = {(name, value): words for name, value, words in hints_about(newest, last_use, now)}
     return [
         TokenShown(
             token.name,
-            printable(token.note),
-            printable(rights(token.grants)),
+            _short(token.note),
+            _short(rights(token.grants)),
             lanes_in_words(token.lanes),
             str(token.rate or "none"),
             tuple(
@@ -80,9 +89,10 @@ def tokens_shown(tokens: Iterable[Token], last_use: LastUse, now: datetime) -> l
                     value.valid_at(now.timestamp()),
                     hints.get((token.name, value.id), ""),
                 )
-                for value in token.values
+                for value in token.values[-MAX_VALUES:]
             ),
-            hints.get((token.name, ""), ""),
+            hints.get((token.name, ""), "") if _is_over(token, now) else "",
+            max(0, len(token.values) - MAX_VALUES),
         )
         for token in tokens
     ]
@@ -108,18 +118,29 @@ def others_shown(contents: Contents, now: datetime) -> list[tuple[str, str, str,
     """The people and scopes that stand beside tokens: whom each means, its rights, its rate and its end, its note."""
     people = [
         (
-            printable(person.match),
-            printable(rights(person.grants)),
+            _short(person.match),
+            _short(rights(person.grants)),
             _more(str(person.rate or ""), _end(person.expires, now)),
-            printable(person.note),
+            _short(person.note),
         )
         for person in contents.people
     ]
     scopes = [
-        (f"scope {printable(scope.name)}", printable(rights(scope.grants)), "", "")
+        (f"scope {_short(scope.name)}", _short(rights(scope.grants)), "", "")
         for scope in contents.scopes
     ]
     return people + scopes
+
+
+def _is_over(token: Token, now: datetime) -> bool:
+    return all(value.expired_at(now) for value in token.values)
+
+
+def _short(text: str) -> str:
+    """A text of the file, fit for a page, and cut if it is long."""
+    left_out = len(text) - MAX_TEXT
+    cut = f"{text[:MAX_TEXT]}... ({left_out} more characters)" if left_out > 0 else text
+    return printable(cut)
 
 
 def _more(*words: str) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from gatehouse.pages.dashboard.token_forms import RotateForm
     from gatehouse.pages.dashboard.visit import Visit
+    from gatehouse.tokens.contents import Contents
+    from gatehouse.tokens.last_use import LastUse
 
 HERE = f"{DASHBOARD.decode()}/tokens"
 """The path of the page."""
@@ -29,6 +31,12 @@ HERE = f"{DASHBOARD.decode()}/tokens"
 MAX_SHOWN = 50
 """How many tokens a page shows; the others are found by their names. A file may hold thousands, and a page of so many
 would hold up everybody while it is written."""
+
+MAX_OTHERS = 100
+"""How many people and scopes of the file a page shows."""
+
+MAX_FAULTS = 20
+"""How many faults of the file a page shows: who has mended them sees the next ones."""
 
 REASONS = {409: "not-changed", 422: "wrong-field", 503: "tokens-file"}
 """Why a form did nothing, by the status of the page that comes then, as one word for records."""
@@ -84,7 +92,7 @@ class TokenPage:
         last_use = record.with_uses(dict(self._uses()), self._began)
         form = make or rotate
         find = rotate.name if rotate else find
-        found = [token for token in sight.contents.tokens if find.lower() in token.name.lower()]
+
         context: dict[str, Any] = {
             "errors": [*(form.summary if form else ()), *errors],
             "path": self._file.path,
@@ -94,15 +102,11 @@ class TokenPage:
             "is_of_space": self._file.is_of_space,
             "aside": self._aside,
             "record_fault": record.fault,
-            "tokens": tokens_shown(found[:MAX_SHOWN], last_use, now),
-            "found": len(found),
             "number": len(sight.contents.tokens),
-            "max_shown": MAX_SHOWN,
             "find": find,
             "shared": shared_shown(self._shared, last_use, now, url_keys=self._url_keys)
             if self._shared
             else None,
-            "others": others_shown(sight.contents, now),
             "make": make or MakeForm(),
             "is_wrong": make is not None,
             "rotate": rotate,
@@ -110,7 +114,12 @@ class TokenPage:
             "when": typed.WHEN,
             "no_url": "" if self._url_keys else NO_URL,
         }
-        reply = visit.page("tokens.html", status=status, **context)
+        reply = await visit.page(
+            "tokens.html",
+            status=status,
+            late=lambda: listed(sight.contents, find, last_use, now),
+            **context,
+        )
         return replace(reply, reason=REASONS.get(status, ""))
 
     async def download(self, visit: Visit) -> Reply:
@@ -126,6 +135,20 @@ class TokenPage:
             (b"Content-Disposition", b'attachment; filename="tokens.toml"'),
         )
         return Reply(200, text.encode(), headers)
+
+
+def listed(contents: Contents, find: str, last_use: LastUse, now: datetime) -> dict[str, Any]:
+    """The names for the lists of the page, tokens whose names hold `find` and all others, and their bounds."""
+    found = [token for token in contents.tokens if find.lower() in token.name.lower()]
+    others = others_shown(contents, now)
+    return {
+        "found": len(found),
+        "others": others[:MAX_OTHERS],
+        "other_number": len(others),
+        "max_shown": MAX_SHOWN,
+        "max_faults": MAX_FAULTS,
+        "tokens": tokens_shown(found[:MAX_SHOWN], last_use, now),
+    }
 
 
 def now_to_the_second() -> datetime:

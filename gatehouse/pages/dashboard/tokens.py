@@ -140,7 +140,7 @@ class Tokens:
             )
         except RefusedError as error:
             return await self._refused(visit, error, make=wanted)
-        return self._show(visit, issued)
+        return await self._show(visit, issued)
 
     async def _rotate(self, visit: Visit, form: Form) -> Reply:
         wanted, now = RotateForm(form), now_to_the_second()
@@ -164,7 +164,7 @@ class Tokens:
             )
         except RefusedError as error:
             return await self._refused(visit, error, rotate=wanted)
-        return self._show(visit, issued)
+        return await self._show(visit, issued)
 
     async def _revoke(self, visit: Visit, form: Form) -> Reply:
         name, value_id = name_in(form), value_in(form)
@@ -229,8 +229,8 @@ class Tokens:
             visit, status=error.status, errors=words, make=make, rotate=rotate
         )
 
-    def _show(self, visit: Visit, issued: Issued) -> Reply:
-        return new_value_page(
+    async def _show(self, visit: Visit, issued: Issued) -> Reply:
+        return await new_value_page(
             visit,
             issued,
             now_to_the_second(),

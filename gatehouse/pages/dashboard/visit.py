@@ -18,6 +18,8 @@ from gatehouse.http.reply import Reply
 from gatehouse.pages.dashboard.forms import Form
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gatehouse.downstream.exchange import Exchange
     from gatehouse.pages.dashboard.shell import Shell
     from gatehouse.signin.visitor import Visitor
@@ -67,15 +69,30 @@ class Visit:
     """The path of the page that is shown, or to which the action belongs."""
     shell: Shell
 
-    def page(self, template: str, *, status: int = 200, **context: Any) -> Reply:
-        """The page of a template that extends `layout.html`, with these names for it."""
+    async def page(
+        self,
+        template: str,
+        *,
+        status: int = 200,
+        late: Callable[[], Mapping[str, Any]] = dict,
+        **context: Any,
+    ) -> Reply:
+        """The page of a template that extends `layout.html`, with these names for it, and those that `late` finds.
+
+        A thread calls `late` and writes the page: neither may use what the loop changes in place.
+        """
         shared = {
             "at": self.at,
             "form_token": self.form_token,
             "said": self.shell.sayings.hear(self.visitor),
             "visitor": self.visitor,
         }
-        return self.shell.templates.reply(template, {**shared, **context}, status=status)
+
+        def write() -> Reply:
+            names = {**shared, **context, **late()}
+            return self.shell.templates.reply(template, names, status=status)
+
+        return await self.shell.aside.run(write)
 
     def see(self, path: str, said: str = "") -> Reply:
         """Send the browser to a page of ours, which shows the sentence `said` once."""
