@@ -24,6 +24,9 @@ MAX_NAME_LENGTH = 64
 ID_DIGITS = 32
 """The hex digits of an id: 128 bits, so that nobody finds two subjects with one id."""
 
+MAX_MATCH_LENGTH = 255
+"""How long a `sub` in a line of log may be, in characters: as long as OpenID Connect lets it be (Core section 2)."""
+
 MAX_SCOPES = 100
 """How many scopes of a token count. A challenge repeats them, and header fields have bounds."""
 
@@ -75,6 +78,13 @@ class Subject:
             f"{len(self.issuer)} {self.issuer} {who}".encode("utf-8", "surrogatepass")
         ).hexdigest()
         return f"{self.kind}:{digest[:ID_DIGITS]}"
+
+    @property
+    def match(self) -> str:
+        """The word of a list of people that means this one alone, for a line of log, if it can stand in one; else its kind."""
+        kind, fact = ("client", self.client) if self.is_machine else ("sub", self.sub)
+        fits = len(fact) <= MAX_MATCH_LENGTH and not _ODD.search(fact)
+        return f"{kind}:{fact if fits else '...'}"
 
 
 def subject_of(

@@ -37,4 +37,7 @@ class WaysIn:
     def summary(self) -> str:
         """The same for a line of log, to come behind its sentence."""
         issuer = f"; clients sign in at {self.issuer}" if self.issuer else ""
-        return issuer + (f"; the front ({self.front}) signs people in" if self.front else "")
+        front = f"; the front ({self.front}) signs people in" if self.front else ""
+        return (
+            issuer + front + (f"; the dashboard is at {self.dashboard}" if self.dashboard else "")
+        )

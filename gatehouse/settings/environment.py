@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 BLANK_MEANS_NONE = {"mcp_app", "state_db"}
 """The settings that may be empty; any other empty setting counts as unset."""
 
+NO_WAY_INTO_SPACE = (
+    "MCP_AUTH_TOKEN: is missing, and the gate never runs open. In the settings of the Space, make the variable SIGN_IN with the "
+    "value huggingface, and tokens are made in a browser, at /dashboard; or make the secret MCP_AUTH_TOKEN, with 32 random "
+    "characters or more (or set TOKENS_FILE)"
+)
+"""For a Space: whoever made it may have no shell."""
+
 
 class SettingsError(FaultsError):
     """The settings cannot be used. Each fault names its setting."""
@@ -119,9 +126,11 @@ class Settings(LimitSettings, UpstreamSettings, SignInSettings, BaseSettings):
         if self.makes_token and self.exposed and self.sign_in is None:
             yield (
                 {"mcp_auth_token", "tokens_file", "host", "auth_issuer", "front", "sign_in"},
-                (
+                NO_WAY_INTO_SPACE
+                if self.in_space
+                else (
                     "MCP_AUTH_TOKEN: is missing, and the gate never runs open. On a HOST that others can "
-                    "reach, or in a Space, set it to 32 random characters or more (or set TOKENS_FILE). "
+                    "reach, set it to 32 random characters or more (or set TOKENS_FILE). "
                     f"Make one with: {advice.make_secret()}"
                 ),
             )

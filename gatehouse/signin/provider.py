@@ -240,5 +240,5 @@ class Provider:
         now = trio.current_time()
         if now - self._told_at.get(reason, -TELL_SECONDS) >= TELL_SECONDS:
             self._told_at[reason] = now
-            logger.warning("a sign-in failed (%s): %s", reason, told)
+            logger.warning("a sign-in failed (%s), at %s: %s", reason, self.issuer, told)
         return ProviderError(WORDS[reason], reason)

@@ -48,6 +48,10 @@ def test_the_owner_makes_a_token_watches_it_at_work_and_takes_it_away(
     copy = page.get_by_role("button", name="Copy the new value", exact=True)
     copy.click()
     expect(page.get_by_role("button", name="Copied the new value", exact=True)).to_be_visible()
+    expect(page.get_by_role("status").last).to_have_text("Copied the new value")
+    page.get_by_role("button", name="Copy the configuration for Claude Desktop").click()
+    words = "Copied the configuration for Claude Desktop"
+    expect(page.get_by_role("status").last).to_have_text(words)
     expect(copy).to_be_visible()
     now = owner.context.new_page()
     now.goto(f"{program.url}/dashboard")

@@ -154,7 +154,8 @@ async def test_somebody_who_may_come_in_as_a_person_gets_a_session_and_nobody_el
     assert "not on their list" in answer.words
     assert FORGET in answer.all(b"Set-Cookie")
     assert place.sessions.begun == ["bob"]
-    assert "turned away: not on the list" in caplog.records[-1].getMessage()
+    told = caplog.records[-1].getMessage()
+    assert told.endswith(" signed in and was turned away: not on the list (sub:carol)")
     paper.person = {**paper.person, "sub": "unfit"}
     paper.changes["id_token"] = {"sub": "unfit"}
     place.browser.people.admins.add("unfit")

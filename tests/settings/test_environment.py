@@ -47,7 +47,9 @@ def test_without_a_token_it_never_runs_where_others_reach_it(
     given = where if token is None else {**where, "MCP_AUTH_TOKEN": token}
     (fault,) = faults(monkeypatch, **given)
     assert fault.startswith("MCP_AUTH_TOKEN: is missing")
-    assert "secrets.token_urlsafe" in fault
+    in_space = "SPACE_ID" in where  # whoever has one may have no shell
+    assert ("SIGN_IN with the value huggingface" in fault) is in_space
+    assert ("secrets.token_urlsafe" in fault) is not in_space
 
 
 @pytest.mark.parametrize(

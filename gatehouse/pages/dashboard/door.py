@@ -165,7 +165,8 @@ class Door:
 
     def _let_in(self, exchange: Exchange, visitor: Visitor) -> Visitor | Reply:
         if not self._visitors.is_admin(visitor.subject):
-            logger.warning("%s was turned away: not on the list", visitor.name)
+            told = "%s was turned away: not on the list (%s)"
+            logger.warning(told, visitor.name, visitor.subject.match)
             token = self.form_token(visitor)
             return self._notices.not_listed(exchange.request, visitor, token)
         lane = "cookie" if visitor.session else "header"

@@ -124,7 +124,8 @@ class Entry:
             return self._failed(exchange, error)
         exchange.name = subject.shown
         if not (self._visitors.is_admin(subject) or self._visitors.may_sign_in(subject)):
-            logger.warning("%s signed in and was turned away: not on the list", subject.shown)
+            told = "%s signed in and was turned away: not on the list (%s)"
+            logger.warning(told, subject.shown, subject.match)
             reply = self._notices.not_listed(exchange.request, None, "")
             return replace(reply, headers=(*reply.headers, *cookies, self._sessions.forget()))
         try:

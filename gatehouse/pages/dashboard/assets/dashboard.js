@@ -10,6 +10,8 @@ spoken.setAttribute("role", "status");
 document.body.append(spoken);
 
 const SHOWN_MS = 2000; // how long a button says that it has copied
+const shown = new WeakMap(); // the end of that, by the button
+let silence = 0; // the end of the sentence
 
 async function copy(button) {
   const of = button.dataset.copyOf;
@@ -18,17 +20,22 @@ async function copy(button) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    said = copyByHand(text) ? "Copied" : "Not copied";
+    said = copyByHand(text) ? "Copied" : "Selected"; // the text beside, for a copy by hand
+    if (said === "Selected") getSelection().selectAllChildren(button.parentElement.querySelector("code"));
   }
   const words = button.firstChild; // what is behind them, for screen readers, stays
   const usual = button.dataset.usual ?? words.data;
   button.dataset.usual = usual;
   words.data = said;
   button.classList.toggle("done", said === "Copied");
-  spoken.textContent = said;
-  setTimeout(() => {
+  spoken.textContent = `${said}${button.querySelector(".vh")?.textContent ?? ""}`; // each of several copies is another sentence
+  clearTimeout(shown.get(button));
+  clearTimeout(silence);
+  shown.set(button, setTimeout(() => {
     words.data = usual;
     button.classList.remove("done");
+  }, SHOWN_MS));
+  silence = setTimeout(() => {
     spoken.textContent = "";
   }, SHOWN_MS);
 }
@@ -71,5 +78,6 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// What is wrong with a form comes first, for the keyboard, too.
+// What was done, or is wrong with a form, comes first, for keyboards and screen readers, too: these do not read what a page
+// says from its beginning on.
 document.querySelector("[data-focus]")?.focus();
