@@ -46,6 +46,7 @@ from gatehouse.http.forward import response_headers
 from gatehouse.http.paths import is_endpoint
 from gatehouse.http.reply import TO_URL_KEY, Reply
 from gatehouse.http.request import read_request
+from gatehouse.policy.base import NOTHING
 from gatehouse.policy.origins import CORS, cors_fields, preflight
 from gatehouse.upstream.base import FloodError, reply_for
 
@@ -182,7 +183,8 @@ class Gate:
         try:
             with exchange.leaving, ExitStack() as during:
                 for policy in self.policies if exchange.principal else (self.strangers,):
-                    during.enter_context(policy.during(exchange.request))
+                    if (block := policy.during(exchange.request)) is not NOTHING:
+                        during.enter_context(block)
                     exchange.must_see_head |= policy.must_see_head(exchange.request)
                 response = await self.round_trip(exchange, transport)
                 if exchange.left:
@@ -244,10 +246,10 @@ class Gate:
         if not has_no_controls(headers):
             self.complain(exchange, "answered with %s in a header field", "control characters")
             return refusals.UPSTREAM_BROKE
-        if exchange.principal is not None:
+        if (who := exchange.principal) is not None:
             for policy in self.policies:
-                request = exchange.request
-                if words := await policy.objection(request, exchange.principal, status, headers):
+                asked, request = policy.judges_answers, exchange.request
+                if asked and (words := await policy.objection(request, who, status, headers)):
                     self.complain(exchange, "%s", words)
                     return refusals.UPSTREAM_BROKE
         return None

@@ -89,7 +89,7 @@ def request_headers(
         name = pair[0].lower()
         if name not in dropped and not name.startswith(b"x-forwarded-"):
             forwarded.append(pair)
-    if marks is not None:
+    if marks is not None and marks.may_be_among(request.values):
         forwarded = marks.taken_off(forwarded)
     if chunked:
         forwarded.append((b"Transfer-Encoding", b"chunked"))

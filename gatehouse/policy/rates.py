@@ -35,6 +35,8 @@ class Rates(Policy):
         self._by_query = by_query
 
     async def refusal(self, request: Request, principal: Principal) -> Reply | None:
+        if principal.lane != "query" and not (principal.rate or self._rate):
+            return None
         try:
             for key, rate, where in self._rates(principal):
                 seconds = await self._budgets.retry_after(key, rate, principal.id)

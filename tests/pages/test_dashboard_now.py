@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatehouse.pages.dashboard.now import MAX_HERE, MAX_NAMES, Now, Server, Traffic
@@ -313,6 +313,7 @@ def test_each_outcome_has_a_filter() -> None:
     assert {row.kind for row in rows} | {"", "error"} == set(dict(OUTCOMES))
 
 
+@settings(max_examples=30)
 @given(st.binary() | st.text().map(lambda text: urlencode({"text": text, "name": text}).encode()))
 def test_any_query_is_read_within_bounds(query: bytes) -> None:
     filters = filters_in(parameters(query))
@@ -435,6 +436,7 @@ counts = st.lists(
 times = st.lists(st.none() | st.floats(0.0001, BOUNDS[-1]), min_size=60, max_size=60)
 
 
+@settings(max_examples=25)  # each has an hour
 @given(counts)
 def test_bars_stay_within_their_minute(parts: list[tuple[int, int]]) -> None:
     most = max(high for _, high in parts)
@@ -453,6 +455,7 @@ def test_bars_stay_within_their_minute(parts: list[tuple[int, int]]) -> None:
     assert all(one[0] + one[3] <= next_[0] for one, next_ in pairwise(drawn))
 
 
+@settings(max_examples=25)
 @given(times)
 def test_lines_have_a_step_for_each_minute_with_calls_and_gaps_elsewhere(
     values: list[float | None],

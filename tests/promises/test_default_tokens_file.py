@@ -14,6 +14,7 @@ from gatehouse.settings.environment import Settings
 from gatehouse.tokens import issue
 from gatehouse.tokens.file import TokensError
 from gatehouse.tokens.token import Token
+from tests.harness.only_ci import only_in_ci
 from tests.harness.program import TOKEN, free_port, running
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def status_with(program: Program, token: str) -> int:
     return httpx.post(program.endpoint, headers=fields, trust_env=False).status_code
 
 
+@only_in_ci
 def test_a_gate_without_any_token_starts_and_takes_the_first_one(tmp_path: Path) -> None:
     path = tmp_path / "tokens.toml"
     with running(tmp_path, **dashboard(), MCP_AUTH_TOKEN="") as program:

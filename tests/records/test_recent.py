@@ -58,7 +58,7 @@ def test_long_texts_take_no_more_memory_than_the_bound() -> None:
     tracemalloc.start()
     recent = Recent()
     before = tracemalloc.get_traced_memory()[0]
-    for number in range(10_000):
+    for number in range(5 * MAX_REQUESTS):
         recent(
             ANSWERED._replace(
                 path=f"/mcp/{number}" + "a" * 2048,

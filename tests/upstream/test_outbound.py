@@ -26,6 +26,17 @@ def test_marks_of_a_front_do_not_reach_the_upstream() -> None:
     assert sent(marks) == [(b"Cookie", b"a=1")]
 
 
+def test_without_a_front_the_cookies_of_the_dashboard_go_no_further_all_the_same() -> None:
+    marks = FrontMarks(fields=(), cookies=(b"front",))
+    assert sent(marks) == [FIELDS[1], (b"Cookie", b"a=1")]
+    kept = [
+        (b"cookie", b"b=1; own=front; Front2=x"),
+        (b"COOKIE", b"\tFRONT=y"),
+        (b"Cookie", b"f=1"),
+    ]
+    assert marks.taken_off(kept) == [(b"cookie", b"b=1; own=front"), kept[2]]
+
+
 def test_without_a_front_they_are_fields_like_any_other() -> None:
     assert sent(None) == FIELDS[1:]
 
