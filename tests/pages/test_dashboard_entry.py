@@ -175,6 +175,17 @@ async def test_who_is_signed_in_goes_on_and_who_is_not_on_the_list_may_be_somebo
     assert answer.one(b"Location").startswith(ISSUER.encode())
 
 
+async def test_whom_the_front_names_is_led_to_no_sign_in_that_the_front_would_go_before(
+    autojump_clock: MockClock,
+) -> None:
+    place = Place()
+    place.browser.people.who_comes = person("carol", kind="front")
+    answer = await place.browser.get("/dashboard")
+    assert answer.status == 403
+    assert "not on their list" in answer.words
+    assert "/dashboard/sign-in" not in answer.text
+
+
 # A sign-in that fails
 
 

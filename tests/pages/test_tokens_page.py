@@ -147,7 +147,9 @@ async def test_a_value_comes_with_texts_to_paste_and_a_code_that_holds_it_alone(
     assert str(code_of(value_in(shown))) in shown.text, "no address in the code, even then"
 
 
-async def test_a_form_that_is_sent_again_makes_nothing_twice(desk: Desk) -> None:
+async def test_a_form_that_is_sent_again_makes_nothing_twice(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
     form = {"name": "alice", "note": "mine"}
     await desk.post("make", **form)
     before = desk.path.read_text()
@@ -155,6 +157,8 @@ async def test_a_form_that_is_sent_again_makes_nothing_twice(desk: Desk) -> None
     assert again.status == 409
     assert "Name: alice: exists already" in again.words
     assert "nothing was made a second time" in again.words
+    told = "person:alice could not make the token alice: alice: exists already"
+    assert lines(caplog)[-1] == told
     newest = load_tokens(desk.path)[0].values[-1].id
     assert desk.path.read_text() == before
     turn = {"name": "alice", "overlap": "7d", "newest": newest}

@@ -93,11 +93,12 @@ class Notices:
         if is_data(request.path.decode("ascii", "replace")):
             return page_error(403, "not_listed", "Not on the list.", reason="not-admin")
         own = visitor is not None and bool(visitor.session)
+        of_front = visitor is not None and not own  # whose word goes before any sign-in
         return self._templates.reply(
             "not_listed.html",
             {
                 "form_token": form_token if own else "",
-                "link": sign_in_link(HOME) if self._provider else "",
+                "link": sign_in_link(HOME) if self._provider and not of_front else "",
             },
             status=403,
             reason="not-admin",

@@ -210,7 +210,8 @@ class Tokens:
             refused = RefusedError(*error.faults)
         except StalledError as error:
             refused = RefusedError(f"{error}. {UNSURE}", status=503)
-        _tell_failure(visit, f"{does[0]} {about}", str(refused))
+        why = (words for words in refused.words if words != AGAIN)  # which is for the person
+        _tell_failure(visit, f"{does[0]} {about}", "; ".join(why))
         raise refused from None
 
     async def _refused(
