@@ -164,7 +164,8 @@ class Questions:
         """The fields of each further request."""
 
     async def count_tools(self, *, modern: bool = False) -> int | None:
-        """How many tools a whole list has; None if it cannot be had, or has more pages than are read."""
+        """How many tools a whole list has; None if it cannot be had, has more pages than are
+        read, or holds anything that is no tool."""
         tools = 0
         params: dict[str, Any] = {}
         for _ in range(MAX_PAGES):
@@ -175,7 +176,7 @@ class Questions:
             except (NoAnswerError, httpx.HTTPError):
                 return None
             listed = told.get("tools")
-            if not isinstance(listed, list):
+            if not isinstance(listed, list) or not all(map(_is_tool, listed)):
                 return None
             tools += len(listed)
             cursor = told.get("nextCursor")
@@ -262,6 +263,10 @@ def _answer_in(body: bytearray, wanted: int) -> dict[str, Any] | None:
         if isinstance(message, dict) and message.get("id") == wanted and "method" not in message:
             return message
     return None
+
+
+def _is_tool(listed: Any) -> bool:
+    return isinstance(listed, dict) and isinstance(listed.get("name"), str)
 
 
 def _name(about: Any) -> str:

@@ -156,6 +156,8 @@ class Server:
             "another id": json.dumps({"id": 99, "result": {"tools": []}}).encode(),
             "no tools": json.dumps({"id": call["id"], "result": {}}).encode(),
             "tools are none": json.dumps({"id": call["id"], "result": {"tools": 3}}).encode(),
+            "numbers": json.dumps({"id": call["id"], "result": {"tools": [1, 2, 3]}}).encode(),
+            "no name": json.dumps({"id": call["id"], "result": {"tools": [{"name": 1}]}}).encode(),
             "an error": json.dumps({"id": call["id"], "error": {"code": -32000}}).encode(),
             "too large": b'"' + b"a" * MAX_ANSWER_BYTES + b'"',
             "a page": b"<html>",
@@ -215,7 +217,18 @@ async def test_a_server_without_tools_has_none(
         assert (await inventory.found()).tools == 0
 
 
-UNREADABLE = ["no json", "a list", "too deep", "another id", "no tools", "tools are none"]
+UNREADABLE = [
+    *(
+        "no json",
+        "a list",
+        "too deep",
+        "another id",
+        "no tools",
+        "tools are none",
+        "numbers",
+        "no name",
+    ),
+]
 
 
 @pytest.mark.parametrize("fault", [*UNREADABLE, "an error", "too large", "a page", "breaks off"])
