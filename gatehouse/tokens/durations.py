@@ -9,6 +9,9 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"
 SIZES = (("second", 1, 90), ("minute", 60, 90 * 60), ("hour", 3600, 36 * 3600))
 """In seconds: the unit's own size, and the span from which the next unit reads better."""
 
+SPAN = re.compile(r"([0-9]{1,9})([smhdw])")
+"""A span as it is written."""
+
 HOW_TO_WRITE = "write a number and a unit, such as 90s, 15m, 12h, 30d or 2w"
 
 
@@ -17,7 +20,7 @@ def parse_duration(text: str) -> timedelta:
 
     Raises ValueError, in words that say what to write.
     """
-    written = re.fullmatch(r"([0-9]{1,9})([smhdw])", text.strip())
+    written = SPAN.fullmatch(text.strip())
     if not written:
         raise ValueError(HOW_TO_WRITE)
     try:

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from gatehouse.identity.rate import parse_rate_or_off
-from gatehouse.tokens.durations import parse_duration
+from gatehouse.tokens.durations import SPAN, parse_duration
 from gatehouse.tokens.moments import beginning_of, end_of
 from gatehouse.tokens.token import check_name, check_text
 
@@ -25,6 +25,9 @@ WHEN = (
     "2026-12-24T12:00:00Z"
 )
 """How to write a moment, in words that complete a sentence."""
+
+TOO_FAR = "is too far away"
+"""Said of a moment that is written well, and lies before the year 1 or after the year 9999 in UTC."""
 
 OVERLAP = timedelta(days=7)
 """How long old values stay good beside a new one, unless somebody says otherwise: time to change every client, also
@@ -77,12 +80,15 @@ def value_id(text: str) -> str:
 
 def _when(text: str, of_day: Callable[[date], datetime]) -> timedelta | datetime:
     text = text.strip()
-    with suppress(ValueError):
+    if SPAN.fullmatch(text):
         return parse_duration(text)
-    with suppress(ValueError, OverflowError):
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return of_day(date.fromisoformat(text))
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC).replace(microsecond=0)
+    try:
+        with suppress(ValueError):
+            if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+                return of_day(date.fromisoformat(text))
+            moment = datetime.fromisoformat(text)
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:
+        raise ValueError(TOO_FAR) from None
     raise ValueError(f"must be {WHEN}")
