@@ -15,7 +15,7 @@ from gatehouse.http.reply import json_reply
 from gatehouse.identity.principal import Unknown
 from gatehouse.pages import dashboard as package
 from gatehouse.pages.dashboard.forms import MAX_FIELDS, MAX_FORM_BYTES, BadFormError, parse_form
-from gatehouse.pages.dashboard.visit import Sayings
+from gatehouse.pages.dashboard.visit import Said, Sayings
 from tests.harness.dashboard import HOST, ORIGIN, Browser, person
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ async def test_people_of_a_front_sign_out_there_by_a_link_where_it_is_known() ->
             {
                 "at": "/dashboard/settings",
                 "form_token": "x",
-                "said": "",
+                "said": None,
                 "visitor": browser.people.who_comes,
                 "groups": [],
                 "differing": 0,
@@ -365,12 +365,12 @@ def test_a_form_is_read_as_browsers_write_it() -> None:
 def test_a_sentence_waits_for_its_own_visitor_and_few_wait_at_all() -> None:
     sayings = Sayings()
     alice, bob = person("alice"), person("bob")
-    sayings.say(alice, "Made a token.")
-    assert sayings.hear(bob) == ""
-    assert sayings.hear(alice) == "Made a token."
-    assert sayings.hear(alice) == ""
+    sayings.say(alice, Said("Made a token."))
+    assert sayings.hear(bob) is None
+    assert sayings.hear(alice) == Said("Made a token.")
+    assert sayings.hear(alice) is None
     for number in range(300):
-        sayings.say(person(f"p{number}"), "x")
+        sayings.say(person(f"p{number}"), Said("x"))
     assert sum(bool(sayings.hear(person(f"p{number}"))) for number in range(300)) == 256
 
 

@@ -213,7 +213,9 @@ async def test_nobody_is_ended_by_a_made_up_key(now: float, key: str) -> None:
     await known.end(key)
     assert not held.ending
     assert known.ended == []
-    assert "Nothing was done" in (await known.browser.get(PATH)).words
+    page = await known.browser.get(PATH)
+    assert "Nothing was done" in page.words
+    assert '<p class="notice warn"' in page.text
 
 
 async def test_the_page_says_how_to_keep_somebody_out(now: float) -> None:

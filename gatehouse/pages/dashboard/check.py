@@ -115,7 +115,9 @@ class CheckPage:
                 visit.visitor.name,
                 "with" if token else "without",
             )
-        return visit.see(PATH, "" if begun else "A look was under way already.")
+        return visit.see(
+            PATH, "" if begun else "A look was under way already.", is_warning=not begun
+        )
 
     async def _page(self, visit: Visit, *, status: int = 200, error: str = "") -> Reply:
         doctor, result = self._doctor, self._doctor.result

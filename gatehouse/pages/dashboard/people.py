@@ -159,7 +159,9 @@ class PeoplePage:
         """End all that one person or app has open: their sessions, streams and calls, and their sessions in browsers."""
         known = self._find(form.text("person"))
         if known is None:
-            return visit.see(PATH, "Nobody is known here by that any more. Nothing was done.")
+            return visit.see(
+                PATH, "Nobody is known here by that any more. Nothing was done.", is_warning=True
+            )
         ids = [f"{kind}:{known.key}" for kind in WAYS]
         sessions = sum(map(self._ledger.end_all, ids))
         requests = sum(map(self._in_flight.end_all, ids))

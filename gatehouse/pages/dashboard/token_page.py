@@ -127,9 +127,9 @@ class TokenPage:
         try:
             text = await self._file.text()
         except TokensError as error:
-            return visit.see(HERE, " ".join(error.faults))
+            return visit.see(HERE, " ".join(error.faults), is_warning=True)
         except StalledError as error:
-            return visit.see(HERE, str(error))
+            return visit.see(HERE, str(error), is_warning=True)
         headers = (
             (b"Content-Type", b"application/toml; charset=utf-8"),
             (b"Content-Disposition", b'attachment; filename="tokens.toml"'),

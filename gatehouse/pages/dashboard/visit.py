@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gatehouse.http.paths import DASHBOARD
 from gatehouse.http.reply import Reply
@@ -31,6 +31,14 @@ SAID_SECONDS = 60.0
 """How long a sentence waits: the browser asks for its page at once."""
 
 
+class Said(NamedTuple):
+    """A sentence about what was done."""
+
+    sentence: str
+    is_warning: bool = False
+    """True if it was not done."""
+
+
 class Sayings:
     """Sentences about what was done, each for the next page that its visitor sees.
 
@@ -38,19 +46,19 @@ class Sayings:
     """
 
     def __init__(self) -> None:
-        self._said: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._said: OrderedDict[str, tuple[Said, float]] = OrderedDict()
 
-    def say(self, visitor: Visitor, sentence: str) -> None:
+    def say(self, visitor: Visitor, said: Said) -> None:
         """Keep the sentence for the next page, in place of one that waits."""
-        self._said[_key(visitor)] = (sentence, time.monotonic() + SAID_SECONDS)
+        self._said[_key(visitor)] = (said, time.monotonic() + SAID_SECONDS)
         self._said.move_to_end(_key(visitor))
         while len(self._said) > MAX_SAID:
             self._said.popitem(last=False)
 
-    def hear(self, visitor: Visitor) -> str:
-        """The sentence that waits for this visitor, which waits no longer; empty if there is none."""
-        sentence, until = self._said.pop(_key(visitor), ("", 0.0))
-        return sentence if time.monotonic() < until else ""
+    def hear(self, visitor: Visitor) -> Said | None:
+        """The sentence that waits for this visitor, which waits no longer; None if there is none."""
+        said, until = self._said.pop(_key(visitor), (None, 0.0))
+        return said if time.monotonic() < until else None
 
 
 def _key(visitor: Visitor) -> str:
@@ -94,10 +102,10 @@ class Visit:
 
         return await self.shell.aside.run(write)
 
-    def see(self, path: str, said: str = "") -> Reply:
-        """Send the browser to a page of ours, which shows the sentence `said` once."""
+    def see(self, path: str, said: str = "", *, is_warning: bool = False) -> Reply:
+        """Send the browser to a page of ours, which shows the sentence `said` once; as a warning if nothing was done."""
         if said:
-            self.shell.sayings.say(self.visitor, said)
+            self.shell.sayings.say(self.visitor, Said(said, is_warning))
         return see(path)
 
 
