@@ -31,14 +31,15 @@ RECORD_THREADS = OwnThreads("record for the page of tokens")
 """Of their own: the page does without last uses, and must not wait for them."""
 
 MAX_SECONDS = 5.0
-"""How long somebody waits for the disk, and for others who change the file: then they are told to look again."""
+"""How long somebody waits for the disk, for others who change the file, and for a large one to be understood: then they
+are told to look again."""
 
 MAX_RECORD_SECONDS = 1.0
 """How long they wait for the last uses, which only say what can go."""
 
 
 class StalledError(Exception):
-    """The disk has not answered in time, as the text says. A change may still be made."""
+    """The disk, others who change the file, or its size, have taken too long, as the text says. A change may still be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class TokenFile:
         self._last = ("", NOTHING)
 
     async def look(self) -> Sight:
-        """The file now; without an answer of the disk that is its fault."""
+        """The file now; if that takes too long, that is its fault."""
         try:
             return await self._within(self._look, self.in_force())
         except StalledError as error:
@@ -102,7 +103,9 @@ class TokenFile:
     async def _within(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         with trio.move_on_after(MAX_SECONDS):
             return await THREADS.run(function, *args)
-        raise StalledError(f"{self.path}: the disk has not answered within {MAX_SECONDS:g} seconds")
+        raise StalledError(
+            f"{self.path}: reading or changing this file takes longer than {MAX_SECONDS:g} seconds"
+        )
 
     def _look(self, in_force: Contents) -> Sight:
         unwritable = ""
