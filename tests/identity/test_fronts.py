@@ -233,7 +233,6 @@ def test_while_the_keys_are_out_of_reach_nobody_can_tell() -> None:
 # Those who are recognised, at the dashboard
 
 
-@pytest.mark.usefixtures("at_import")
 def test_one_who_is_recognised_need_not_be_among_the_people_and_is_not_noted_as_let_in() -> None:
     async def live() -> None:
         way = Way(CLOUDFLARE, people="bob@example.com")
