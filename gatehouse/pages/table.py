@@ -64,6 +64,8 @@ class Pages:
 
     async def reply(self, exchange: Exchange) -> Reply | None:
         """The gate's own answer to a well-formed request; None if it is for the upstream."""
+        if is_for_upstream(exchange.request.path):
+            return None
         return self._dressed(exchange.request, await self._reply(exchange))
 
     def _dressed(self, request: Request, reply: Reply | None) -> Reply | None:
@@ -73,14 +75,12 @@ class Pages:
         return self._dress(reply)
 
     async def _reply(self, exchange: Exchange) -> Reply | None:
-        """The reply of a page, or that there is none.
+        """The reply of a page, or that there is none; None if an exposed path leads to the upstream.
 
         OAuth discovery (`/.well-known/` anywhere, `/register`, ...) gets a clean 404 on purpose, unless there is a page:
         the gate is no authorization server, and a client that gets this answer goes on with its own token.
         """
         request = exchange.request
-        if is_for_upstream(request.path):
-            return None
         page = self._table.get(request.path)
         exposed = self._exposed.find(request.path) if page is None else None
         if exposed and not self._keeps(request.path):
