@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
@@ -16,6 +18,7 @@ from gatehouse.http.paths import ExposedPath
 from gatehouse.policy.redis_url import shared_address
 from gatehouse.records.redact import PIECE_LENGTH
 from gatehouse.settings.environment import BLANK_MEANS_NONE, Settings, unquoted
+from gatehouse.tokens.value import FOREIGN_PATTERN, VALUE_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,6 +57,8 @@ GROUPS = {
 
 SPACED = {"auth_audience", "auth_scopes", "auth_algorithms", "front_audience", "front_algorithms"}
 """The lists with spaces between; all others have commas."""
+
+_LOOKS_SECRET = re.compile(f"{VALUE_PATTERN.pattern}|{FOREIGN_PATTERN.pattern}")
 
 HIDDEN = "set, not shown"
 """Stands where a secret would."""
@@ -99,8 +104,8 @@ def shown_settings(settings: Settings, file: EnvFile) -> list[ShownSetting]:
             text = _text(name, value)
             if name == "tokens_file" and value is None:
                 text = str(settings.tokens_at or "")
-            if any(secret in text for secret in secrets):  # set in the wrong place
-                text = HIDDEN
+            if any(secret in text for secret in secrets) or _LOOKS_SECRET.search(text):
+                text = HIDDEN  # set in the wrong place
             found.append(
                 ShownSetting(
                     group, name.upper(), meanings.get(name, ""), text, source, value != default
@@ -139,11 +144,14 @@ def _of_space(settings: Settings) -> Iterator[tuple[str, Any]]:
 
 
 def _secrets(settings: Settings) -> Iterator[str]:
+    """The secrets among the settings, whole and without what stands around them, if they are long enough to be known."""
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         secret = value.get_secret_value() if isinstance(value, SecretStr) else ""
-        if len(secret) >= PIECE_LENGTH:
-            yield secret
+        alone = secret.rpartition(" ")[2]  # as a client sends it, behind the name of a scheme
+        if name == "shared_state_url":
+            alone = urlsplit(secret).password or ""
+        yield from (each for each in (secret, alone, unquote(alone)) if len(each) >= PIECE_LENGTH)
 
 
 def _text(name: str, value: Any) -> str:

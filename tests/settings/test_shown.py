@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gatehouse.identity.rate import parse_rate
+from gatehouse.records.redact import PREFIX
 from gatehouse.settings.env_file import read_env_file
 from gatehouse.settings.environment import load_settings
 from gatehouse.settings.shown import (
@@ -119,6 +120,33 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["ADMINS"].value == given["ADMINS"]
     assert found["AUTH_SCOPES"].value == "read write"
     assert found["FAILURE_RATE"].value == "off"
+
+
+@pytest.mark.parametrize(
+    "misplaced",
+    [
+        f"{PREFIX}{'a1' * 16}",
+        f"hf_{'a1' * 16}",
+        "Key-of-the-server",
+        "of-the-store:8",
+        "of-the-store%3A8",
+    ],
+)
+def test_a_secret_in_the_place_of_another_setting_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, misplaced: str
+) -> None:
+    monkeypatch.setenv("UPSTREAM_URL", "https://server.lan/mcp")
+    monkeypatch.setenv("UPSTREAM_AUTHORIZATION", "Bearer Key-of-the-server")
+    monkeypatch.setenv("SHARED_STATE_URL", "redis://:of-the-store%3A8@store.lan:6379/0")
+    monkeypatch.setenv("PUBLIC_URL", "https://gate.example")
+    monkeypatch.setenv("SIGN_IN", "https://sso.example")
+    monkeypatch.setenv("SIGN_IN_CLIENT_ID", f"me:{misplaced}")
+    monkeypatch.setenv("SIGN_IN_CLIENT_SECRET", SECRET)
+    monkeypatch.setenv("ADMINS", "sub:1")
+    found = shown()
+    assert found["SIGN_IN_CLIENT_ID"].value == HIDDEN
+    assert found["UPSTREAM_URL"].value == "https://server.lan/mcp"
+    assert misplaced not in str(found)
 
 
 def test_the_gifts_of_a_space_are_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
