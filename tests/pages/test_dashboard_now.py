@@ -153,7 +153,8 @@ async def test_no_number_stands_for_what_is_not_known() -> None:
         (State("ready", 1.0), True, "up", "Up for"),
         (State("ready", 1.0), False, "up", "Reached for"),
         (State("unreachable", 1.0), True, "not reachable", "Not reachable for"),
-        (State("starting"), False, "starting", "not yet"),
+        (State("starting"), True, "starting", "not yet"),
+        (State("starting"), False, "not reached yet", "not yet"),
         (State("stopping"), True, "stopping", "unknown"),
     ],
 )

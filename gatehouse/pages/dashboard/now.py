@@ -52,6 +52,9 @@ STATES: dict[Status, tuple[str, str]] = {
 }
 """The words for each state, and their mark."""
 
+NEVER_REACHED = ("not reached yet", "bad")
+"""The same for a server that somebody else runs: nobody here knows whether it is starting."""
+
 UNKNOWN = "unknown"
 
 
@@ -170,7 +173,8 @@ class Now:
         state = await self._server.readiness.state()
         found = await self._server.inventory.found()
         name = self._server.name() or found.name
-        words, mark = STATES[state.status]
+        elsewhere = state.status == "starting" and not self._server.hosted
+        words, mark = NEVER_REACHED if elsewhere else STATES[state.status]
         sessions = self._traffic.sessions()
         return [
             Fact("server", "Server", self._redact(name) or UNKNOWN),
