@@ -249,3 +249,17 @@ async def test_no_call_waits_for_the_list_of_people(monkeypatch: pytest.MonkeyPa
     known.comes(person("alice"), time.time())
     monkeypatch.setattr(known.people, "find", lambda _: meanwhile.wait())
     await meanwhile.beside(partial(known.browser.get, "/dashboard/people"))
+
+
+@pytest.mark.parametrize("lasts", [True, False])
+async def test_whoever_ends_their_own_sessions_reads_it_where_they_sign_in_again(
+    now: float, *, lasts: bool
+) -> None:
+    known = Known()
+    known.lasts = lasts
+    me = person("alice", "person", sub="alice")
+    known.comes(me, now)
+    answer = await known.end(key_of(me))
+    assert known.ended == [me.id]
+    word = b"bye-everywhere" if lasts else b"bye-everywhere-in-memory"
+    assert answer.one(b"Location") == b"/dashboard?" + word

@@ -15,7 +15,9 @@ from urllib.parse import parse_qs
 
 from gatehouse.http.paths import DASHBOARD
 from gatehouse.identity.arrivals import KEEP_SECONDS
+from gatehouse.pages.dashboard.notices import IN_MEMORY
 from gatehouse.pages.dashboard.printable import printable
+from gatehouse.pages.dashboard.visit import HOME, see
 from gatehouse.records.loggers import logger_of
 
 if TYPE_CHECKING:
@@ -176,6 +178,10 @@ class PeoplePage:
             requests,
             "" if self._end_browsers is None else ", and every session in a browser",
         )
+        if (
+            visit.visitor.session and visit.visitor.id in ids
+        ):  # their own, too: no page could tell it
+            return see(f"{HOME}?bye-everywhere{'' if lasts else IN_MEMORY}")
         ended = f"sessions: {sessions}, requests in flight: {requests}"
         browsers = "" if self._end_browsers is None else ", and every session in a browser"
         again = (
