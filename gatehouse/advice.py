@@ -27,12 +27,15 @@ PYTHONS = ("3.13", "3.12", "3.11")
 (python-trio/trio-asyncio#160)."""
 
 PACKAGES = (
-    *("dotenv", "fastmcp", "httpx", "hypercorn", "joserfc", "notion_client", "packaging"),
+    *("cryptography", "dotenv", "fastmcp", "httpx", "hypercorn", "jinja2", "joserfc"),
     *(
+        "notion_client",
+        "packaging",
         "prometheus_client",
         "pydantic_settings",
         "redis",
         "rich",
+        "segno",
         "throttled",
         "tomlkit",
         "trio",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from gatehouse.identity.state_file import OPEN_MODE
+from gatehouse.identity.state_file import PRIVATE_MODE
 from gatehouse.process import fresh_start
 from tests.harness.only_ci import default_modes
 from tests.harness.program import ROOT, TOKEN, Program, free_port, running
@@ -146,7 +146,7 @@ def test_strangers_are_counted_and_figures_are_shown(upset: tuple[Program, Path,
 def test_files_are_where_they_were(upset: tuple[Program, Path, str]) -> None:
     program, folder, value = upset
     state = folder / "gate-state.sqlite3"
-    assert stat.S_IMODE(state.stat().st_mode) == OPEN_MODE
+    assert stat.S_IMODE(state.stat().st_mode) == PRIVATE_MODE
     os.utime(folder / "tokens.toml")
     assert call(program, "look", value).status_code == 200
     tokens(folder, "revoke", "alice")
