@@ -16,5 +16,6 @@ only_in_ci = pytest.mark.skipif(not IN_CI, reason="takes long; runs with CI=true
 
 
 def default_modes(modes: Iterable[str]) -> list[Any]:
-    """The ways to a hosted server as parameters: by default those in one process, which are the default, too."""
-    return [pytest.param(mode, marks=only_in_ci) if mode == "network" else mode for mode in modes]
+    """The ways to a hosted server as parameters: by default those in one process, on Trio, which are the default, too."""
+    rare = {"network", "asyncio"}
+    return [pytest.param(mode, marks=only_in_ci) if mode in rare else mode for mode in modes]

@@ -25,6 +25,7 @@ from gatehouse.tokens.reader import load_contents, load_tokens, parse_contents
 from gatehouse.tokens.token import Token
 from gatehouse.tokens.value import VALUE_PATTERN, TokenValue, digest_of
 from tests.harness.dashboard import Browser
+from tests.harness.only_ci import only_in_ci
 from tests.harness.token_files import BOTH
 
 if TYPE_CHECKING:
@@ -543,6 +544,7 @@ def values_of(count: int) -> str:
     )
 
 
+@only_in_ci
 async def test_a_large_file_makes_no_large_page(desk: Desk) -> None:
     people = "".join(f"[[people]]\nmatch = 'user-{number}'\n" for number in range(300))
     note = "x" * 50_000

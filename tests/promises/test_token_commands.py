@@ -207,6 +207,6 @@ def test_without_packages_the_program_says_what_to_do(tmp_path: Path) -> None:
     )
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
-    assert re.fullmatch(r"This Python \(.*\) has no dotenv, fastmcp, httpx\. .*run\.py", line) or (
-        line.endswith(advice.INSTALL)
-    )
+    assert re.fullmatch(
+        r"This Python \(.*\) has no cryptography, dotenv, fastmcp\. .*run\.py", line
+    ) or (line.endswith(advice.INSTALL))
