@@ -71,7 +71,7 @@ def pyjwt_takes(signer: Signer, token: bytes) -> bool:
             algorithms=["RS256", "PS256", "ES256", "ES384", "EdDSA"],
             audience=CLIENT,
             issuer=ISSUER,
-            leeway=60,
+            leeway=60 + time.time() - NOW,
             options={"require": ["exp", "iat", "iss", "aud", "sub"]},
         )
     except pyjwt.PyJWTError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 import tracemalloc
 from bisect import bisect_left
@@ -202,4 +203,5 @@ def test_a_request_costs_little() -> None:
         for _ in range(count):
             recent(ANSWERED)
         spent.append((time.process_time() - began) / count)
-    assert min(spent) < 10e-6  # 2 to 2.6 µs on a busy machine
+    is_watched = sys.gettrace() is not None  # by coverage, which makes it several times as dear
+    assert min(spent) < (50e-6 if is_watched else 10e-6)  # 2 to 2.6 µs on a busy machine
