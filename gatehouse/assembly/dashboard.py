@@ -136,7 +136,7 @@ class DashboardSide:
         """True if the subject would be let in now, by the way in of its kind."""
         if subject.kind == "person":
             return self.visitors.may_sign_in(subject)
-        return self._house.identity.people.find(subject) is not None
+        return self._house.identity.lets_in(subject)
 
     # The pages.
 
