@@ -10,8 +10,6 @@ import json
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import trio
-
 from gatehouse.identity.arrivals import KEEP_SECONDS, MAX_ARRIVALS, Arrival, kept
 from gatehouse.identity.clock import clock
 from gatehouse.identity.state_file import PRIVATE_MODE, opened, opened_to_read
@@ -32,9 +30,6 @@ THREADS = OwnThreads("arrivals")
 
 WRITE_SECONDS = 10.0
 """How often those who came are written: a killed program loses this much at most."""
-
-MAX_LAST_WRITE_SECONDS = 0.5
-"""How long the last write may take: the program must be gone within a second, whatever the disk does."""
 
 MAX_AHEAD_SECONDS = 86_400.0
 """A time that lies further in the future cannot be right: clocks differ, but not by a day."""
@@ -148,15 +143,7 @@ async def keep_arrivals(path: Path, arrivals: Arrivals) -> None:
     """Read who came before the start, and write who comes, again and again; never returns. Cancelled, it writes once
     more, unless another write is under way, which may hang.
     """
-    record = Writer(path, arrivals)
-    try:
-        while True:
-            await record.write()
-            await trio.sleep(WRITE_SECONDS)
-    finally:
-        if not THREADS.busy:
-            with trio.CancelScope(shield=True), trio.move_on_after(MAX_LAST_WRITE_SECONDS):
-                await record.write()
+    await THREADS.keep_writing(Writer(path, arrivals).write, WRITE_SECONDS)
 
 
 class Writer:

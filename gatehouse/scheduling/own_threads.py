@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+MAX_LAST_WRITE_SECONDS = 0.5
+"""How long the last write may take: the program must be gone within a second, whatever the disk does."""
 
 
 class OwnThreads:
@@ -40,6 +43,20 @@ class OwnThreads:
         return await trio.to_thread.run_sync(
             function, *args, abandon_on_cancel=True, limiter=self._places()
         )
+
+    async def keep_writing(self, write: Callable[[], Awaitable[object]], every: float) -> None:
+        """Call `write`, which uses these threads, again and again, so many seconds after each other; never returns.
+
+        Cancelled, it calls it once more, for MAX_LAST_WRITE_SECONDS at most, unless a thread is at work, which may hang.
+        """
+        try:
+            while True:
+                await write()
+                await trio.sleep(every)
+        finally:
+            if not self.busy:
+                with trio.CancelScope(shield=True), trio.move_on_after(MAX_LAST_WRITE_SECONDS):
+                    await write()
 
     def _places(self) -> trio.CapacityLimiter:
         try:

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import trio
-
 from gatehouse.identity.state_file import OPEN_MODE, opened, opened_to_read
 from gatehouse.records.loggers import logger_of
 from gatehouse.scheduling.own_threads import OwnThreads
@@ -41,9 +39,6 @@ MAX_OTHERS = 10_000
 
 WRITE_SECONDS = 5.0
 """How often last uses are written: a killed program loses this much at most."""
-
-MAX_LAST_WRITE_SECONDS = 0.5
-"""How long the last write may take: the program must be gone within a second, whatever the disk does."""
 
 MAX_AHEAD_SECONDS = 86_400.0
 """A use that lies further in the future cannot be right: clocks differ, but not by a day."""
@@ -146,17 +141,9 @@ async def keep_last_use(
 ) -> None:
     """Write the uses that `uses` tells, again and again; never returns. Cancelled, it writes once more.
 
-    The last write takes MAX_LAST_WRITE_SECONDS at most, and is left out if another one is under way, which may hang.
+    The last write is bounded, and is left out if another one is under way, which may hang (`OwnThreads.keep_writing`).
     """
-    record = Writer(path, uses, mode)
-    try:
-        while True:
-            await record.write()
-            await trio.sleep(WRITE_SECONDS)
-    finally:
-        if not THREADS.busy:
-            with trio.CancelScope(shield=True), trio.move_on_after(MAX_LAST_WRITE_SECONDS):
-                await record.write()
+    await THREADS.keep_writing(Writer(path, uses, mode).write, WRITE_SECONDS)
 
 
 class Writer:
