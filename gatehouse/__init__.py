@@ -1,13 +1,14 @@
 """The rooms of the gate. A module imports its own room and lower floors; `tests/test_house.py` holds that.
 
-8  run.py          the order of the start and of the end, exit status
-7  assembly/       settings to parts; nothing runs yet, and tests build their gate with it
-6  gate.py         the order in which a request meets things
-6  commands/       the command line
-6  doctor/         the command that looks at a gate from outside, or at this machine: a list of findings
-5  settings/       the environment, typed and judged all at once
-5  hosting/        the MCP server that this program runs itself; only this room knows FastMCP and asyncio
-5  pages/          pages that the gate answers itself, the dashboard among them, and snippets for clients
+9  run.py          the order of the start and of the end, exit status
+8  assembly/       settings to parts; nothing runs yet, and tests build their gate with it
+7  gate.py         the order in which a request meets things
+7  commands/       the command line
+7  doctor/         the command that looks at a gate from outside, or at this machine: a list of findings
+6  settings/       the environment, typed and judged all at once
+6  hosting/        the MCP server that this program runs itself; only this room knows FastMCP and asyncio
+6  pages/          pages that the gate answers itself, the dashboard among them, and snippets for clients
+5  apps/           apps that people let in: the gate's own small authorization server, without its pages
 4  policy/         the rules: origins, tools, rates, sessions, and the state that several gates share
 4  tokens/         named tokens: the file, and the verifier over it
 4  signin/         people in a browser: they sign in at a provider, or come through the front; their sessions

@@ -6,12 +6,10 @@ a view, or an action, in the tables of `DashboardSide`.
 
 from __future__ import annotations
 
-import secrets
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gatehouse.assembly.location import dashboard_origin
 from gatehouse.assembly.pages import ways_in
 from gatehouse.assembly.tokens import parser_of
 from gatehouse.doctor.checkup import Checkup
@@ -35,10 +33,8 @@ from gatehouse.pages.landing import UNNAMED
 from gatehouse.policy.failures import Failures
 from gatehouse.records.recent import Recent
 from gatehouse.records.redact import Redactor
-from gatehouse.signin.cookies import Jar
 from gatehouse.signin.ended import Ended
 from gatehouse.signin.provider import Provider
-from gatehouse.signin.sealing import Sealer
 from gatehouse.signin.sessions import PURPOSE, BrowserSessions
 from gatehouse.signin.sign_in import SignIn
 from gatehouse.signin.visitors import Visitors, named_orgs
@@ -63,9 +59,7 @@ class DashboardSide:
     def __init__(self, house: House) -> None:
         self._house = house
         self._settings = settings = house.settings
-        self._secret = settings.sign_in_key_material or secrets.token_bytes(32)
-        self._origin = dashboard_origin(settings, house.endpoint)
-        self._jar = Jar(secure=self._origin.startswith("https:"))
+        self._sealing = house.identity.sealing
         self._ended = Ended(settings.state_db)
         self._arrivals = house.identity.arrivals or Arrivals()
         self.people = People(settings.people_who_sign_in, house.contents.people)
@@ -96,8 +90,8 @@ class DashboardSide:
         if self._settings.sign_in is None or self._settings.behind_front:
             return None
         return BrowserSessions(
-            self._sealer(PURPOSE),
-            self._jar,
+            self._sealing.sealer(PURPOSE),
+            self._sealing.jar,
             self._ended,
             issuer=self._settings.sign_in_issuer,
             orgs=lambda: named_orgs(self._settings.admins_in_force, self.people),
@@ -112,7 +106,7 @@ class DashboardSide:
             self.sessions,
             self._house.identity.assertions,
             front_required=self._settings.behind_front,
-            secret=self._secret,
+            secret=self._sealing.secret,
         )
 
     @cached_property
@@ -126,11 +120,8 @@ class DashboardSide:
             scopes=settings.scopes_for(person.match for person in self._house.contents.people),
             leeway=settings.auth_leeway_seconds,
         )
-        return SignIn(provider, self._sealer(LOGIN_PURPOSE), self._jar, origin=self._origin)
-
-    def _sealer(self, purpose: str) -> Sealer:
-        bound_to = (self._settings.sign_in_issuer, self._settings.sign_in_client[0])
-        return Sealer(self._secret, purpose, bound_to=bound_to)
+        sealer = self._sealing.sealer(LOGIN_PURPOSE)
+        return SignIn(provider, sealer, self._sealing.jar, origin=self._sealing.origin)
 
     def _lets_in(self, subject: Subject) -> bool:
         """True if the subject would be let in now, by the way in of its kind."""
@@ -152,7 +143,7 @@ class DashboardSide:
             front=settings.front or "",
         )
         door = Door(
-            origin=self._origin,
+            origin=self._sealing.origin,
             origins=house.origins,
             visitors=self.visitors,
             notices=shell.notices,

@@ -131,7 +131,7 @@ class House:
     @cached_property
     def identity(self) -> IdentitySide:
         """The ways in, and the people."""
-        return IdentitySide(self.settings, self.contents, self.shared_token)
+        return IdentitySide(self.settings, self.contents, self.shared_token, self.endpoint)
 
     @property
     def keyring(self) -> Keyring:

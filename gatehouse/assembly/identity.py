@@ -31,6 +31,7 @@ from gatehouse.upstream.asking import Asking
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from gatehouse.assembly.sealing import Sealing
     from gatehouse.identity.access_tokens import AccessTokens
     from gatehouse.identity.fronts import Assertions, Front
     from gatehouse.identity.grants import Grants
@@ -47,11 +48,15 @@ if TYPE_CHECKING:
 class IdentitySide:
     """The verifiers of one gate, the people, and the keys of those who sign.
 
-    `contents` are those of the tokens file; `shared_token` is in force beside them.
+    `contents` are those of the tokens file; `shared_token` is in force beside them. Clients reach the gate at the URL
+    `endpoint`.
     """
 
-    def __init__(self, settings: Settings, contents: Contents, shared_token: str) -> None:
+    def __init__(
+        self, settings: Settings, contents: Contents, shared_token: str, endpoint: str
+    ) -> None:
         self._settings = settings
+        self._endpoint = endpoint
         self.failures = Failures(settings.failure_rate)
         """The failures of each address, at the MCP endpoint and at the figures together."""
         self.people = People(settings.people, contents.people)
@@ -88,6 +93,13 @@ class IdentitySide:
     def introspects(self) -> bool:
         """True if the authorization server is asked about opaque tokens."""
         return self._settings.auth_introspection_url is not None
+
+    @cached_property
+    def sealing(self) -> Sealing:
+        """The seals and cookies of people."""
+        from gatehouse.assembly.sealing import Sealing
+
+        return Sealing(self._settings, self._endpoint)
 
     @cached_property
     def front(self) -> Front | None:

@@ -22,6 +22,18 @@ DASHBOARD = b"/dashboard"
 NOW = DASHBOARD + b"/now.json"
 """The news for that page, which asks for them every two seconds."""
 
+AUTHORIZE = b"/authorize"
+"""Where an app sends the browser of a person whom it wants to act for (RFC 6749 section 3.1)."""
+
+RESUME = AUTHORIZE + b"/resume"
+"""Where the browser comes back to when the person has signed in meanwhile."""
+
+DECIDE = AUTHORIZE + b"/decide"
+"""Where the person's yes or no goes."""
+
+TOKEN, REVOKE, REGISTER = b"/token", b"/revoke", b"/register"
+"""Where apps ask themselves (RFC 6749 section 3.2, RFC 7009, RFC 7591)."""
+
 ROUTES = {
     ENDPOINT: "mcp",
     ENDPOINT + b"/": "mcp",
@@ -30,13 +42,17 @@ ROUTES = {
     b"/ready": "ready",
     b"/metrics": "metrics",
     NOW: "dashboard-now",
+    **dict.fromkeys((AUTHORIZE, RESUME, DECIDE), "authorize"),
+    TOKEN: "token",
+    REVOKE: "revoke",
+    REGISTER: "register",
 }
 """The words for paths in records: the endpoint, and the pages. Of all others see `route_of`."""
 
 RESERVED = frozenset(
     {
         *(b"/", b"/health", b"/ready", b"/metrics"),
-        *(b"/register", b"/authorize", b"/token", b"/revoke", b"/introspect"),
+        *(REGISTER, AUTHORIZE, RESUME, DECIDE, TOKEN, REVOKE, b"/introspect"),
         *(b"/oauth", b"/oauth2", b"/sse", b"/messages"),
     }
 )

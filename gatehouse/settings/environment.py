@@ -21,12 +21,12 @@ from pydantic_settings import (
 from gatehouse import advice
 from gatehouse.errors import FaultsError
 from gatehouse.http.address import is_loopback
+from gatehouse.settings.apps import AppSettings
 from gatehouse.settings.env_file import EnvFile, read_env_file
 from gatehouse.settings.kinds import lowered, stripped
 from gatehouse.settings.limits import LimitSettings
 from gatehouse.settings.lists import list_disagreements
 from gatehouse.settings.misspelt import FOODWISE_SETTINGS, INJECTED, USUAL, meant
-from gatehouse.settings.sign_in import SignInSettings
 from gatehouse.settings.sign_in_faults import sign_in_disagreements
 from gatehouse.settings.upstream import UpstreamSettings
 from gatehouse.settings.words import in_words
@@ -71,7 +71,7 @@ def _counts(name: str, value: Any) -> bool:
     return stripped(value) != "" or name in BLANK_MEANS_NONE
 
 
-class Settings(LimitSettings, UpstreamSettings, SignInSettings, BaseSettings):
+class Settings(LimitSettings, UpstreamSettings, AppSettings, BaseSettings):
     """All settings of the gate. The string under each field is its meaning; docs/settings.md has more."""
 
     model_config = SettingsConfigDict(

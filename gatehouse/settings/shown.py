@@ -35,7 +35,7 @@ GROUPS = {
     "A front that signs": (
         "front front_audience front_team front_header front_issuer front_jwks_url front_algorithms front_name_claim front_required"
     ),
-    "People sign in": "sign_in sign_in_client_id sign_in_client_secret sign_in_secret admins",
+    "People sign in": "sign_in sign_in_client_id sign_in_client_secret sign_in_secret admins sign_in_apps revoke_before",
     "Where the gate listens": "host port",
     "The server behind the gate": (
         "mcp_app upstream_mode upstream_runtime upstream_host upstream_port upstream_path upstream_url upstream_ca "

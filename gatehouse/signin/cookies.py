@@ -1,4 +1,5 @@
-"""The two cookies of the dashboard, to the byte: the session, and the sign-in that is under way.
+"""The cookies of the gate, to the byte: the session of a person, the sign-in that is under way, what an app asks for
+meanwhile, and the apps that may ask again without a question.
 
 Over https their names begin with `__Host-`: a browser takes such a cookie from this very host only, over TLS, and for
 all of its paths, so that no neighbour can plant one (draft-ietf-httpbis-rfc6265bis section 4.1.3). `Lax`, since the
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 if TYPE_CHECKING:
     from gatehouse.http.request import Request
 
-CookieName = Literal["session", "login"]
+CookieName = Literal["session", "login", "asked", "apps"]
 
 PREFIX = "__Host-"
 

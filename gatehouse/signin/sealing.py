@@ -29,7 +29,8 @@ MAX_CONTENT_BYTES = 2780
 """How much JSON fits into a text of that length, with the purpose and the end, which take fewer than 60 bytes of it."""
 
 MAX_SECONDS = 8 * 3600.0
-"""For how long a seal may hold: one that says more was made while the clock was wrong."""
+"""For how long a seal may hold, unless its purpose says another time: one that says more was made while the clock was
+wrong."""
 
 MAX_AHEAD_SECONDS = 60.0
 """How far the clock of another gate may be ahead."""
@@ -70,7 +71,7 @@ class Sealer:
     """Seals texts for one purpose, and opens its own only.
 
     `purpose` is a short word. A seal is bound to the texts `bound_to`, too: whoever changes one of them, or the secret,
-    ends all seals.
+    ends all seals. None holds for longer than `max_seconds`.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Sealer:
         purpose: str,
         *,
         bound_to: Iterable[str] = (),
+        max_seconds: float = MAX_SECONDS,
         clock: Callable[[], float] = unix_time,
     ) -> None:
         if not purpose.isascii() or not 0 < len(purpose) <= MAX_PURPOSE_LENGTH:
@@ -87,16 +89,17 @@ class Sealer:
             )
         self._key = OctKey.import_key(key_for(secret, purpose, bound_to))
         self._purpose = purpose
+        self._max_seconds = max_seconds
         self._clock = clock
 
     def seal(self, content: Mapping[str, Any], until: float) -> str:
         """A text that opens as this content, a JSON object, until that Unix time, in whole seconds.
 
         It is ASCII, fit for a cookie. Raises ValueError if the content has more than MAX_CONTENT_BYTES, or if
-        the time is more than MAX_SECONDS ahead.
+        the time is more than `max_seconds` ahead.
         """
-        if until > self._clock() + MAX_SECONDS:
-            raise ValueError(f"a seal holds for {MAX_SECONDS:g} seconds at most")
+        if until > self._clock() + self._max_seconds:
+            raise ValueError(f"a seal holds for {self._max_seconds:g} seconds at most")
         if length_of(content) > MAX_CONTENT_BYTES:
             raise ValueError(f"the content of a seal has {MAX_CONTENT_BYTES} bytes at most")
         data = _json([self._purpose, int(until), dict(content)])
@@ -107,8 +110,8 @@ class Sealer:
         sealed = self.unseal(text)
         return sealed.content if sealed else None
 
-    def unseal(self, text: str) -> Sealed | None:
-        """The same, with its end."""
+    def unseal(self, text: str, *, even_if_over: bool = False) -> Sealed | None:
+        """The same, with its end; with `even_if_over`, the seal may have held before."""
         if len(text) > MAX_TEXT_BYTES or not _SEALED.fullmatch(text):
             return None
         try:
@@ -116,13 +119,19 @@ class Sealer:
             purpose, until, content = json.loads((data or b"").decode("utf-8", "surrogatepass"))
         except (JoseError, ValueError, TypeError, RecursionError):
             return None
-        if purpose != self._purpose or not isinstance(content, dict) or not self._holds(until):
+        if (
+            purpose != self._purpose
+            or not isinstance(content, dict)
+            or not self._holds(until, even_if_over)
+        ):
             return None
         return Sealed(content, float(until))
 
-    def _holds(self, until: object) -> bool:
+    def _holds(self, until: object, even_if_over: bool) -> bool:
         now = self._clock()
-        return type(until) is int and now < until <= now + MAX_SECONDS + MAX_AHEAD_SECONDS
+        if type(until) is not int or until > now + self._max_seconds + MAX_AHEAD_SECONDS:
+            return False
+        return even_if_over or now < until
 
 
 def length_of(content: Mapping[str, Any]) -> int:

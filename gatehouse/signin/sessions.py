@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gatehouse.identity.clock import clock as unix_time
-from gatehouse.identity.subject import Subject
 from gatehouse.signin.ended_file import began_at
+from gatehouse.signin.facts import facts_of, subject_of_facts
 from gatehouse.signin.sealing import MAX_CONTENT_BYTES, MAX_SECONDS, length_of
 from gatehouse.signin.visitor import Visitor
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from gatehouse.http.request import Request
+    from gatehouse.identity.subject import Subject
     from gatehouse.signin.cookies import Jar
     from gatehouse.signin.ended import Ended
     from gatehouse.signin.sealing import Sealer
@@ -99,40 +100,16 @@ class BrowserSessions:
         return self._jar.delete("session")
 
     def _content_of(self, subject: Subject) -> dict[str, Any]:
-        """The facts of the subject, as far as there is room. Without one of them a person is in fewer lists, never in more."""
-        content: dict[str, Any] = {
-            "i": self._ended.new_session(subject.id),
-            "s": subject.sub,
-            "n": subject.shown,
-        }
-        for name, fact in (("e", subject.email), ("u", subject.username)):
-            if fact and length_of(content | {name: fact}) <= MAX_CONTENT_BYTES:
-                content[name] = fact
-        wanted = frozenset(self._orgs())
-        left = MAX_CONTENT_BYTES - length_of(content | {"o": []})
-        for org in sorted(subject.orgs, key=lambda org: (org not in wanted, len(org), org)):
-            left -= length_of({org: 0}) - length_of({"": 0}) + len('"",')
-            if left < 0:
-                break
-            content.setdefault("o", []).append(org)
-        return content
+        """The id of a new session, and the facts of the subject, as far as there is room."""
+        content = {"i": self._ended.new_session(subject.id)}
+        room = MAX_CONTENT_BYTES - length_of(content) - 1
+        return content | facts_of(subject, room, self._orgs())
 
 
 def _read(content: dict[str, Any], issuer: str, until: float) -> tuple[str, Subject]:
     """The id of the session and its person. Raises LookupError, TypeError or ValueError if the content is another."""
-    session, sub, shown = content["i"], content["s"], content["n"]
-    email, username, orgs = content.get("e", ""), content.get("u", ""), content.get("o", [])
-    if not all(isinstance(text, str) for text in (session, sub, shown, email, username, *orgs)):
+    session = content["i"]
+    if not isinstance(session, str):
         raise TypeError
     began_at(session)
-    subject = Subject(
-        kind="person",
-        issuer=issuer,
-        sub=sub,
-        email=email,
-        username=username,
-        orgs=frozenset(orgs),
-        expires=until,
-        shown=shown,
-    )
-    return session, subject
+    return session, subject_of_facts("person", content, issuer=issuer, expires=until)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.signin.cookies import COOKIES, MAX_COOKIE_BYTES, MAX_VALUE_LENGTH, Jar
+from gatehouse.signin.cookies import COOKIES, MAX_COOKIE_BYTES, MAX_VALUE_LENGTH, CookieName, Jar
 from gatehouse.signin.sealing import MAX_TEXT_BYTES
 from tests.harness.request_of import request_of
 
@@ -39,7 +41,7 @@ def test_the_bytes_that_set_and_delete_cookies() -> None:
 
 
 def test_all_names_are_told_to_those_who_take_them_off() -> None:
-    names = [jar.name_of(name) for jar in (HTTPS, LOOPBACK) for name in ("session", "login")]
+    names = [jar.name_of(name) for jar in (HTTPS, LOOPBACK) for name in get_args(CookieName)]
     assert sorted(COOKIES) == sorted(name.lower().encode() for name in names)
 
 

@@ -1,0 +1,30 @@
+"""Settings to parts: the secret that seals are made with, and the origin that browsers know the gate by."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from gatehouse.assembly.location import dashboard_origin
+from gatehouse.signin.cookies import Jar
+from gatehouse.signin.sealing import MAX_SECONDS, Sealer
+
+if TYPE_CHECKING:
+    from gatehouse.settings.environment import Settings
+
+
+class Sealing:
+    """The seals and cookies of one gate, which clients reach at the URL `endpoint`."""
+
+    def __init__(self, settings: Settings, endpoint: str) -> None:
+        self.secret = settings.sign_in_key_material or secrets.token_bytes(32)
+        """The secret; without one in the settings, it is new at each start."""
+        self.origin = dashboard_origin(settings, endpoint)
+        """The origin of all pages for people."""
+        self.jar = Jar(secure=self.origin.startswith("https:"))
+        """Reads and writes their cookies."""
+        self._bound_to = settings.sign_in_issuer, settings.sign_in_client[0]
+
+    def sealer(self, purpose: str, max_seconds: float = MAX_SECONDS) -> Sealer:
+        """The sealer for one purpose, bound to the provider, and to the gate's id there."""
+        return Sealer(self.secret, purpose, bound_to=self._bound_to, max_seconds=max_seconds)
