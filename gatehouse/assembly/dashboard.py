@@ -16,7 +16,6 @@ from gatehouse.doctor.checkup import Checkup
 from gatehouse.doctor.running import examine_running
 from gatehouse.http.paths import DASHBOARD, NOW
 from gatehouse.identity.arrivals import Arrivals
-from gatehouse.identity.people import People
 from gatehouse.identity.principal import GATE
 from gatehouse.pages.dashboard.check import CheckPage
 from gatehouse.pages.dashboard.connect import Connect
@@ -62,8 +61,7 @@ class DashboardSide:
         self._sealing = house.identity.sealing
         self._ended = Ended(settings.state_db)
         self._arrivals = house.identity.arrivals or Arrivals()
-        self.people = People(settings.people_who_sign_in, house.contents.people)
-        """The people who may sign in, beside the admins."""
+        self._people = house.identity.who_signs_in
         self.recent = Recent()
         """The last requests: an observer."""
         self._checkup = Checkup(
@@ -94,15 +92,14 @@ class DashboardSide:
             self._sealing.jar,
             self._ended,
             issuer=self._settings.sign_in_issuer,
-            orgs=lambda: named_orgs(self._settings.admins_in_force, self.people),
+            orgs=lambda: named_orgs(self._people),
         )
 
     @cached_property
     def visitors(self) -> Visitors:
         """Knows who is at the dashboard."""
         return Visitors(
-            self._settings.admins_in_force,
-            self.people,
+            self._people,
             self.sessions,
             self._house.identity.assertions,
             front_required=self._settings.behind_front,

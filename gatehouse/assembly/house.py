@@ -291,8 +291,6 @@ class House:
         """From now on, these contents of the tokens file are in force."""
         self.contents = contents
         self.identity.replace(contents)
-        if self.dashboard is not None:
-            self.dashboard.people.replace(contents.people)
         if self.shared_state is not None:
             self.shared_state.renew(self.keyring.digests)
         self.ledger.forget_names(self.keyring.grants.keys())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from gatehouse.assembly.signers import Signers
 from gatehouse.http import refusals
 from gatehouse.http.challenges import Challenges
 from gatehouse.http.front_marks import FrontMarks
@@ -22,6 +23,7 @@ from gatehouse.identity.principal import METRICS_NAME, NO_CREDENTIAL, Principal,
 from gatehouse.identity.scopes import Scopes
 from gatehouse.identity.uses import Uses
 from gatehouse.identity.verifiers import Verifiers
+from gatehouse.identity.who_signs_in import PeopleWhoSignIn
 from gatehouse.pages.well_known import METADATA
 from gatehouse.policy.failures import Failures
 from gatehouse.signin.cookies import COOKIES
@@ -32,12 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from gatehouse.assembly.sealing import Sealing
-    from gatehouse.identity.access_tokens import AccessTokens
     from gatehouse.identity.fronts import Assertions, Front
     from gatehouse.identity.grants import Grants
-    from gatehouse.identity.introspection import Introspection
-    from gatehouse.identity.jwt import Rules
-    from gatehouse.identity.keys import FetchedKeys, Keys
+    from gatehouse.identity.keys import Keys
     from gatehouse.identity.principal import PrincipalKind
     from gatehouse.identity.subject import Subject
     from gatehouse.identity.verifiers import Verifier
@@ -60,6 +59,10 @@ class IdentitySide:
         self.failures = Failures(settings.failure_rate)
         """The failures of each address, at the MCP endpoint and at the figures together."""
         self.people = People(settings.people, contents.people)
+        self.who_signs_in = PeopleWhoSignIn(
+            settings.admins_in_force, settings.people_who_sign_in, contents.people
+        )
+        """The people who may sign in, and come in by apps."""
         self.scopes = Scopes(contents.scopes)
         self.lists = lists_of(contents)
         """The lists of the tokens file, by what they belong to."""
@@ -71,14 +74,13 @@ class IdentitySide:
             is_static=partial(is_static, introspects=self.introspects) if self.issuer else None,
         )
         """The static tokens in force."""
-        self.keys: dict[PrincipalKind, Keys] = {}
-        """The keys of the authorization server, and those of the front."""
         self._admissions: list[Admission] = []
         self.arrivals = Arrivals() if settings.has_dashboard else None
         """Those who came in beside static tokens; None without a dashboard, for which alone they are kept."""
         self._uses = Uses() if self.arrivals is None else self.arrivals
         self.ask = Asking()
         """Asks other servers: for keys, about tokens, and to sign people in."""
+        self._signers = Signers(settings, self.ask, self._forget)
         self.assertions: Assertions | None = None
         """Judges the front's assertions, if there is a front."""
         self.verifiers = self._verifiers()
@@ -101,24 +103,15 @@ class IdentitySide:
 
         return Sealing(self._settings, self._endpoint)
 
-    @cached_property
+    @property
     def front(self) -> Front | None:
         """The front whose assertions are good."""
-        given = self._settings
-        if given.front is None:
-            return None
-        from gatehouse.identity.fronts import front_of
+        return self._signers.front
 
-        return front_of(
-            given.front,
-            audiences=given.front_audience,
-            team=given.front_team or "",
-            header=given.front_header or "",
-            issuer=given.front_issuer or "",
-            keys_url=given.front_jwks_url or "",
-            algorithms=given.front_algorithms,
-            name_claim=given.front_name_claim,
-        )
+    @property
+    def keys(self) -> Mapping[PrincipalKind, Keys]:
+        """The keys of the authorization server, and those of the front."""
+        return self._signers.keys
 
     @property
     def marks(self) -> FrontMarks | None:
@@ -143,12 +136,16 @@ class IdentitySide:
         if self.front is not None:
             from gatehouse.identity.fronts import Required
 
-            self.assertions = assertions = self._assertions(self.front)
+            self.assertions = assertions = self._signers.assertions(
+                self.front, self._admission(self.people)
+            )
             first = [Required(assertions)] if self._settings.front_required else []
             verifiers = [*first, self.keyring, assertions]
             address = assertions.address_of
         if self.issuer:
-            verifiers.append(self._access_tokens())
+            verifiers.append(
+                self._signers.access_tokens(self._admission(self.people), self.challenges)
+            )
             nobody = Unknown("", "no-token", self.challenges.sign_in, counts=False)
         return Verifiers(
             verifiers,
@@ -207,6 +204,7 @@ class IdentitySide:
         self.keyring.replace(contents.tokens)
         self.scopes.replace(contents.scopes)
         self.people.replace(contents.people)
+        self.who_signs_in.replace(contents.people)
         self.lists = lists_of(contents)
         self._forget()
 
@@ -214,69 +212,11 @@ class IdentitySide:
         for admission in self._admissions:
             admission.forget()
 
-    def _admission(self) -> Admission:
+    def _admission(self, people: People) -> Admission:
         needed = self._settings.needed_scopes
-        admission = Admission(self.people, self.scopes, self.challenges, needed, self._uses)
+        admission = Admission(people, self.scopes, self.challenges, needed, self._uses)
         self._admissions.append(admission)
         return admission
-
-    def _keys(
-        self, kind: PrincipalKind, name: str, fetch: Callable[[], Awaitable[FetchedKeys]]
-    ) -> Keys:
-        from gatehouse.identity.keys import Keys
-
-        stale = self._settings.auth_keys_stale_seconds
-        keys = Keys(fetch, stale_seconds=stale, on_change=self._forget, name=name)
-        self.keys[kind] = keys
-        return keys
-
-    def _access_tokens(self) -> AccessTokens:
-        from gatehouse.identity.access_tokens import AccessTokens
-        from gatehouse.identity.discovery import KeysAt, KeysOf
-        from gatehouse.identity.jwt import Jwts, Rules
-
-        given, issuer = self._settings, self.issuer
-        url = given.auth_jwks_url
-        source = KeysAt(self.ask, url) if url else KeysOf(self.ask, issuer)
-        keys = self._keys("oauth", "AUTH_ISSUER", source.fetch)
-        leeway = given.auth_leeway_seconds
-        rules = Rules(issuer, given.audiences, given.auth_algorithms, given.auth_token_type, leeway)
-        return AccessTokens(
-            Jwts(rules, keys),
-            keys,
-            self._introspection(rules),
-            admission=self._admission(),
-            challenges=self.challenges,
-            issuer=issuer,
-            name_claim=given.auth_name_claim,
-            leeway=leeway,
-        )
-
-    def _introspection(self, rules: Rules) -> Introspection | None:
-        given = self._settings
-        if not self.introspects:
-            return None
-        from gatehouse.identity.introspection import Introspection
-
-        secret = given.auth_client_secret
-        return Introspection(
-            self.ask,
-            rules,
-            url=given.auth_introspection_url or "",
-            client_id=given.auth_client_id or "",
-            client_secret=secret.get_secret_value() if secret else "",
-            seconds=given.auth_introspection_seconds,
-        )
-
-    def _assertions(self, front: Front) -> Assertions:
-        from gatehouse.identity.discovery import KeysAt
-        from gatehouse.identity.fronts import Assertions
-        from gatehouse.identity.jwt import Jwts
-
-        keys = self._keys("front", "FRONT", KeysAt(self.ask, front.keys_url).fetch)
-        leeway = self._settings.auth_leeway_seconds
-        jwts = [Jwts(rules, keys) for rules in front.rules(leeway)]
-        return Assertions(front, jwts, keys, self._admission(), leeway=leeway)
 
 
 def lists_of(contents: Contents) -> dict[str, Grants]:

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING
 
 from gatehouse.http.challenges import NOT_LISTED
 from gatehouse.identity.fronts import MISSING
-from gatehouse.identity.matches import key_of, keys_of
 from gatehouse.identity.principal import Unknown
 from gatehouse.signin.sealing import key_for
 from gatehouse.signin.visitor import Visitor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gatehouse.http.request import Request
     from gatehouse.identity.fronts import Assertions
     from gatehouse.identity.people import People
     from gatehouse.identity.subject import Subject
+    from gatehouse.identity.who_signs_in import PeopleWhoSignIn
     from gatehouse.signin.sessions import BrowserSessions
 
 FORM_PURPOSE = "form"
@@ -31,23 +29,20 @@ FORM_PURPOSE = "form"
 class Visitors:
     """Knows who is at the dashboard, and what the lists say of them.
 
-    `admins` are matches as in ADMINS. `people` are those who may sign in beside them; a list that means everybody
-    only because nobody is in it lets nobody in here. `sessions` and `front` are the two ways to be known; one may be
+    `people` are those who may sign in, the admins among them. `sessions` and `front` are the two ways to be known; one may be
     None, not both. With `front_required`, nobody is known without a good assertion. `secret` is what the key of form
     tokens is made of.
     """
 
     def __init__(
         self,
-        admins: Iterable[str],
-        people: People,
+        people: PeopleWhoSignIn,
         sessions: BrowserSessions | None,
         front: Assertions | None,
         *,
         front_required: bool,
         secret: bytes,
     ) -> None:
-        self._admins = frozenset(map(key_of, admins))
         self._people = people
         self._sessions = sessions
         self._front = front
@@ -83,17 +78,11 @@ class Visitors:
 
     def is_admin(self, subject: Subject) -> bool:
         """True if the person may open the dashboard, by the list of this moment."""
-        return not subject.is_machine and not self._admins.isdisjoint(keys_of(subject))
+        return self._people.is_admin(subject)
 
     def may_sign_in(self, subject: Subject) -> bool:
-        """True if the person gets a session: admins, and people of a list that somebody has written."""
-        if self.is_admin(subject):
-            return True
-        return (
-            not subject.is_machine
-            and not self._people.is_open
-            and self._people.find(subject) is not None
-        )
+        """True if the person gets a session."""
+        return self._people.may_sign_in(subject)
 
     def form_token(self, visitor: Visitor) -> str:
         """The token that each form of the visitor's holds: another page cannot know it. It is their session's, or their
@@ -108,7 +97,6 @@ class Visitors:
         return hmac.compare_digest(given, self.form_token(visitor).encode())
 
 
-def named_orgs(admins: Iterable[str], people: People) -> frozenset[str]:
-    """The organisations that ADMINS, or the list of people, names at this moment."""
-    keys = [*map(key_of, admins), *people.keys]
-    return frozenset(key.fact for key in keys if key.kind == "org")
+def named_orgs(people: People) -> frozenset[str]:
+    """The organisations that the lists name at this moment."""
+    return frozenset(key.fact for key in people.keys if key.kind == "org")

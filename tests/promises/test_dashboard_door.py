@@ -12,7 +12,7 @@ import trio
 
 from gatehouse.http import refusals
 from gatehouse.http.paths import ExposedPaths
-from gatehouse.identity.people import People
+from gatehouse.identity.who_signs_in import PeopleWhoSignIn
 from gatehouse.pages.dashboard.dashboard import Dashboard
 from gatehouse.pages.dashboard.door import Door
 from gatehouse.pages.dashboard.entry import Entry
@@ -83,7 +83,9 @@ class Office:
             issuer=ISSUER,
             clock=unix_time,
         )
-        visitors = Visitors(admins, People(), sessions, None, front_required=False, secret=SECRET)
+        visitors = Visitors(
+            PeopleWhoSignIn(admins), sessions, None, front_required=False, secret=SECRET
+        )
         provider = Provider(self.paper.ask, ISSUER, CLIENT_ID, CLIENT_SECRET, clock=unix_time)
         sealer = Sealer(SECRET, "login", clock=unix_time)
         views = {

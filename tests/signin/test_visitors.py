@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatehouse.identity.fronts import front_of
-from gatehouse.identity.people import People, Person
+from gatehouse.identity.people import Person
 from gatehouse.identity.principal import Unknown
 from gatehouse.identity.subject import subject_of
+from gatehouse.identity.who_signs_in import PeopleWhoSignIn
 from gatehouse.signin.cookies import Jar
 from gatehouse.signin.ended import Ended
 from gatehouse.signin.sealing import Sealer
@@ -57,13 +58,12 @@ class Dashboard:
         sign_in: bool = False,
         required: bool = False,
         admins: str = "alice",
-        people: People | None = None,
+        people: PeopleWhoSignIn | None = None,
     ) -> None:
         self.way = Way(CLOUDFLARE) if front else None
         self.sessions = sessions_of_tests() if sign_in else None
         self.visitors = Visitors(
-            admins.split(),
-            people or People(),
+            people or PeopleWhoSignIn(admins.split()),
             self.sessions,
             self.way.verifier if self.way else None,
             front_required=required,
@@ -129,8 +129,8 @@ async def test_a_session_tells_who_it_is_and_nothing_else_does() -> None:
 
 
 async def test_with_a_front_its_word_is_the_sign_in_for_people_of_no_list_too() -> None:
-    people = People(["bob@example.com"])
-    async with Dashboard(front=True, admins="alice@example.com", people=people).with_keys() as at:
+    people = PeopleWhoSignIn(["alice@example.com"], ["bob@example.com"])
+    async with Dashboard(front=True, people=people).with_keys() as at:
         who = await at.who(made.cloudflare())
         assert isinstance(who, Visitor)
         assert (who.name, who.session) == (FRONT_ALICE, "")
@@ -148,8 +148,8 @@ async def test_a_machine_never_opens_the_dashboard() -> None:
         who = await at.who(made.cloudflare_service(), cookie=at.cookie())
         assert reason_of(who) == ("people", 403)
     machine = subject_of("front", {"client_id": made.SERVICE_TOKEN}, issuer=HUB, expires=0)
-    people = People([f"client:{made.SERVICE_TOKEN}"])
-    visitors = Dashboard(sign_in=True, admins=admins, people=people).visitors
+    people = PeopleWhoSignIn(admins.split(), [f"client:{made.SERVICE_TOKEN}"])
+    visitors = Dashboard(sign_in=True, people=people).visitors
     assert not visitors.is_admin(machine)
     assert not visitors.may_sign_in(machine)
 
@@ -224,12 +224,12 @@ def test_an_address_that_nobody_has_verified_makes_no_admin() -> None:
 
 
 def test_a_list_that_was_never_written_lets_nobody_in() -> None:
-    assert People().is_open
+    assert PeopleWhoSignIn([]).is_open
     assert not Dashboard(sign_in=True).visitors.may_sign_in(person("bob-1"))
 
 
 def test_who_is_off_the_list_is_out_at_once() -> None:
-    people = People(["dora"], [Person("bob")])
+    people = PeopleWhoSignIn(["alice"], ["dora"], [Person("bob")])
     visitors = Dashboard(sign_in=True, people=people).visitors
     bob = person("bob-1")
     assert visitors.may_sign_in(bob)
@@ -240,10 +240,10 @@ def test_who_is_off_the_list_is_out_at_once() -> None:
 
 
 def test_the_organisations_that_lists_name_are_those_of_this_moment() -> None:
-    people = People(["org:eaters", "alice"], [Person("org:cooks")])
-    assert named_orgs(["org:owners", "bob"], people) == {"owners", "eaters", "cooks"}
+    people = PeopleWhoSignIn(["org:owners", "bob"], ["org:eaters", "alice"], [Person("org:cooks")])
+    assert named_orgs(people) == {"owners", "eaters", "cooks"}
     people.replace([])
-    assert named_orgs([], people) == {"eaters"}
+    assert named_orgs(people) == {"owners", "eaters"}
 
 
 # Forms
@@ -273,7 +273,9 @@ def test_a_form_of_one_whom_the_front_vouches_for_is_their_own() -> None:
 def test_a_form_of_another_secret_is_foreign() -> None:
     alice = Visitor(person(), "1-" + "x" * 22)
     one, other = (
-        Visitors([], People(), sessions_of_tests(), None, front_required=False, secret=secret)
+        Visitors(
+            PeopleWhoSignIn([]), sessions_of_tests(), None, front_required=False, secret=secret
+        )
         for secret in (SECRET, b"another secret, just as long as it")
     )
     assert not one.takes(alice, other.form_token(alice))
