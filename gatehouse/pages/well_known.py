@@ -94,14 +94,9 @@ class WellKnown:
         if request.method not in {"GET", "HEAD"}:
             return METHOD_NOT_ALLOWED
         self._tell_foreign_host(request)
-        if self._carries_static(request):
+        if is_static_in(request, introspects=self._introspects):
             return STATIC_TOKEN
         return self.document(RESOURCES[request.path])
-
-    def _carries_static(self, request: Request) -> bool:
-        if request.credentials is None:  # one kind twice: nobody knows which of the two is meant
-            return True
-        return any(is_static(each, introspects=self._introspects) for each in request.credentials)
 
     def document(self, endpoint: str) -> Reply:
         """The document about that spelling of the endpoint. Members without a value are left out (section 3.2)."""
@@ -140,7 +135,14 @@ class WellKnown:
             )
 
 
-def preflight(request: Request) -> Reply:
+def is_static_in(request: Request, *, introspects: bool = False) -> bool:
+    """True if the request carries a static token, good or not, or one kind of credential twice."""
+    if request.credentials is None:  # nobody knows which of the two is meant
+        return True
+    return any(is_static(each, introspects=introspects) for each in request.credentials)
+
+
+def preflight(request: Request, allowed: bytes = _ALLOWED) -> Reply:
     """The answer to a browser that asks which fields any page may send: each that has a plain name."""
     asked = b",".join(request.values.get(b"access-control-request-headers", ())).lower()
     names = [name.strip(b" \t") for name in asked.split(b",", MAX_ASKED_FIELDS)[:MAX_ASKED_FIELDS]]
@@ -149,9 +151,9 @@ def preflight(request: Request) -> Reply:
         204,
         b"",
         (
-            (b"Allow", _ALLOWED),
+            (b"Allow", allowed),
             _ANY_PAGE,
-            (b"Access-Control-Allow-Methods", _ALLOWED),
+            (b"Access-Control-Allow-Methods", allowed),
             (
                 b"Access-Control-Allow-Headers",
                 b", ".join(dict.fromkeys([b"mcp-protocol-version", *plain])),

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from gatehouse.downstream.body import BodyTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from gatehouse.downstream.exchange import Exchange
 
@@ -43,6 +43,11 @@ class Form:
     def text(self, name: str) -> str:
         """The first value of that name, without blanks around it; empty if there is none."""
         return self._fields.get(name, [""])[0].strip()
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of all fields."""
+        return self._fields.keys()
 
     def all(self, name: str) -> list[str]:
         """All values of that name, as they were sent."""
