@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gatehouse.identity.subject import Subject, shown_as
 from gatehouse.signin.ended_file import began_at
@@ -11,6 +11,15 @@ from gatehouse.signin.facts import facts_of, subject_of_facts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+MAX_GRANT_SECONDS = 90 * 86_400.0
+"""How long a grant lasts. The facts about its person, by which lists of people are asked, are that old at most."""
+
+REFRESH_SECONDS = 30 * 86_400.0
+"""How long a refresh token is good. An app that nobody uses for that long is let in again by the person."""
+
+GRACE_SECONDS = 10.0
+"""How long the last refresh token is good again: two windows of an app may use it at once, and an answer may be lost."""
 
 MAX_FACTS_BYTES = 1400
 """How many bytes the facts about a person take in a seal. A token goes along with every request, and heads have bounds."""
@@ -38,6 +47,20 @@ class Grant:
     def began(self) -> float:
         """The Unix time of the yes."""
         return began_at(self.id) / 1000
+
+
+class KnownGrant(NamedTuple):
+    """A grant in force, as the gate remembers it (`apps.grants`)."""
+
+    grant: Grant
+    used: float
+    """The Unix time when the app was last let in, or the grant began."""
+    address: str
+    """From where; empty if the app has not come yet."""
+    generation: int
+    """The place in the grant's chain of the last code (0) or refresh token (1, 2, ...) that was used; -1 if none was."""
+    advanced: float
+    """The Unix time when that was used first."""
 
 
 def as_caller(person: Subject, app: str) -> Subject:

@@ -41,8 +41,8 @@ def _redis_trouble(error: BaseException) -> str:
     words = {
         of_redis.AuthenticationError: "it refuses the user or the password of SHARED_STATE_URL, or wants them",
         of_redis.AuthenticationWrongNumberOfArgsError: "it knows no users: leave out the one of SHARED_STATE_URL",
-        of_redis.NoPermissionError: "its user may not do all that the gate does there: GET, SET, DEL, EVAL "
-        "and EVALSHA on the keys mcp-gate:*",
+        of_redis.NoPermissionError: "its user may not do all that the gate does there: GET, SET, DEL, EVAL, "
+        "EVALSHA, XADD, XREAD and EXPIRE on the keys mcp-gate:*, and TIME",
         of_redis.BusyLoadingError: "it is still loading its data",
         of_redis.ReadOnlyError: "it is a replica, and takes no writes: SHARED_STATE_URL needs the primary's address",
         of_redis.OutOfMemoryError: "it has no memory left: raise its maxmemory, or let it evict keys",

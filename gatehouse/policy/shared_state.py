@@ -157,6 +157,10 @@ class SharedState:
         if self._seals.renew(digests):
             self._lost = True
 
+    async def ask(self, name: str, question: Callable[[Redis], T]) -> T | NoAnswer:
+        """The answer to the name's question, which a thread asks, and which is over in CALL_SECONDS."""
+        return await self._ask(name, partial(question, self._client))
+
     async def keep(self) -> None:
         """Log whether the server can be reached now, and keep it up to date for ever."""
         while True:

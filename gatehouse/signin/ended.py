@@ -1,20 +1,22 @@
 """Sessions that were ended before their time, which the gate must remember until they are over anyway.
 
-A session is sealed, so the gate knows none by heart: it remembers those that were ended, each by its id, and for a
-person who signed out everywhere the moment up to which all sessions are ended. The moment at which a session begins is
-part of its id. At every bound the gate remembers less by ending more: instead of single sessions, all of that person
-that began no later; instead of people, the sessions of everybody that began no later. No ended session ever comes back to life.
+A session is here a person's session in a browser, or an app's grant (`apps.grant`), which lasts longer: each kind has
+an `Ended` of its own. Both are sealed, so the gate knows none by heart: it remembers those that were ended, each by
+its id, and for a person who ended all of theirs the moment up to which all are ended. The moment at which a session
+begins is part of its id. At every bound the gate remembers less by ending more: instead of single sessions, all of that
+person that began no later; instead of people, the sessions of everybody that began no later. No ended session ever
+comes back to life.
 
 How far that goes:
 
 - An end holds at once. `end` and `end_all` say whether it is on the disk, too.
 - After a restart, the ends in the file of STATE_DB hold. Without such a file, or if it is lost, a session that was ended
-  opens again if somebody has kept its cookie, until its 8 hours are over. If the file is there and cannot be read, all
-  sessions are ended that began before.
+  opens again if somebody has kept it, until its time is over; REVOKE_BEFORE ends those of which that is feared. If the
+  file is there and cannot be read, all sessions are ended that began before.
 - Moments only grow: each session begins after every end that would cover it, and each end covers all that began before,
   also while the clock is set back.
-- Each of several gates remembers what was ended at it. They hear of no ends from each other, and only one of them
-  can have a given file.
+- Each of several gates remembers what was ended at it, and only one of them can have a given file. They hear of no ends
+  of browsers' sessions from each other; ends of grants they hand on (`policy.shared_grants`).
 """
 
 from __future__ import annotations
@@ -32,31 +34,26 @@ from gatehouse.scheduling.own_threads import OwnThreads
 from gatehouse.signin.ended_file import (
     EVERYBODY,
     MAX_PEOPLE,
-    MAX_SESSIONS_PER_PERSON,
+    SESSIONS,
     began_at,
     read_ended,
     write_ended,
 )
-from gatehouse.signin.sealing import MAX_AHEAD_SECONDS, MAX_SECONDS
+from gatehouse.signin.sealing import MAX_AHEAD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from gatehouse.signin.ended_file import Record
+    from gatehouse.signin.ended_file import Kind, Record
 
 logger = logger_of("gate.sessions")
-
-THREADS = OwnThreads("ended sessions")
 
 MAX_WRITE_SECONDS = 2.0
 """How long a person who signs out waits for the disk."""
 
 RETRY_SECONDS = 5.0
 """How often the gate tries again to write down what it could not."""
-
-MAX_LAST_WRITE_SECONDS = 0.5
-"""How long the last write may take: the program must be gone within a second, whatever the disk does."""
 
 AHEAD = int(MAX_AHEAD_SECONDS * 1000)
 """In milliseconds: a session may have begun by a clock that is so far ahead."""
@@ -80,14 +77,25 @@ class _Ends:
 
 
 class Ended:
-    """The sessions that were ended, and the ids of new ones.
+    """The sessions of one kind that were ended, and the ids of new ones.
 
-    They are read from the file at `path`, and written there; with None they are kept in memory alone.
+    They are read from the file at `path`, and written there; with None they are kept in memory alone. All that began
+    before the Unix time `before` are ended. If that is still to come, all that began before now are: nobody can begin a
+    session that is ended already.
     """
 
-    def __init__(self, path: Path | None, *, clock: Callable[[], float] = unix_time) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        kind: Kind = SESSIONS,
+        *,
+        before: float = 0.0,
+        clock: Callable[[], float] = unix_time,
+    ) -> None:
         self._path = path
+        self._kind = kind
         self._clock = clock
+        self._threads = OwnThreads(kind.table)
         self._everybody = 0
         self._people: dict[str, _Ends] = {}
         self._changes = 0
@@ -95,9 +103,12 @@ class Ended:
         self._writes_anew = False
         self._complained = False
         if path is not None:
-            self._take_up(read_ended(path))
+            self._take_up(read_ended(path, kind))
+        floor = int(min(before, clock()) * 1000) - 1
+        if floor > self._everybody:
+            self.hold(EVERYBODY, EVERYBODY, floor)
 
-    def new_session(self, person: str) -> str:
+    def new_id(self, person: str) -> str:
         """The id of a session that begins now, for the person of that id. It is visible ASCII."""
         return f"{self._next(person)}-{secrets.token_urlsafe(16)}"
 
@@ -108,36 +119,46 @@ class Ended:
             return True
         return ends is not None and (began <= ends.moment or session in ends.sessions)
 
+    def moment_of(self, person: str) -> int:
+        """The moment up to which all sessions of the person are ended, in milliseconds of Unix time."""
+        ends = self._people.get(person)
+        return max(self._everybody, ends.moment if ends else 0)
+
+    def known(self) -> Iterator[tuple[str, str, int]]:
+        """The ends of people: person, session (or EVERYBODY for all up to the moment), moment."""
+        for person in self._people:
+            for key, moment in self._rows_of(person):
+                yield *key, moment
+
     async def end(self, person: str, session: str) -> bool:
         """End one session. True if that is on the disk; in memory it is at once. Raises ValueError if it is no id."""
-        began = began_at(session)
-        if not self.has(person, session):
-            self._end(person, session, began)
-        return await self._written_in_time()
+        self.hold(person, session, began_at(session))
+        return await self.written()
 
     async def end_all(self, person: str) -> bool:
         """End all sessions of the person that have begun by now. True if that is on the disk."""
-        self._end(person, EVERYBODY, self._next(person) + AHEAD)
-        return await self._written_in_time()
+        self.hold(person, EVERYBODY, self.moment_for_all(person))
+        return await self.written()
+
+    def moment_for_all(self, person: str) -> int:
+        """The moment by which `end_all` would end all sessions of the person now, also those of a clock a little ahead."""
+        return max(self._next(person), int(self._clock() * 1000) + AHEAD)
 
     async def keep(self) -> None:
         """Try again and again to write what is not on the disk; never returns. Cancelled, it tries once more."""
-        try:
-            while True:
-                await trio.sleep(RETRY_SECONDS)
-                await self._write()
-        finally:
-            if not THREADS.busy:
-                with trio.CancelScope(shield=True), trio.move_on_after(MAX_LAST_WRITE_SECONDS):
-                    await self._write()
+        await self._threads.keep_writing(self._write, RETRY_SECONDS)
 
     def _next(self, person: str) -> int:
         """A moment after all that is ended for the person: now, unless the clock was set back."""
-        ends = self._people.get(person)
-        return max(int(self._clock() * 1000), 1 + max(self._everybody, ends.moment if ends else 0))
+        return max(int(self._clock() * 1000), 1 + self.moment_of(person))
 
-    def _end(self, person: str, session: str, moment: int) -> None:
-        """Remember one end, and hold the bounds."""
+    def hold(self, person: str, session: str, moment: int) -> None:
+        """Remember one end in memory, and hold the bounds; `keep` and `written` write it down.
+
+        `moment` is the one at which the session began, or the one up to which all are ended if there is no session.
+        """
+        if session and self.has(person, session):
+            return
         if not person:
             self._everybody = max(self._everybody, moment)
         else:
@@ -146,7 +167,7 @@ class Ended:
                 ends.sessions[session] = moment
             else:
                 ends.end_up_to(moment)
-            if len(ends.sessions) > MAX_SESSIONS_PER_PERSON:
+            if len(ends.sessions) > self._kind.per_person:
                 ends.end_up_to(min(ends.sessions.values()))
         self._changed(person)
         if len(self._people) > MAX_PEOPLE:
@@ -157,7 +178,7 @@ class Ended:
 
         In their place, all sessions of everybody are ended that began no later.
         """
-        over = int((self._clock() - MAX_SECONDS) * 1000)
+        over = int((self._clock() - self._kind.seconds) * 1000)
         latest = [ends.latest for ends in self._people.values()]
         self._everybody = max(
             [self._everybody, min(latest), *(each for each in latest if each <= over)]
@@ -174,29 +195,35 @@ class Ended:
 
     def _take_up(self, record: Record) -> None:
         for (person, session), moment in record.rows.items():
-            self._end(person, session, moment)
+            self.hold(person, session, moment)
         if not record.fault:
             self._unwritten.clear()
             return
         logger.warning(
-            "STATE_DB: %s %s, so all sessions of people are ended that began before now; they sign in again",
+            "STATE_DB: %s %s, so all %s are ended that began before now; %s",
             self._path,
             record.fault,
+            self._kind.words,
+            self._kind.redo,
         )
-        self._end(EVERYBODY, EVERYBODY, self._next(EVERYBODY) + AHEAD)
+        self.hold(EVERYBODY, EVERYBODY, self._next(EVERYBODY) + AHEAD)
         self._writes_anew = True
 
     def _rows(self) -> Iterator[tuple[tuple[str, str], int]]:
         """The rows of those whose ends are not on the disk yet."""
         yield (EVERYBODY, EVERYBODY), self._everybody
         for person in self._unwritten:
-            ends = self._people.get(person, _Ends())
-            if ends.moment:
-                yield (person, EVERYBODY), ends.moment
-            for session, began in ends.sessions.items():
-                yield (person, session), began
+            yield from self._rows_of(person)
 
-    async def _written_in_time(self) -> bool:
+    def _rows_of(self, person: str) -> Iterator[tuple[tuple[str, str], int]]:
+        ends = self._people.get(person, _Ends())
+        if ends.moment:
+            yield (person, EVERYBODY), ends.moment
+        for session, began in ends.sessions.items():
+            yield (person, session), began
+
+    async def written(self) -> bool:
+        """Write down all that is held. True if it is on the disk within MAX_WRITE_SECONDS."""
         with trio.move_on_after(MAX_WRITE_SECONDS):
             return await self._write()
         self._complain("the disk takes too long")
@@ -211,7 +238,7 @@ class Ended:
             return True
         try:
             write = partial(write_ended, anew=self._writes_anew)
-            await THREADS.run(write, self._path, dict(self._rows()))
+            await self._threads.run(write, self._path, self._kind, dict(self._rows()))
         except Exception as error:  # noqa: BLE001 - no disk, no thread: the ends hold in memory
             self._complain(error)
             return False
@@ -224,8 +251,9 @@ class Ended:
     def _complain(self, error: object) -> None:
         if not self._complained:
             logger.warning(
-                "STATE_DB: the gate cannot write down which sessions were ended (%s); until it can, they are ended only "
-                "as long as this program runs",
+                "STATE_DB: the gate cannot write down which %s were ended (%s); until it can, they are ended only as "
+                "long as this program runs",
+                self._kind.words,
                 error,
             )
         self._complained = True

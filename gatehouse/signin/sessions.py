@@ -101,7 +101,7 @@ class BrowserSessions:
 
     def _content_of(self, subject: Subject) -> dict[str, Any]:
         """The id of a new session, and the facts of the subject, as far as there is room."""
-        content = {"i": self._ended.new_session(subject.id)}
+        content = {"i": self._ended.new_id(subject.id)}
         room = MAX_CONTENT_BYTES - length_of(content) - 1
         return content | facts_of(subject, room, self._orgs())
 
