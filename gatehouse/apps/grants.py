@@ -191,20 +191,24 @@ class Grants:
         if self.has_ended(grant):
             return Advance.ENDED
         held = self._known(grant)
-        if (
-            self._ends.gates is not None
-            and self._compare(held, generation, grace) is not Advance.REUSED
-        ):
-            taken = await self._take(self._ends.gates, held, generation)
+        told = self._compare(held, generation, grace)
+        gates = self._ends.gates
+        if gates is not None and told is not Advance.REUSED:
+            taken = await self._take(gates, held, generation)
             if isinstance(taken, NoAnswer):
                 return Advance.UNAVAILABLE
             if self.has_ended(grant):
                 return Advance.ENDED
             held = self._known(grant)
-            if not taken.first and taken.last > held.generation:  # at another gate
+            if (
+                not taken.first and taken.last > held.generation
+            ):  # at another gate, or by another call
                 held.generation, held.advanced = taken.last, self._clock() - taken.age
-        told = self._compare(held, generation, grace)
-        if told is Advance.FIRST:  # nothing has come between, so it is so once
+            if taken.first and generation >= held.generation:
+                told = Advance.FIRST
+            else:
+                told = self._compare(held, generation, grace)
+        if told is Advance.FIRST:
             held.generation, held.advanced = generation, self._clock()
         return told
 

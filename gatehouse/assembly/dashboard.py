@@ -59,7 +59,7 @@ class DashboardSide:
         self._house = house
         self._settings = settings = house.settings
         self._sealing = house.identity.sealing
-        self._ended = Ended(settings.state_db)
+        self._ended = Ended(settings.state_db, before=settings.ended_before)
         self._arrivals = house.identity.arrivals or Arrivals()
         self._people = house.identity.who_signs_in
         self.recent = Recent()

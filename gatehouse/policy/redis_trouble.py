@@ -17,6 +17,10 @@ MAX_CAUSES = 8
 """How many errors, each the cause of the one before, are looked at."""
 
 
+COMMANDS = "GET, SET, DEL, EVAL, EVALSHA, SCRIPT, XADD, XREAD, EXPIRE, TIME"
+"""All that the gate asks of the store."""
+
+
 def trouble(error: BaseException) -> str:
     """Why the question failed. The last error that we have words for counts: earlier ones led to another try."""
     causes = list(_causes(error))
@@ -41,8 +45,7 @@ def _redis_trouble(error: BaseException) -> str:
     words = {
         of_redis.AuthenticationError: "it refuses the user or the password of SHARED_STATE_URL, or wants them",
         of_redis.AuthenticationWrongNumberOfArgsError: "it knows no users: leave out the one of SHARED_STATE_URL",
-        of_redis.NoPermissionError: "its user may not do all that the gate does there: GET, SET, DEL, EVAL, "
-        "EVALSHA, XADD, XREAD and EXPIRE on the keys mcp-gate:*, and TIME",
+        of_redis.NoPermissionError: f"its user may not do all that the gate does there: {COMMANDS} on the keys mcp-gate:*",
         of_redis.BusyLoadingError: "it is still loading its data",
         of_redis.ReadOnlyError: "it is a replica, and takes no writes: SHARED_STATE_URL needs the primary's address",
         of_redis.OutOfMemoryError: "it has no memory left: raise its maxmemory, or let it evict keys",
