@@ -16,6 +16,8 @@ from gatehouse.keepalive import notice_vanished
 from gatehouse.upstream.shared_look import SharedLook
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     Address = tuple[int, Any]  # the family, and what `connect` takes
 
 MAX_CONNECT_SECONDS = 2.0
@@ -44,10 +46,11 @@ because a busy upstream may leave a request unread for a while."""
 
 
 class Addresses:
-    """The addresses of `host`, which is a name or an address."""
+    """The addresses of `host`, which is a name or an address; only those that `takes` takes, as if there were no others."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, takes: Callable[[str], bool] | None = None) -> None:
         self._host, self._port = host, port
+        self._takes = takes
         self._limiter = trio.CapacityLimiter(1)
         self._look = SharedLook(self._look_up, failed=None)
         self._given_up: trio.Event | None = None  # the look that has taken too long
@@ -97,7 +100,13 @@ class Addresses:
 
     def _ask(self, flags: int = 0) -> list[Address]:
         found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=flags)
-        return alternating([(family, address) for family, _, _, _, address in found])
+        taken: list[Address] = [
+            (family, address) for family, _, _, _, address in found if self._is_taken(address)
+        ]
+        return alternating(taken) if taken else []
+
+    def _is_taken(self, address: Any) -> bool:
+        return self._takes is None or self._takes(address[0])
 
 
 def alternating(addresses: list[Address]) -> list[Address]:

@@ -22,7 +22,7 @@ from gatehouse.upstream.tls import NO_TRUST, Tls
 from gatehouse.upstream.transport import SAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gatehouse.http.fields import Headers
 
@@ -60,9 +60,20 @@ _OUR_WORDS = {
 
 
 class Asking:
-    """Asks servers, as `Ask` says. Certificates are judged by the authorities of this machine."""
+    """Asks servers, as `Ask` says. Certificates are judged by the authorities of this machine.
 
-    def __init__(self) -> None:
+    A question takes `max_seconds` at most, and an answer has `max_bytes`. `takes` says which addresses may be asked; without
+    it, all.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_seconds: float = MAX_SECONDS,
+        max_bytes: int = MAX_ANSWER_BYTES,
+        takes: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._max_seconds, self._max_bytes, self._takes = max_seconds, max_bytes, takes
         self._ways: dict[tuple[str, str, int], Transports] = {}
         self._limiter = trio.CapacityLimiter(1)
 
@@ -77,13 +88,13 @@ class Asking:
         return await self._ask("POST", place_of(url), body, [*framing, *fields])
 
     async def _ask(self, method: str, place: Place, body: bytes, fields: Headers) -> Asked:
-        with trio.move_on_after(MAX_SECONDS):
+        with trio.move_on_after(self._max_seconds):
             try:
                 return await self._exchange(method, place, body, fields)
             except httpx.HTTPError as error:
                 words = str(error)
                 raise AskError(_OUR_WORDS.get(words, words)) from error
-        raise AskError(f"it did not answer within {MAX_SECONDS:g} s")
+        raise AskError(f"it did not answer within {self._max_seconds:g} s")
 
     async def _exchange(self, method: str, place: Place, body: bytes, fields: Headers) -> Asked:
         way = await self._way_to(place)
@@ -102,7 +113,7 @@ class Asking:
                 raise AskError(
                     f"it answers {status}, and the gate follows no redirect: set the URL to which it leads"
                 )
-            return Asked(status, headers, await _document(response) if status == 200 else {})
+            return Asked(status, headers, await self._document(response) if status == 200 else {})
         finally:
             await transport.release(whole=False)
 
@@ -120,22 +131,21 @@ class Asking:
             )
             while len(self._ways) >= MAX_PLACES:
                 del self._ways[next(iter(self._ways))]
-            self._ways[key] = Transports(host, port, idle_seconds=0, tls=tls)
+            self._ways[key] = Transports(host, port, idle_seconds=0, tls=tls, takes=self._takes)
         return self._ways[key]
 
-
-async def _document(response: httpx.Response) -> dict[str, Any]:
-    """The JSON object that the body is. Raises AskError."""
-    codings = values_of(response.headers.raw, b"content-encoding")
-    if any(coding.strip().lower() != b"identity" for coding in codings):
-        raise AskError("it compresses its answer, though it was asked not to")
-    pieces, size = [], 0
-    async for piece in cast("httpx.AsyncByteStream", response.stream):
-        size += len(piece)
-        if size > MAX_ANSWER_BYTES:
-            raise AskError(f"its answer is larger than {MAX_ANSWER_BYTES // 1024} KiB")
-        pieces.append(piece)
-    return object_in(b"".join(pieces))
+    async def _document(self, response: httpx.Response) -> dict[str, Any]:
+        """The JSON object that the body is. Raises AskError."""
+        codings = values_of(response.headers.raw, b"content-encoding")
+        if any(coding.strip().lower() != b"identity" for coding in codings):
+            raise AskError("it compresses its answer, though it was asked not to")
+        pieces, size = [], 0
+        async for piece in cast("httpx.AsyncByteStream", response.stream):
+            size += len(piece)
+            if size > self._max_bytes:
+                raise AskError(f"its answer is larger than {self._max_bytes // 1024} KiB")
+            pieces.append(piece)
+        return object_in(b"".join(pieces))
 
 
 def object_in(body: bytes) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from gatehouse.upstream.transport import NetworkTransport
 from gatehouse.upstream.wire import Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gatehouse.upstream.tls import Tls
     from gatehouse.upstream.wire import Stream
 
@@ -46,7 +48,7 @@ class Transports:
 
     With `tls`, connections are secret. After a clean exchange a connection is used again if it has rested for at most `idle_seconds`, and the
     upstream has not ended it. With 0, each exchange has a connection of its own. With `tells_ids`, the upstream gets
-    the id of each request.
+    the id of each request. `takes` says which addresses of the host may be used; without it, all.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Transports:
         idle_seconds: float,
         tells_ids: bool = False,
         tls: Tls | None = None,
+        takes: Callable[[str], bool] | None = None,
     ) -> None:
         self._tells_ids = tells_ids
         self.idle_seconds = idle_seconds
@@ -68,7 +71,7 @@ class Transports:
         self._origin = httpcore.Origin(scheme, name, port)
         self._url = httpcore.URL(scheme=scheme, host=name, port=port, target=b"/")
         self.reached = Reached()
-        self._addresses = Addresses(host, port)
+        self._addresses = Addresses(host, port, takes)
         self._free: deque[NetworkTransport] = deque()
         self._turns = Turns()
         self._accepting = SharedLook(self._accepts, failed=False)

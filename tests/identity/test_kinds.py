@@ -56,6 +56,20 @@ def test_a_bearer_that_is_no_signed_token_is_static_unless_a_server_is_asked() -
         assert is_static(bearer(value), introspects=True) is ours, value
 
 
+def test_a_sealed_token_is_oauths_even_if_nothing_in_it_is_right() -> None:
+    for value in (
+        f"{part({'alg': 'dir', 'enc': 'A256GCM'})}..a.b.c",
+        f"{part({'alg': 1, 'enc': 2})}.a.b.c.d",
+    ):
+        for introspects in (True, False):
+            assert not is_static(bearer(value), introspects=introspects), value
+    for value in (
+        f"{part({'alg': 'dir'})}..a.b.c",
+        f"{part({'alg': 'dir', 'enc': 'A256GCM'})}.a.b",
+    ):
+        assert is_static(bearer(value), introspects=False) is (value.count(".") == 4), value
+
+
 def test_a_signed_token_is_oauths_even_if_nothing_in_it_is_right() -> None:
     for value in (JWT, f"{part({'alg': 'none'})}.{part({})}.", f"{part({'alg': 1})}.e30.a"):
         for introspects in (False, True):

@@ -6,6 +6,7 @@ looked at here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,13 @@ def oauth_error(
     """An error (RFC 6749 section 5.2, RFC 7591 section 3.2.2): a code for programs, and words for their developers."""
     content = {"error": error, "error_description": words}
     return json_reply(status, content, NO_CACHE, ANY_PAGE, *headers, reason=reason)
+
+
+def too_many(seconds: float) -> Reply:
+    """The error for an address that has sent too much that was no good, or more than it may."""
+    retry = (b"Retry-After", b"%d" % max(1, math.ceil(seconds)))
+    words = "Too many requests of this kind have come from this address. Wait, and try again."
+    return oauth_error(429, "temporarily_unavailable", words, retry, reason="failures")
 
 
 def before(request: Request) -> Reply | None:

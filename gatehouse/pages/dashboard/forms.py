@@ -59,24 +59,30 @@ async def read_form(exchange: Exchange) -> Form:
 
     A body that falls silent, or comes too slowly, ends as it does on its way to the MCP server.
     """
-    request, body = exchange.request, exchange.body
+    request = exchange.request
     kinds = request.values.get(b"content-type", ())
     kind = kinds[0].partition(b";")[0].strip().lower() if len(kinds) == 1 else b""
     if kind != FORM_TYPE or b"content-encoding" in request.values:
         raise BadFormError(
             "This is no form of the dashboard's.", status=415, reason="form-type", ends=True
         )
+    return parse_form(await read_body(exchange, MAX_FORM_BYTES))
+
+
+async def read_body(exchange: Exchange, max_bytes: int) -> bytes:
+    """The whole body of the request. Raises BadFormError if it is larger, or comes too slowly; or ClientLeftError."""
+    request, body = exchange.request, exchange.body
     too_large = BadFormError(
         "The form holds more than the gate takes.", status=413, reason="form-too-large", ends=True
     )
-    if (request.length or 0) > MAX_FORM_BYTES:
+    if (request.length or 0) > max_bytes:
         raise too_large
     text = bytearray()
     try:
         with body.patience as patience:
             async for chunk in body:
                 text += chunk
-                if len(text) > MAX_FORM_BYTES:
+                if len(text) > max_bytes:
                     raise too_large
     except BodyTooLargeError:
         raise too_large from None
@@ -84,7 +90,7 @@ async def read_form(exchange: Exchange) -> Form:
         raise BadFormError(
             "The form came too slowly.", status=408, reason="form-too-slow", ends=True
         )
-    return parse_form(bytes(text))
+    return bytes(text)
 
 
 def parse_form(text: bytes) -> Form:
