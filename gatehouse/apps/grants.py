@@ -203,7 +203,8 @@ class Grants:
             if (
                 not taken.first and taken.last > held.generation
             ):  # at another gate, or by another call
-                held.generation, held.advanced = taken.last, self._clock() - taken.age
+                held.generation = taken.last
+                held.advanced = max(0.0, self._clock() - taken.age)
             if taken.first and generation >= held.generation:
                 told = Advance.FIRST
             else:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 MAX_GRANTS = 16_384
 """How many grants are known. With names, each takes some 1.5 KiB of memory and of the file."""
 
-MAX_AHEAD_SECONDS = 86_400.0
-"""A time that lies further in the future cannot be right: clocks differ, but not by a day."""
-
 MAX_FACTS_LENGTH = 16_384
 """How long the facts of a grant may be, as text: our own are shorter, even with each character escaped."""
 
@@ -98,8 +95,7 @@ def _known_in(
     now: float, grant_id: Any, used: Any, address: Any, generation: Any, advanced: Any, facts: Any
 ) -> KnownGrant | None:
     """The grant of a row; None if the row cannot be right: somebody else may have written it."""
-    latest = now + MAX_AHEAD_SECONDS
-    times = all(isinstance(time, float) and 0 <= time <= latest < inf for time in (used, advanced))
+    times = all(isinstance(time, float) and 0 <= time < inf for time in (used, advanced))
     texts = all(isinstance(text, str) for text in (grant_id, address, facts))
     if not times or not texts or len(facts) > MAX_FACTS_LENGTH:
         return None
@@ -113,4 +109,5 @@ def _known_in(
     if grant.id != grant_id or not isinstance(told["i"], str):
         return None
     grant = replace(grant, person=as_caller(grant.person, grant.app))
-    return KnownGrant(grant, used, address, generation, advanced)
+    # A time in the future comes from a clock that was set back since: the use counts all the same.
+    return KnownGrant(grant, min(used, now), address, generation, advanced)

@@ -117,6 +117,8 @@ class GrantsMemory:
         self._urgent.pop(grant_id, None)
         if self._path is not None:
             self._gone[grant_id] = None
+        if len(self._gone) > MAX_GRANTS:  # the disk takes nothing
+            del self._gone[next(iter(self._gone))]
 
     def _take_up(self, held: Held) -> None:
         self._held[held.grant.id] = held

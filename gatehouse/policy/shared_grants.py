@@ -57,6 +57,9 @@ SETTLING_SECONDS = 3.0
 """How long after Redis has lost its keys no generation is taken: other gates notice that within a second, and have told
 it again within another."""
 
+FIRST_LOOK_SECONDS = 1.0
+"""How long an app waits until a gate that has just started knows the state of Redis."""
+
 _GENERATION = f"{PREFIX}:grant:"
 _MARK = f"{PREFIX}:{MARK}"
 _ENDS = f"{PREFIX}:ended-grants"
@@ -146,7 +149,8 @@ class SharedGrants:
         may have heard that one all the same.
         """
         if not self._mark:
-            await self.catch_up()
+            with trio.move_on_after(FIRST_LOOK_SECONDS):
+                await self.catch_up()
         if not self._mark or trio.current_time() < self._settled_at:
             return UNAVAILABLE
         args = [generation, known, attempt, self._seconds, self._mark]

@@ -20,11 +20,12 @@ from gatehouse.apps import grants as module
 from gatehouse.apps import grants_memory
 from gatehouse.apps.client import Client
 from gatehouse.apps.grant import GRACE_SECONDS, MAX_GRANT_SECONDS, Grant
-from gatehouse.apps.grant_ends import ENDED_GRANTS
+from gatehouse.apps.grant_ends import ENDED_GRANTS, GrantEnds
 from gatehouse.apps.grants import UNUSED_SECONDS, Advance, Grants
 from gatehouse.apps.grants_file import MAX_FACTS_LENGTH, read_grants
 from gatehouse.identity.subject import Subject
 from gatehouse.signin.ended import Ended
+from gatehouse.signin.ended_file import began_at
 from gatehouse.signin.sealing import MAX_AHEAD_SECONDS
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 START = 1_764_000_000.0
 HUB = "https://huggingface.co"
 CLIENT = Client("https://claude.ai/client.json", "Claude", ("https://claude.ai/cb",), "claude.ai")
+ID = f"{int(START * 1000)}-{'x' * 22}"
 FIRST, AGAIN, REUSED, ENDED = Advance.FIRST, Advance.AGAIN, Advance.REUSED, Advance.ENDED
-WRONG_TIMES = (-1.0, float("inf"), START + 1e6, "soon", None)
+WRONG_TIMES = (-1.0, float("inf"), "soon", None)
 
 
 class Time:
@@ -90,10 +92,13 @@ def mode_of(file: Path) -> int:
 
 
 async def kept(grants: Grants) -> None:
-    """Let the gate write, as at its end."""
+    """Let the gate write all that it knows."""
+    await grants.end_all(f"oauth:{'0' * 32}")  # with that end go all
     async with trio.open_nursery() as nursery:
         nursery.start_soon(grants.keep)
-        await trio.sleep(0.02)
+        await trio.sleep(0.01)
+        while grants_memory.THREADS.busy:
+            await trio.sleep(0.001)
         nursery.cancel_scope.cancel()
 
 
@@ -218,6 +223,16 @@ async def test_a_clock_that_is_set_back_makes_the_grace_no_longer(file: Path, ti
     assert await opened(file, time).advance(grant, 1, grace=GRACE_SECONDS) is REUSED
 
 
+async def test_a_clock_that_is_set_back_by_days_loses_no_use(file: Path, time: Time) -> None:
+    grants = opened(file, time)
+    grant = begun(grants)
+    await grants.advance(grant, 1)
+    time.now -= 10 * 86_400
+    anew = opened(file, time)
+    assert [known.used for known in anew.all()] == [time.now]
+    assert await anew.advance(grant, 1) is REUSED
+
+
 async def test_without_any_memory_a_grant_goes_on_from_what_comes_first(time: Time) -> None:
     grant = begun(opened(None, time))
     grants = opened(None, time)
@@ -330,6 +345,25 @@ async def test_grants_from_before_a_floor_have_ended(file: Path, time: Time) -> 
 def test_what_is_no_id_of_a_grant_is_told(time: Time) -> None:
     with pytest.raises(ValueError, match="no id"):
         opened(None, time).is_over("oauth:x", "junk")
+
+
+@given(
+    st.sampled_from([f"oauth:{'a' * 32}", f"person:{'a' * 32}"]) | st.text(max_size=50),
+    st.sampled_from(["", ID]) | st.text(max_size=50),
+    st.sampled_from([int(START * 1000), int(START * 1000) + 5000]) | st.integers(),
+)
+def test_an_end_from_elsewhere_makes_sense_or_is_told(who: str, grant: str, moment: int) -> None:
+    time = Time()
+    ended, whose = Ended(None, ENDED_GRANTS, clock=time), list[str]()
+    ends = GrantEnds(ended, lambda: None, on_end=whose.append, generations=list, clock=time)
+    try:
+        ends.learn(who, grant, moment)
+    except ValueError:
+        assert not whose
+    for one in whose:
+        assert one == who == f"oauth:{'a' * 32}"
+        assert ended.has(one, grant or ID)
+        assert began_at(ended.new_id(one)) < (START + 300) * 1000
 
 
 # Those that are known.
@@ -466,7 +500,6 @@ async def test_a_person_with_odd_facts_is_kept_all_the_same(file: Path, time: Ti
 
 
 GOOD = {"s": "x", "n": "oauth:x", "g": "", "c": "k", "a": "Claude", "t": "h", "r": "u", "i": HUB}
-ID = f"{int(START * 1000)}-{'x' * 22}"
 WRONG: dict[str, tuple[Any, ...]] = {
     "another grant's facts": (ID, START, "", 0, START, GOOD | {"g": ID.replace("x", "y")}),
     "no facts": (ID, START, "", 0, START, {}),
