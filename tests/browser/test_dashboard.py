@@ -31,7 +31,7 @@ pytestmark = only_in_ci
 PAGES = {
     "/dashboard": "Now",
     "/dashboard/tokens": "Tokens",
-    "/dashboard/people": "People and apps",
+    "/dashboard/people": "People",
     "/dashboard/connect": "Connect",
     "/dashboard/check": "Check",
     "/dashboard/settings": "Settings",
@@ -98,7 +98,7 @@ def test_signing_out_ends_this_session_and_signing_out_everywhere_all_of_them(
 ) -> None:
     with visiting(browser, program, provider) as phone:
         sign_in(phone.page, program, path="/dashboard/people")
-        headed(phone.page, "People and apps")
+        headed(phone.page, "People")
         kept = [
             cookie["value"] for cookie in phone.context.cookies() if "session" in cookie["name"]
         ]
@@ -106,7 +106,7 @@ def test_signing_out_ends_this_session_and_signing_out_everywhere_all_of_them(
         expect(owner.page.get_by_text("You are signed out.")).to_be_visible()
         owner.judge()
         phone.page.reload()
-        headed(phone.page, "People and apps")
+        headed(phone.page, "People")
         sign_in(owner.page, program)
         leave(owner.page, "Sign out everywhere")
         expect(owner.page.get_by_text("in this browser and in all others")).to_be_visible()

@@ -121,6 +121,7 @@ class Browser:
             origins=Origins(["gate.example", "other.example"], [], loopback=False, public=ORIGIN),
             visitors=self.people,
             notices=self.shell.notices,
+            own_page=self.shell.own_page,
             came=self.comes,
         )
         self._views, self._actions = views, actions or {}

@@ -179,6 +179,7 @@ async def test_people_of_a_front_sign_out_there_by_a_link_where_it_is_known() ->
             "settings.html",
             {
                 "at": "/dashboard/settings",
+                "is_admin": True,
                 "form_token": "x",
                 "said": None,
                 "visitor": browser.people.who_comes,

@@ -1,4 +1,4 @@
-"""The page of people and apps: who came, by which ways, what they hold, and the end of all that they have open."""
+"""The page of people: who came, by which ways, what they hold, and the end of all that they have open."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gatehouse.apps.client import Client
+from gatehouse.apps.grant_ends import ENDED_GRANTS
+from gatehouse.apps.grants import Grants
 from gatehouse.downstream.exchange import Exchange
 from gatehouse.downstream.in_flight import InFlight
 from gatehouse.identity.arrivals import Arrivals
@@ -19,10 +22,14 @@ from gatehouse.identity.subject import Subject, subject_of
 from gatehouse.pages.dashboard import people as page
 from gatehouse.pages.dashboard.people import PeoplePage
 from gatehouse.policy.sessions import Sessions
+from gatehouse.signin.ended import Ended
 from tests.harness.dashboard import Browser, Meanwhile
 from tests.harness.request_of import LIMITS, request_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gatehouse.apps.grant import Grant
     from tests.harness.dashboard import Answer
 
 ISSUER = "https://issuer.example"
@@ -47,7 +54,7 @@ async def nothing(*_: Any) -> Any:
 class Known:
     """People who came, what they hold, and a browser before their page."""
 
-    def __init__(self, *names: str, by_session: bool = True, **more: bool) -> None:
+    def __init__(self, *names: str, by_session: bool = True, **more: Any) -> None:
         self.arrivals, self.people, self.ledger = Arrivals(), People(names), Sessions()
         self.in_flight = InFlight(lambda _: True, upstream="up:1", grace_seconds=1)
         self.ended: list[str] = []
@@ -111,7 +118,7 @@ async def test_one_person_is_one_line_with_all_ways_and_all_that_they_hold(now: 
     known.holds(alice, stream=True)
     known.holds(alice)
     words = (await known.browser.get(PATH)).words
-    assert "2 people and apps" in words
+    assert "2 people and machines" in words
     assert (
         "alice admin signed in here ( 0 seconds ago ) access token ( 2 minutes ago ) "
         f"from {ISSUER} Facts sub alice-1 User name alice" in words
@@ -136,11 +143,11 @@ async def test_names_that_somebody_chose_are_text(now: float) -> None:
     ) == 1
 
 
-async def test_a_machine_is_an_app_under_its_client_id(now: float) -> None:
+async def test_a_machine_is_marked_and_named_by_its_client_id(now: float) -> None:
     known = Known()
     known.comes(subject_of("oauth", {"client_id": "cron"}, issuer=ISSUER, expires=9e9), now)
     words = (await known.browser.get(PATH)).words
-    assert "cron app access token" in words
+    assert "cron machine access token" in words
     assert "Client id cron" in words
 
 
@@ -230,10 +237,7 @@ async def test_the_page_says_how_to_keep_somebody_out(now: float) -> None:
     assert "Several gates share their state." in words
     unlisted.comes(person("alice"), now)
     await unlisted.end(key_of(person("alice")))
-    assert (
-        "browser"
-        not in (await unlisted.browser.get(PATH)).words.partition("People and apps Those")[0]
-    )
+    assert "browser" not in (await unlisted.browser.get(PATH)).words.partition("People Those")[0]
 
 
 async def test_where_people_only_sign_in_nothing_is_said_of_issuers_and_fronts() -> None:
@@ -263,3 +267,71 @@ async def test_whoever_ends_their_own_sessions_reads_it_where_they_sign_in_again
     assert known.ended == [me.id]
     word = b"bye-everywhere" if lasts else b"bye-everywhere-in-memory"
     assert answer.one(b"Location") == b"/dashboard?" + word
+
+
+class LetIn:
+    """Lets apps in."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.grants = Grants(Ended(path, ENDED_GRANTS), path, lambda: None)
+
+    def __call__(self, who: Subject, app: str) -> Grant:
+        client = Client(f"https://{app}.example", app, ("https://x.example/cb",))
+        return self.grants.new(who, client, to="x.example", scopes=(), resource="https://g/mcp")
+
+
+async def test_a_person_is_shown_with_their_apps_and_the_end_of_all_revokes_them(
+    now: float, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.INFO)
+    let_in = LetIn(tmp_path / "state")
+    known = Known("alice", "bob", grants=let_in.grants, signed_in_only=True)
+    alice, bob = person("alice", "person"), person("bob", "person")
+    theirs = [let_in(alice, "Claude"), let_in(alice, "Inspector")]
+    other = let_in(bob, "Claude")
+    for who in (theirs[0].person, bob):
+        known.comes(who, now)
+    page = await known.browser.get(PATH)
+    assert "2 people Name" in page.words
+    assert "alice admin an app from" in page.words
+    assert f'<a href="/dashboard/apps?person={key_of(alice)}">2 apps' in page.text
+    assert "It also revokes all apps of that person" in page.words
+    assert "may sign in again, and let apps in" in page.words
+    await known.end(key_of(alice))
+    assert [let_in.grants.has_ended(each) for each in (*theirs, other)] == [True, True, False]
+    said = (await known.browser.get(PATH)).words
+    assert "and every session in a browser, and all apps. They may come again" in said
+    assert "would forget" not in said
+    assert "in flight 0, and every session in a browser, and all apps" in caplog.text
+
+
+async def test_an_end_of_apps_that_a_restart_would_forget_is_told(now: float) -> None:
+    let_in = LetIn()
+    known = Known(grants=let_in.grants)
+    known.comes(let_in(person("alice", "person"), "Claude").person, now)
+    for lasts, words in ((True, "of apps."), (False, "of those in browsers and of apps.")):
+        known.lasts = lasts
+        await known.end(key_of(person("alice")))
+        said = (await known.browser.get(PATH)).words
+        assert f"A restart of the gate would forget the end {words}" in said
+
+
+async def test_apps_are_revoked_before_what_they_have_open_is_ended(
+    now: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_in = LetIn()
+    known = Known(grants=let_in.grants)
+    grant = let_in(person("alice", "person"), "Claude")
+    known.comes(grant.person, now)
+    seen: list[bool] = []
+    held = known.holds(grant.person)
+    end = known.in_flight.end_all
+
+    def end_all(principal: str) -> int:
+        seen.append(let_in.grants.has_ended(grant))
+        return end(principal)
+
+    monkeypatch.setattr(known.in_flight, "end_all", end_all)
+    await known.end(key_of(grant.person))
+    assert held.ending
+    assert all(seen)

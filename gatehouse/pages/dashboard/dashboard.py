@@ -31,8 +31,8 @@ READING = frozenset({"GET", "HEAD"})
 class Dashboard:
     """All paths of the dashboard.
 
-    `views` and `actions` are for those who may open it. `open_views` and `open_actions` find out themselves who comes:
-    they are for people who are not signed in yet, or not on the list.
+    `views` and `actions` are for those who may open it, or may see the one page. `open_views` and `open_actions` find out
+    themselves who comes: they are for people who are not signed in yet, or not on the list.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class Dashboard:
             form_token=self._door.form_token(visitor),
             at=self._page_of(exchange.request.path),
             shell=self._shell,
+            is_admin=self._door.is_admin(visitor),
         )
 
     def _page_of(self, path: bytes) -> str:

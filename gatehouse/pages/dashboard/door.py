@@ -6,7 +6,8 @@ The questions, in their order:
 2.  From where does a form come? The browser must say that it is a page of ours.
 3.  Who is it? A session of ours tells, or the front's word. A token of the MCP endpoint means nothing here, and is not
     looked at.
-4.  Are they on the list? It is asked at every request.
+4.  Are they on the list? It is asked at every request. One page is for everybody who may sign in, and what it shows and
+    does is the visitor's own.
 5.  Does the form belong to this session? It holds a mark that no other site can read.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from gatehouse.http import refusals
+from gatehouse.http.paths import DASHBOARD
 from gatehouse.identity.principal import Unknown
 from gatehouse.pages.dashboard.forms import BadFormError, read_form
 from gatehouse.pages.dashboard.visit import see
@@ -65,8 +67,9 @@ class Visitors(Protocol):
 
 
 class Door:
-    """The door. `origin` is that of PUBLIC_URL, and `origins` know the other names of the gate. `came` is told of
-    everybody who comes in through the front; those with a session have signed in before.
+    """The door. `origin` is that of PUBLIC_URL, and `origins` know the other names of the gate. `own_page` is the page for
+    everybody who may sign in; empty if there is none. `came` is told of everybody who comes in through the front; those
+    with a session have signed in before.
     """
 
     def __init__(
@@ -76,12 +79,14 @@ class Door:
         origins: Origins,
         visitors: Visitors,
         notices: Notices,
+        own_page: str = "",
         came: Callable[[Subject], object] = untold,
     ) -> None:
         self._origin = origin
         self._origins = origins
         self._visitors = visitors
         self._notices = notices
+        self._own_page = own_page
         self._came = came
         self._told_of_host = False
 
@@ -133,7 +138,11 @@ class Door:
             if request.method == "POST":
                 return self._notices.session_over(at)
             return self._notices.sign_in(request, at)
-        return self._let_in(exchange, who)
+        return self._let_in(exchange, who, at)
+
+    def is_admin(self, visitor: Visitor) -> bool:
+        """True if they may open the dashboard now."""
+        return self._visitors.is_admin(visitor.subject)
 
     async def signed_in(self, exchange: Exchange) -> Visitor | None:
         """The one who is signed in, on the list or not; None if there is nobody."""
@@ -163,15 +172,22 @@ class Door:
             exchange.name = who.name
         return who
 
-    def _let_in(self, exchange: Exchange, visitor: Visitor) -> Visitor | Reply:
-        if not self._visitors.is_admin(visitor.subject):
-            told = "%s was turned away: not on the list (%s)"
-            logger.warning(told, visitor.name, visitor.subject.match)
-            token = self.form_token(visitor)
-            return self._notices.not_listed(exchange.request, visitor, token)
+    def _let_in(self, exchange: Exchange, visitor: Visitor, at: str) -> Visitor | Reply:
+        if not self.is_admin(visitor):
+            own_page = self._own_page if self._visitors.may_sign_in(visitor.subject) else ""
+            if own_page and exchange.request.path == DASHBOARD:
+                return see(own_page)
+            if not own_page or at != own_page:
+                return self._not_listed(exchange, visitor, own_page)
         lane = "cookie" if visitor.session else "header"
         if not exchange.is_from(visitor.id, visitor.name, lane):
             return self._notices.too_many_connections()
         if not visitor.session:
             self._came(visitor.subject)
         return visitor
+
+    def _not_listed(self, exchange: Exchange, visitor: Visitor, own_page: str) -> Reply:
+        told = "%s was turned away: not on the list (%s)"
+        logger.warning(told, visitor.name, visitor.subject.match)
+        token = self.form_token(visitor)
+        return self._notices.not_listed(exchange.request, visitor, token, own_page=own_page)

@@ -50,11 +50,14 @@ def is_data(path: str) -> bool:
 
 
 class Notices:
-    """The pages that say one thing. `provider` is the name of where people sign in; empty if the front signs them in."""
+    """The pages that say one thing. `provider` is the name of where people sign in; empty if the front signs them in.
+    `own_page` is the page for everybody who may sign in; empty if there is none.
+    """
 
-    def __init__(self, templates: Templates, *, provider: str) -> None:
+    def __init__(self, templates: Templates, *, provider: str, own_page: str = "") -> None:
         self._templates = templates
         self._provider = provider
+        self._own_page = own_page
 
     def sign_in(self, request: Request, at: str) -> Reply:
         """Nobody is signed in: the page with the link that begins a sign-in, and leads back to `at`."""
@@ -68,6 +71,7 @@ class Notices:
             "sign_in.html",
             {
                 "provider": self._provider,
+                "has_own_page": bool(self._own_page),
                 "said": SIGNED_OUT.get(word, ""),
                 "is_warning": word.endswith(IN_MEMORY),
                 "link": sign_in_link(at),
@@ -88,8 +92,10 @@ class Notices:
             reason="signed-out",
         )
 
-    def not_listed(self, request: Request, visitor: Visitor | None, form_token: str) -> Reply:
-        """Somebody whom the provider or the front knows, and who may not open the dashboard."""
+    def not_listed(
+        self, request: Request, visitor: Visitor | None, form_token: str, *, own_page: str = ""
+    ) -> Reply:
+        """Somebody whom the provider or the front knows, and who may not open the dashboard; `own_page` if they may see that."""
         if is_data(request.path.decode("ascii", "replace")):
             return page_error(403, "not_listed", "Not on the list.", reason="not-admin")
         own = visitor is not None and bool(visitor.session)
@@ -98,6 +104,7 @@ class Notices:
             "not_listed.html",
             {
                 "form_token": form_token if own else "",
+                "own_page": own_page,
                 "link": sign_in_link(HOME) if self._provider and not of_front else "",
             },
             status=403,

@@ -8,7 +8,7 @@ from gatehouse.pages.dashboard.aside import Aside
 from gatehouse.pages.dashboard.assets import asset_link
 from gatehouse.pages.dashboard.notices import Notices
 from gatehouse.pages.dashboard.templates import Templates
-from gatehouse.pages.dashboard.visit import HOME, Sayings
+from gatehouse.pages.dashboard.visit import HOME, OWN, Sayings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 NAVIGATION = (
     (HOME, "Now"),
     (f"{HOME}/tokens", "Tokens"),
-    (f"{HOME}/people", "People and apps"),
+    (f"{HOME}/people", "People"),
+    (OWN, "Apps"),
     (f"{HOME}/connect", "Connect"),
     (f"{HOME}/check", "Check"),
     (f"{HOME}/settings", "Settings"),
@@ -49,7 +50,9 @@ class Shell:
                 "server_name": name,
             }
         )
-        self.notices = Notices(self.templates, provider=provider)
+        self.own_page = OWN if OWN.encode() in pages else ""
+        """The page for everybody who may sign in; empty if there is none."""
+        self.notices = Notices(self.templates, provider=provider, own_page=self.own_page)
         self.sayings = Sayings()
         self.aside = Aside()
         """For whatever takes long."""

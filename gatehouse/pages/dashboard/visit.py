@@ -1,4 +1,4 @@
-"""One visit: a request for a page of the dashboard, by somebody who may open it.
+"""One visit: a request for a page of the dashboard, by somebody who may see it.
 
 A page is a `View`: it takes the visit, reads, and returns a reply, mostly `visit.page("NAME.html", ...)`. A button is
 an `Action`: it takes the visit and the form that was sent, changes something, leaves a line in the log, and sends the
@@ -76,6 +76,8 @@ class Visit:
     at: str
     """The path of the page that is shown, or to which the action belongs."""
     shell: Shell
+    is_admin: bool
+    """True if they may open the dashboard; everybody else sees `OWN`, and there only what is theirs."""
 
     async def page(
         self,
@@ -92,6 +94,7 @@ class Visit:
         shared = {
             "at": self.at,
             "form_token": self.form_token,
+            "is_admin": self.is_admin,
             "said": self.shell.sayings.hear(self.visitor),
             "visitor": self.visitor,
         }
@@ -122,3 +125,9 @@ Action = Callable[[Visit, Form], Awaitable[Reply]]
 
 HOME = DASHBOARD.decode()
 """The first page."""
+
+OWN = f"{HOME}/apps"
+"""The page that everybody who may sign in may see, for what is their own there."""
+
+OF_PERSON = f"{OWN}?person="
+"""The same page about one person, whose key follows: the part of an id after the kind."""
