@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from typing import Protocol
 
 KEY_DIGITS = 32
 """The hex digits of a key: 128 bits, so that nobody finds two clients with one key."""
@@ -27,6 +28,18 @@ class Client:
     def key(self) -> str:
         """The client in everything that the gate keeps or seals."""
         return key_of(self.id)
+
+
+class Named(Protocol):
+    """A client as far as a grant knows it."""
+
+    @property
+    def key(self) -> str:
+        """The client in everything that the gate keeps or seals."""
+
+    @property
+    def name(self) -> str:
+        """How it calls itself."""
 
 
 def key_of(client_id: str) -> str:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gatehouse.apps.client import Client
+    from gatehouse.apps.client import Named
     from gatehouse.identity.subject import Subject
     from gatehouse.policy.shared_grants import SharedGrants, Taken
     from gatehouse.policy.shared_state import SharedState
@@ -101,7 +101,7 @@ class Grants:
         """Called at each end: whoever remembers that a grant is good must forget it."""
 
     def new(
-        self, person: Subject, client: Client, *, to: str, scopes: tuple[str, ...], resource: str
+        self, person: Subject, client: Named, *, to: str, scopes: tuple[str, ...], resource: str
     ) -> Grant:
         """The grant of that person to that client, which begins now; `to` says for people where its answers go."""
         caller = as_caller(person, client.name)

@@ -149,9 +149,11 @@ def destination_of(uri: str) -> Destination:
         return Destination(
             f"the app on this device that opens {scheme}: links", True, f"{scheme}:", scheme
         )
+    # A source of the policy can name no IPv6 address.
+    source = f"{scheme}:" if host.startswith("[") else f"{scheme}://{host}{port}"
     if scheme == "http":
-        return Destination("this computer", True, f"http://{host}{port}", f"http://{host}")
-    return Destination(f"{host}{port}", False, f"https://{host}{port}", f"https://{host}{port}")
+        return Destination("this computer", True, source, f"http://{host}")
+    return Destination(f"{host}{port}", False, source, f"https://{host}{port}")
 
 
 def _parts_of(uri: str) -> _Parts:

@@ -57,6 +57,11 @@ class Scopes:
         self._grants = grants
         self._had_any = self._had_any or bool(grants)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the scopes at this moment."""
+        return tuple(self._grants)
+
     def grants_of(self, names: Collection[str]) -> Grants:
         """The grants of a token that has scopes of these names."""
         if not self._had_any:

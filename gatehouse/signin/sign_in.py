@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from gatehouse.http.address import address_group
+from gatehouse.http.paths import RESUME
 from gatehouse.identity.at_once import AtOnce
 from gatehouse.identity.clock import clock as unix_time
 from gatehouse.identity.remembered import Remembered
@@ -93,16 +94,21 @@ class SignInFailedError(Exception):
     """Nobody has signed in. `words` tell the person what to do, and `reason` is one word for records.
 
     `cookies` are the Set-Cookie fields that go with the answer. There are none if this browser's own sign-in has not
-    ended: else any page could end one, or a session, by a link.
+    ended: else any page could end one, or a session, by a link. `to` is where it would have led.
     """
 
     def __init__(
-        self, words: str, reason: str, cookies: tuple[tuple[bytes, bytes], ...] = ()
+        self,
+        words: str,
+        reason: str,
+        cookies: tuple[tuple[bytes, bytes], ...] = (),
+        to: str = HOME,
     ) -> None:
         super().__init__(words)
         self.words = words
         self.reason = reason
         self.cookies = cookies
+        self.to = to
 
 
 class _Login(NamedTuple):
@@ -139,7 +145,7 @@ class SignIn:
         self._used: Remembered[bool] = Remembered(MAX_USED)
 
     async def begin(self, to: str) -> Begun:
-        """Begin a sign-in that leads back to `to`, if that is a page of the dashboard. Raises SignInFailedError."""
+        """Begin a sign-in that leads back to `to`, if that is an `own_path`. Raises SignInFailedError."""
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         login = _Login(state, nonce, verifier, own_path(to))
         challenge = urlsafe_b64encode(sha256(login.verifier.encode()).digest()).rstrip(b"=")
@@ -151,7 +157,7 @@ class SignIn:
                 challenge=challenge.decode(),
             )
         except ProviderError as error:
-            raise SignInFailedError(error.words, error.reason) from None
+            raise SignInFailedError(error.words, error.reason, to=login.to) from None
         sealed = self._sealer.seal(login._asdict(), self._clock() + LOGIN_SECONDS)
         return Begun(location, self._jar.write("login", sealed, LOGIN_SECONDS))
 
@@ -167,12 +173,12 @@ class SignIn:
             raise _failed("state")
         end = (self._jar.delete("login"),)
         if not self._is_first_use(login):
-            raise _failed("used", end)
+            raise _failed("used", end, login.to)
         try:
             subject = await self._subject(answer, login, address_group(request.client))
         except (ProviderError, SignInFailedError) as error:
             cookies = (*end, self._jar.delete("session"))  # nobody goes on as somebody else
-            raise SignInFailedError(error.words, error.reason, cookies) from None
+            raise SignInFailedError(error.words, error.reason, cookies, login.to) from None
         return Finished(subject, login.to, end)
 
     def _login(self, request: Request) -> _Login | None:
@@ -211,10 +217,13 @@ class SignIn:
 
 
 def own_path(text: str) -> str:
-    """`text` if it is the path of a page of the dashboard, with a plain query or none; else HOME.
+    """`text` if it is RESUME, where an app's request waits, or the path of a page of the dashboard, with a plain query
+    or none; else HOME.
 
     No other host, no second way to read it, and no page that would lead to a sign-in again.
     """
+    if text == RESUME.decode():
+        return text
     path = _OWN_PATH.fullmatch(text) if len(text) <= MAX_PATH_LENGTH else None
     return text if path and not path["below"].startswith(_NO_WAY_BACK) else HOME
 
@@ -229,5 +238,7 @@ def _reason_of(error: str) -> str:
     return "provider-error"
 
 
-def _failed(reason: str, cookies: tuple[tuple[bytes, bytes], ...] = ()) -> SignInFailedError:
-    return SignInFailedError({**WORDS, **REASONS}[reason], reason, cookies)
+def _failed(
+    reason: str, cookies: tuple[tuple[bytes, bytes], ...] = (), to: str = HOME
+) -> SignInFailedError:
+    return SignInFailedError({**WORDS, **REASONS}[reason], reason, cookies, to)

@@ -143,8 +143,8 @@ class Browser:
         """Note who came."""
         self.came.append(subject.sub)
 
-    def signs_in(self, sign_in: SignIn, sessions: Sessions, failures: Failures) -> None:
-        """From here on, people can sign in and out."""
+    def signs_in(self, sign_in: SignIn, sessions: Sessions, failures: Failures) -> Entry:
+        """From here on, people can sign in and out, by the part that is returned."""
         entry = Entry(
             sign_in=sign_in,
             sessions=sessions,
@@ -155,6 +155,7 @@ class Browser:
             came=self.comes,
         )
         self.dashboard = self._dashboard(entry.views, entry.actions)
+        return entry
 
     async def get(self, target: str, *fields: tuple[bytes, bytes], method: str = "GET") -> Answer:
         """Ask for a page, as a link to it does."""

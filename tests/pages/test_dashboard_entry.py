@@ -106,7 +106,7 @@ class Place:
 def assert_ends_here(answer: Answer) -> None:
     """One page, one link, and nothing that goes on by itself."""
     assert answer.text.count("<a ") == 1
-    assert 'href="/dashboard/sign-in?to=/dashboard"' in answer.text
+    assert 'href="/dashboard/sign-in?to=/dashboard' in answer.text
     assert answer.all(b"Location") == answer.all(b"Refresh") == []
     assert "<script" not in answer.text
     assert "http-equiv" not in answer.text
@@ -205,6 +205,8 @@ async def test_each_failure_ends_on_one_page_that_says_why_and_what_to_do(
         answer = await place.come_back(asked, *cookies)
         assert (answer.status, answer.reply.reason) == (status, reason)
         assert_ends_here(answer)
+        is_known = reason in {"denied", "used"}
+        assert ('?to=/dashboard/tokens"' in answer.text) is is_known
         assert caplog.records[-1].getMessage() == f"a sign-in from 192.0.2.7 failed: {reason}"
     assert place.sessions.begun == []
 

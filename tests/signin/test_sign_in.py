@@ -368,6 +368,7 @@ OWN = (
     "/dashboard/a/b-c_d~e/f",
     "/dashboard?name=a&outcome=refused&text=a%20b+c%C3%A9",
     "/dashboard/people?",
+    "/authorize/resume",
 )
 FOREIGN = (
     *("", "/", "dashboard", "//dashboard", "/dashboards", "/mcp", "/DASHBOARD", "/dashboard/"),
@@ -394,6 +395,8 @@ FOREIGN = (
     ),
     *("/dashboard\t", "/dashboard#a", "/dashboard?a#b", "/dashboard;a", "/dashboard@evil.example"),
     *("/dashboard?a=%", "/dashboard?a=%7f", "/dashboard?a=%0", "/dashboard/é", "/dashboard?é"),
+    *("/authorize", "/authorize/decide", "/authorize/resume/", "/authorize/resume?a", "/token"),
+    *("/authorize/resume\n", "//authorize/resume", "/dashboard/../authorize/resume"),
     *("/dashboard/sign-in", "/dashboard/sign-in?to=/dashboard", "/dashboard/callback?code=a"),
     *(
         "/dashboard/assets/x.css",
@@ -403,7 +406,9 @@ FOREIGN = (
 
 
 @pytest.mark.parametrize("path", OWN)
-def test_a_page_of_the_dashboard_is_a_way_back(path: str) -> None:
+def test_a_page_of_the_dashboard_or_the_place_where_a_request_waits_is_a_way_back(
+    path: str,
+) -> None:
     assert own_path(path) == path
 
 

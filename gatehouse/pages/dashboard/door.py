@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 logger = logger_of("gate.dashboard")
 
 AT_PUBLIC = b"at=public"
-"""The query of a page to which the gate has sent the browser. Where a proxy writes a name of its own into Host, the next
+"""The query of a page to which the gate has sent the browser, or the end of it. Where a proxy writes a name of its own into Host, the next
 request looks as foreign as the first, and must not be sent on again."""
 
 
@@ -90,8 +90,11 @@ class Door:
         self._came = came
         self._told_of_host = False
 
-    def elsewhere(self, request: Request) -> Reply | None:
-        """Where to send a browser that asks by another name of the gate, or the refusal of a name that is none."""
+    def elsewhere(self, request: Request, *, with_query: bool = False) -> Reply | None:
+        """Where to send a browser that asks by another name of the gate, or the refusal of a name that is none.
+
+        Its query goes along only `with_query`.
+        """
         scheme, _, ours = self._origin.partition("://")
         usual = {"http": ":80", "https": ":443"}[scheme]
         fields = (request.value(b"host"), request.value(b"x-forwarded-host"))
@@ -102,9 +105,11 @@ class Door:
             )  # whatever X-Forwarded-Host says: a page can write it, but not Host
         if ours in asked:
             return None
-        if request.query != AT_PUBLIC:
+        if not request.query.endswith(AT_PUBLIC):
             path = request.path.decode("ascii")
-            return see(f"{self._origin}{path}?{AT_PUBLIC.decode()}")
+            query = request.query if with_query and request.query.isascii() else b""
+            marked = (query + b"&" if query else b"") + AT_PUBLIC
+            return see(f"{self._origin}{path}?{marked.decode('ascii')}")
         if not self._told_of_host:
             self._told_of_host = True
             logger.warning(

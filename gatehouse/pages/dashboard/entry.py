@@ -14,7 +14,8 @@ from gatehouse.http.address import address_group
 from gatehouse.http.reply import Reply
 from gatehouse.identity.remembered import Remembered
 from gatehouse.pages.dashboard.door import untold
-from gatehouse.pages.dashboard.notices import IN_MEMORY, SIGN_IN
+from gatehouse.pages.dashboard.notices import APP, IN_MEMORY, SIGN_IN
+from gatehouse.pages.dashboard.templates import ANY_OPENER
 from gatehouse.pages.dashboard.visit import HOME, see
 from gatehouse.records.loggers import logger_of
 from gatehouse.signin.sign_in import CALLBACK, SignInFailedError, own_path
@@ -106,6 +107,10 @@ class Entry:
         visitor = await self._door.signed_in(exchange)
         if visitor is not None and self._visitors.is_admin(visitor.subject):
             return see(to)
+        return await self.to_provider(exchange, to)
+
+    async def to_provider(self, exchange: Exchange, to: str) -> Reply:
+        """Send the browser to the provider, and from there to `to`, a path of ours; else the page that says why not."""
         if reply := self._must_wait(exchange):
             return reply
         try:
@@ -126,7 +131,7 @@ class Entry:
         if not (self._visitors.is_admin(subject) or self._visitors.may_sign_in(subject)):
             told = "%s signed in and was turned away: not on the list (%s)"
             logger.warning(told, subject.shown, subject.match)
-            reply = self._notices.not_listed(exchange.request, None, "")
+            reply = self._notices.not_listed(exchange.request, None, "", at=to)
             return replace(reply, headers=(*reply.headers, *cookies, self._sessions.forget()))
         try:
             session = self._sessions.begin(subject)
@@ -134,7 +139,9 @@ class Entry:
             return self._failed(exchange, SignInFailedError(UNFIT, "unfit", cookies))
         self._came(subject)
         logger.info("%s signed in", subject.shown)
-        return see(to, *cookies, session)
+        # A page of an app's that waits for its window is to find it again (`pages/apps/authorize.py`).
+        opener = [ANY_OPENER] if to == APP else []
+        return see(to, *cookies, session, *opener)
 
     async def sign_out(self, exchange: Exchange) -> Reply:
         """End the session of this browser."""
@@ -183,5 +190,5 @@ class Entry:
         status = 503 if error.reason in OF_PROVIDER else 403 if error.reason == "denied" else 400
         retry = [(b"Retry-After", b"30")] if status == 503 else []
         return self._notices.failed_sign_in(
-            error.words, *error.cookies, *retry, status=status, reason=error.reason
+            error.words, *error.cookies, *retry, status=status, reason=error.reason, to=error.to
         )

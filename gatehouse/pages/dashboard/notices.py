@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from gatehouse.http.paths import RESUME
 from gatehouse.http.reply import CLOSE_CONNECTION, page_error
 from gatehouse.pages.dashboard.visit import HOME
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 SIGN_IN = f"{HOME}/sign-in"
 """Where a sign-in begins."""
+
+APP = RESUME.decode()
+"""Where an app's request waits for whoever signs in."""
 
 # RFC 9110 section 11.6.1 wants a challenge in each 401. Browsers know no such scheme, and show the page.
 CHALLENGE = (b"WWW-Authenticate", b'Cookie realm="dashboard"')
@@ -93,9 +97,17 @@ class Notices:
         )
 
     def not_listed(
-        self, request: Request, visitor: Visitor | None, form_token: str, *, own_page: str = ""
+        self,
+        request: Request,
+        visitor: Visitor | None,
+        form_token: str,
+        *,
+        own_page: str = "",
+        at: str = HOME,
     ) -> Reply:
-        """Somebody whom the provider or the front knows, and who may not open the dashboard; `own_page` if they may see that."""
+        """Somebody whom the provider or the front knows, and who may not open the dashboard; `own_page` if they may see that.
+        At APP, they may let no app in.
+        """
         if is_data(request.path.decode("ascii", "replace")):
             return page_error(403, "not_listed", "Not on the list.", reason="not-admin")
         own = visitor is not None and bool(visitor.session)
@@ -103,12 +115,13 @@ class Notices:
         return self._templates.reply(
             "not_listed.html",
             {
+                "for_app": at == APP,
                 "form_token": form_token if own else "",
                 "own_page": own_page,
-                "link": sign_in_link(HOME) if self._provider and not of_front else "",
+                "link": sign_in_link(at) if self._provider and not of_front else "",
             },
             status=403,
-            reason="not-admin",
+            reason="people" if at == APP else "not-admin",
         )
 
     def unknown(self, request: Request, unknown: Unknown) -> Reply:
@@ -179,13 +192,13 @@ class Notices:
         )
 
     def failed_sign_in(
-        self, words: str, *headers: tuple[bytes, bytes], status: int, reason: str
+        self, words: str, *headers: tuple[bytes, bytes], status: int, reason: str, to: str = HOME
     ) -> Reply:
-        """A sign-in that came to nothing."""
+        """A sign-in that came to nothing, and would have led to `to`."""
         return self._say(
             "You are not signed in",
             words,
-            ("Sign in again", sign_in_link(HOME)),
+            ("Sign in again", sign_in_link(to)),
             *headers,
             status=status,
             reason=reason,

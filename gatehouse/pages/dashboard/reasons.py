@@ -87,6 +87,14 @@ MEANINGS = {
     "wrong-field": "Something in a form of the dashboard could not be so; its page said what.",
     "old-form": "A form of the dashboard from an earlier session.",
     "signed-out": "Somebody who is not signed in asked for the dashboard.",
+    # Apps, in a browser
+    "app-answered": "A request of an app was answered already.",
+    "app-denied": "Somebody said no to an app.",
+    "app-fault": "An app asked for something in a way that does not hold, and was told so.",
+    "app-none": "Somebody came back from a sign-in, and no request of an app waited in their browser.",
+    "app-rate": "Too many requests of apps from one address, or of one person.",
+    "app-redirect": "An app wanted its answer sent to a place that it has not registered.",
+    "app-unreadable": "A request of an app that cannot be read, or does not say which app it is.",
     # The room
     "bodies": "Too many large requests at a time.",
     "connections": "All connections are in use.",

@@ -30,7 +30,7 @@ NONCE_BYTES = 16
 
 POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; form-action {forms}; base-uri 'none'; frame-ancestors 'none'"
 )
 """The content security policy of a page: nothing but the gate's own files, and in no frame."""
 
@@ -47,6 +47,10 @@ SAFE_FIELDS = (
     (b"X-Content-Type-Options", b"nosniff"),
 )
 """The header fields of every answer, besides the policy."""
+
+
+ANY_OPENER = (b"Cross-Origin-Opener-Policy", b"unsafe-none")
+"""For the way of an app's request: the page that opened the window waits there for the answer, and would lose it."""
 
 
 class Compiled(BytecodeCache):
@@ -87,13 +91,18 @@ class Templates:
         *headers: tuple[bytes, bytes],
         status: int = 200,
         reason: str = "",
+        forms: str = "",
     ) -> Reply:
-        """The page as a reply, with a nonce that no other answer has. `reason` is for records, if it refuses."""
+        """The page as a reply, with a nonce that no other answer has. `reason` is for records, if it refuses.
+
+        `forms` is the one source of the policy, besides the gate, to which the answer to a form of the page may lead on.
+        """
         nonce = secrets.token_urlsafe(NONCE_BYTES)
         text = self.text(template, {**context, "nonce": nonce})
+        policy = POLICY.format(nonce=nonce, forms=f"'self' {forms}".rstrip())
         fields = (
             (b"Content-Type", b"text/html; charset=utf-8"),
-            (b"Content-Security-Policy", POLICY.format(nonce=nonce).encode()),
+            (b"Content-Security-Policy", policy.encode()),
             *SAFE_FIELDS,
             *headers,
         )
