@@ -17,6 +17,7 @@ from gatehouse.doctor.running import examine_running
 from gatehouse.http.paths import DASHBOARD, NOW
 from gatehouse.identity.arrivals import Arrivals
 from gatehouse.identity.principal import GATE
+from gatehouse.pages.dashboard.apps import AppsPage
 from gatehouse.pages.dashboard.check import CheckPage
 from gatehouse.pages.dashboard.connect import Connect
 from gatehouse.pages.dashboard.dashboard import Dashboard
@@ -28,6 +29,7 @@ from gatehouse.pages.dashboard.settings_page import SettingsPage
 from gatehouse.pages.dashboard.shell import Shell
 from gatehouse.pages.dashboard.templates import prepare
 from gatehouse.pages.dashboard.tokens import Tokens
+from gatehouse.pages.dashboard.visit import OWN
 from gatehouse.pages.landing import UNNAMED
 from gatehouse.policy.failures import Failures
 from gatehouse.records.recent import Recent
@@ -62,6 +64,7 @@ class DashboardSide:
         self._ended = Ended(settings.state_db, before=settings.ended_before)
         self._arrivals = house.identity.arrivals or Arrivals()
         self._people = house.identity.who_signs_in
+        self._apps = house.identity.apps
         self.recent = Recent()
         """The last requests: an observer."""
         self._checkup = Checkup(
@@ -131,39 +134,52 @@ class DashboardSide:
     @cached_property
     def page(self) -> Dashboard:
         """All paths of the dashboard."""
-        settings, house = self._settings, self._house
-        views, actions = self._views, self._actions
-        shell = Shell(
-            views.keys(),
+        entry = self.entry
+        return Dashboard(
+            self.door,
+            self._views,
+            self._actions,
+            open_views=entry.views if entry else {},
+            open_actions=entry.actions if entry else {},
+            shell=self.shell,
+        )
+
+    @cached_property
+    def shell(self) -> Shell:
+        """All that the pages share."""
+        settings = self._settings
+        return Shell(
+            self._views.keys(),
             name=self._name,
             provider=settings.sign_in_at if self.sessions else "",
             front=settings.front or "",
         )
-        door = Door(
+
+    @cached_property
+    def door(self) -> Door:
+        """The questions before a page is shown, or a form counts."""
+        return Door(
             origin=self._sealing.origin,
-            origins=house.origins,
+            origins=self._house.origins,
             visitors=self.visitors,
-            notices=shell.notices,
+            notices=self.shell.notices,
+            own_page=self.shell.own_page,
             came=self._arrivals.signed_in,
         )
+
+    @cached_property
+    def entry(self) -> Entry | None:
+        """The pages of the sign-in; None if the front alone signs people in."""
         if self.sessions is None:
-            return Dashboard(door, views, actions, open_views={}, open_actions={}, shell=shell)
-        entry = Entry(
+            return None
+        return Entry(
             sign_in=self.sign_in,
             sessions=self.sessions,
             visitors=self.visitors,
-            door=door,
-            notices=shell.notices,
-            failures=Failures(settings.failure_rate),
+            door=self.door,
+            notices=self.shell.notices,
+            failures=Failures(self._settings.failure_rate),
             came=self._arrivals.signed_in,
-        )
-        return Dashboard(
-            door,
-            views,
-            actions,
-            open_views=entry.views,
-            open_actions=entry.actions,
-            shell=shell,
         )
 
     @property
@@ -173,6 +189,7 @@ class DashboardSide:
             NOW: self._now.news,
             **self._tokens.views,
             DASHBOARD + b"/people": self._people_page.show,
+            **({OWN.encode(): self._apps_page.show} if self._apps_page else {}),
             DASHBOARD + b"/connect": self._connect,
             DASHBOARD + b"/check": self._check.show,
             DASHBOARD + b"/settings": SettingsPage(lambda: self._house.noted.settings),
@@ -183,6 +200,7 @@ class DashboardSide:
         return {
             **self._tokens.actions,
             DASHBOARD + b"/people/end": self._people_page.end,
+            **(self._apps_page.actions if self._apps_page else {}),
             DASHBOARD + b"/check": self._check.start,
         }
 
@@ -233,9 +251,16 @@ class DashboardSide:
             lets_in=self._lets_in,
             is_admin=self.visitors.is_admin,
             end_browsers=self.sessions.end_all if self.sessions else None,
-            signed_in_only=not self._settings.has_other_ways_in,
+            grants=self._apps.grants if self._apps else None,
+            signed_in_only=not self._settings.believes_others,
             several_gates=house.shared_state is not None,
         )
+
+    @cached_property
+    def _apps_page(self) -> AppsPage | None:
+        if self._apps is None:
+            return None
+        return AppsPage(self._apps.grants, several_gates=self._house.shared_state is not None)
 
     @cached_property
     def _connect(self) -> Connect:

@@ -35,7 +35,6 @@ from gatehouse.policy.shared_state import SharedState
 from gatehouse.process.watchdog import Watchdog
 from gatehouse.records import record
 from gatehouse.records.loggers import logger_of
-from gatehouse.records.redact import Redactor
 from gatehouse.tokens.contents import NOTHING, Contents
 
 if TYPE_CHECKING:
@@ -131,7 +130,13 @@ class House:
     @cached_property
     def identity(self) -> IdentitySide:
         """The ways in, and the people."""
-        return IdentitySide(self.settings, self.contents, self.shared_token, self.endpoint)
+        return IdentitySide(
+            self.settings,
+            self.contents,
+            self.shared_token,
+            self.endpoint,
+            lambda: self.shared_state,
+        )
 
     @property
     def keyring(self) -> Keyring:
@@ -144,7 +149,11 @@ class House:
     def shared_state(self) -> SharedState | None:
         """The state that several gates share; None if this one is alone."""
         url = self.settings.shared_state_url
-        made = SharedState(url.get_secret_value(), Seals(self.keyring.digests)) if url else None
+        made = (
+            SharedState(url.get_secret_value(), Seals(self.identity.shared_secrets))
+            if url
+            else None
+        )
         return self._given_shared_state or made
 
     @cached_property
@@ -183,10 +192,7 @@ class House:
         if self.metrics is not None:
             upstream = self.upstream_side.upstream
             table[b"/metrics"] = Figures(self.metrics, self.identity.metrics_verifiers, upstream)
-        dashboard = self.dashboard.page if self.dashboard else None
-        return pages_of(
-            self.settings, table, self.landing, self.upstream_side.exposed, dashboard=dashboard
-        )
+        return pages_of(self, table)
 
     @cached_property
     def dashboard(self) -> DashboardSide | None:
@@ -214,17 +220,9 @@ class House:
         if self.settings.metrics_token is None:
             return None
         # Slow to import, so only for gates that measure.
-        from gatehouse.records.metrics import Metrics
+        from gatehouse.assembly.metrics import metrics_of
 
-        return Metrics(
-            in_flight=lambda: len(self.in_flight),
-            open_streams=lambda: self.in_flight.open_streams,
-            connections=lambda: len(self.connections.open),
-            ends=self.connections.ends,
-            stalls=self.watchdog.facts,
-            redact=Redactor(self.hidden),
-            key_ages=self.identity.key_ages,
-        )
+        return metrics_of(self)
 
     # The sides.
 
@@ -292,5 +290,5 @@ class House:
         self.contents = contents
         self.identity.replace(contents)
         if self.shared_state is not None:
-            self.shared_state.renew(self.keyring.digests)
+            self.shared_state.renew(self.identity.shared_secrets)
         self.ledger.forget_names(self.keyring.grants.keys())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from gatehouse.assembly.location import issuer_at
 from gatehouse.assembly.signers import Signers
 from gatehouse.http import refusals
 from gatehouse.http.challenges import Challenges
@@ -33,6 +34,7 @@ from gatehouse.upstream.asking import Asking
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from gatehouse.assembly.apps import AppsSide
     from gatehouse.assembly.sealing import Sealing
     from gatehouse.identity.fronts import Assertions, Front
     from gatehouse.identity.grants import Grants
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from gatehouse.identity.principal import PrincipalKind
     from gatehouse.identity.subject import Subject
     from gatehouse.identity.verifiers import Verifier
+    from gatehouse.policy.shared_state import SharedState
     from gatehouse.settings.environment import Settings
     from gatehouse.tokens.contents import Contents
 
@@ -48,14 +51,20 @@ class IdentitySide:
     """The verifiers of one gate, the people, and the keys of those who sign.
 
     `contents` are those of the tokens file; `shared_token` is in force beside them. Clients reach the gate at the URL
-    `endpoint`.
+    `endpoint`. `shared_state` tells what it shares with other gates.
     """
 
     def __init__(
-        self, settings: Settings, contents: Contents, shared_token: str, endpoint: str
+        self,
+        settings: Settings,
+        contents: Contents,
+        shared_token: str,
+        endpoint: str,
+        shared_state: Callable[[], SharedState | None],
     ) -> None:
         self._settings = settings
         self._endpoint = endpoint
+        self._shared_state = shared_state
         self.failures = Failures(settings.failure_rate)
         """The failures of each address, at the MCP endpoint and at the figures together."""
         self.people = People(settings.people, contents.people)
@@ -66,12 +75,12 @@ class IdentitySide:
         self.scopes = Scopes(contents.scopes)
         self.lists = lists_of(contents)
         """The lists of the tokens file, by what they belong to."""
-        self.challenges = Challenges(pointer_of(settings), settings.needed_scopes)
+        self.challenges = Challenges(pointer_of(settings, endpoint), settings.needed_scopes)
         self.keyring = Keyring(
             contents.tokens,
             shared=shared_token,
             query_keys=settings.allow_query_key,
-            is_static=partial(is_static, introspects=self.introspects) if self.issuer else None,
+            is_static=partial(is_static, introspects=self.introspects) if self.has_oauth else None,
         )
         """The static tokens in force."""
         self._admissions: list[Admission] = []
@@ -102,6 +111,20 @@ class IdentitySide:
         from gatehouse.assembly.sealing import Sealing
 
         return Sealing(self._settings, self._endpoint)
+
+    @cached_property
+    def apps(self) -> AppsSide | None:
+        """The apps, if people may let some in."""
+        if not self._settings.lets_apps_in:
+            return None
+        from gatehouse.assembly.apps import AppsSide
+
+        return AppsSide(self._settings, self.sealing, self.who_signs_in, self._shared_state)
+
+    @property
+    def has_oauth(self) -> bool:
+        """True if access tokens let in: the gate's own, or another authorization server's."""
+        return bool(self.issuer) or self._settings.lets_apps_in
 
     @property
     def front(self) -> Front | None:
@@ -146,6 +169,10 @@ class IdentitySide:
             verifiers.append(
                 self._signers.access_tokens(self._admission(self.people), self.challenges)
             )
+        if self.apps is not None:
+            admission = self._admission(self.who_signs_in)
+            verifiers.append(self.apps.verifier(admission, self.challenges, self._forget))
+        if self.has_oauth:
             nobody = Unknown("", "no-token", self.challenges.sign_in, counts=False)
         return Verifiers(
             verifiers,
@@ -170,17 +197,32 @@ class IdentitySide:
         """The grants that a principal with a subject has now; None if it would not be let in any more."""
         if principal.subject is None:
             return None
-        admission = Admission(
-            self.people, self.scopes, self.challenges, self._settings.needed_scopes
-        )
+        people = self._people_of(principal.subject)
+        admission = Admission(people, self.scopes, self.challenges, self._settings.needed_scopes)
         who = admission.admit(principal.subject, principal.proof, until=0)  # remembers nothing
         return who.grants if isinstance(who, Principal) else None
 
     def lets_in(self, subject: Subject) -> bool:
         """True if somebody with an access token or an assertion would be let in to the server now."""
         front = self.front.issuers[0] if self.front else ""
-        issuer = {"oauth": self.issuer, "front": front}.get(subject.kind, "")
-        return subject.issuer == issuer != "" and self.people.find(subject) is not None
+        ours = self._settings.sign_in_issuer if self.apps else self.issuer
+        issuer = {"oauth": ours, "front": front}.get(subject.kind, "")
+        return subject.issuer == issuer != "" and self._people_of(subject).find(subject) is not None
+
+    def _people_of(self, subject: Subject) -> People:
+        """The list that says whether the subject may come in."""
+        by_app = self.apps is not None and subject.kind == "oauth"
+        return self.who_signs_in if by_app else self.people
+
+    @property
+    def shared_secrets(self) -> list[bytes]:
+        """The secrets that all gates of one service have, and nobody else: of them, gates make seals on what they share."""
+        own = self._settings.sign_in_key_material if self._settings.lets_apps_in else None
+        return [*self.keyring.digests, *([self.sealing.shared_secret] if own else ())]
+
+    def scopes_to_ask_for(self) -> tuple[str, ...]:
+        """The scopes that apps may ask for."""
+        return self.scopes.names if self.apps else self._settings.needed_scopes
 
     def uses(self) -> Mapping[bytes, float]:
         """When values of tokens, by their digests, and all others, by their ids, were last let in: Unix time."""
@@ -192,6 +234,8 @@ class IdentitySide:
         tasks: list[Callable[[], Awaitable[None]]] = [keys.keep for keys in self.keys.values()]
         if self.arrivals is not None and self._settings.state_db is not None:
             tasks.append(partial(keep_arrivals, self._settings.state_db, self.arrivals))
+        if self.apps is not None:
+            tasks += self.apps.tasks
         return tasks
 
     @property
@@ -227,11 +271,11 @@ def lists_of(contents: Contents) -> dict[str, Grants]:
     return tokens | scopes | people
 
 
-def pointer_of(settings: Settings) -> str:
+def pointer_of(settings: Settings, endpoint: str) -> str:
     """The URL of the metadata that challenges point to; empty if there is none to find (RFC 9728 section 3.1)."""
     if not settings.shows_discovery:
         return ""
-    return settings.public_origin + (METADATA + ENDPOINT).decode()
+    return issuer_at(settings, endpoint) + (METADATA + ENDPOINT).decode()
 
 
 def _age_of(keys: Keys) -> float:

@@ -26,6 +26,11 @@ def dashboard_origin(settings: Settings, endpoint: str) -> str:
     return settings.dashboard_origin if settings.public_origin else endpoint.removesuffix("/mcp")
 
 
+def issuer_at(settings: Settings, endpoint: str) -> str:
+    """The gate as an authorization server: the origin by which clients call it, where they reach it at `endpoint`."""
+    return settings.public_origin or endpoint.removesuffix("/mcp")
+
+
 def origins_of(settings: Settings) -> Origins:
     """The hosts by which clients may call the gate, and the pages that may."""
     return Origins(

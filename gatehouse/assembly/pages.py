@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gatehouse.assembly.location import dashboard_origin
+from gatehouse.assembly.location import dashboard_origin, issuer_at
 from gatehouse.http.paths import DASHBOARD
 from gatehouse.pages.landing import UNNAMED
 from gatehouse.pages.table import Pages
@@ -14,36 +14,32 @@ from gatehouse.pages.well_known import WellKnown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gatehouse.http.paths import ExposedPaths
-    from gatehouse.pages.dashboard.dashboard import Dashboard
-    from gatehouse.pages.landing import Landing
+    from gatehouse.assembly.house import House
     from gatehouse.pages.table import Page
     from gatehouse.settings.environment import Settings
 
 
-def pages_of(
-    settings: Settings,
-    table: Mapping[bytes, Page],
-    landing: Landing,
-    exposed: ExposedPaths,
-    *,
-    dashboard: Dashboard | None,
-) -> Pages:
-    """The pages of `table`, those of the dashboard, and those of discovery if clients are to be told of the authorization
-    server.
+def pages_of(house: House, table: Mapping[bytes, Page]) -> Pages:
+    """The pages of `table`, those of the dashboard and of apps, and those of discovery if clients are to be told of an
+    authorization server.
     """
-    own = dashboard.paths if dashboard else frozenset[bytes]()
-    if dashboard:
-        table = {**table, **dict.fromkeys(own, dashboard)}
+    settings, identity, exposed = house.settings, house.identity, house.upstream_side.exposed
+    dashboard, apps = None, _pages_of_apps(house)
+    own = frozenset(apps)
+    if house.dashboard is not None:
+        dashboard = house.dashboard.page
+        own |= dashboard.paths
+        table = {**table, **apps, **dict.fromkeys(dashboard.paths, dashboard)}
     dress = dashboard.dress if dashboard else None
     if not settings.shows_discovery:
         return Pages(table, exposed, judge_methods=own, dress=dress)
+    issuer = issuer_at(settings, house.endpoint)
     discovery = WellKnown(
-        settings.public_origin,
-        settings.auth_issuer or "",
-        settings.needed_scopes,
-        introspects=settings.auth_introspection_url is not None,
-        name=lambda: "" if landing.name == UNNAMED else landing.name,
+        issuer,
+        settings.auth_issuer or issuer,
+        identity.scopes_to_ask_for,
+        introspects=identity.introspects,
+        name=lambda: "" if house.landing.name == UNNAMED else house.landing.name,
     )
     return Pages(
         {**table, **dict.fromkeys(discovery.paths, discovery)},
@@ -54,9 +50,18 @@ def pages_of(
     )
 
 
+def _pages_of_apps(house: House) -> Mapping[bytes, Page]:
+    if house.identity.apps is None or house.dashboard is None:
+        return {}
+    from gatehouse.assembly.apps import pages_of_apps
+
+    return pages_of_apps(house, house.identity.apps, house.dashboard)
+
+
 def ways_in(settings: Settings, endpoint: str) -> WaysIn:
     """The ways in that people are told of, where clients reach the gate at `endpoint`."""
     issuer = settings.auth_issuer if settings.shows_discovery else None
+    provider = settings.sign_in_at if settings.lets_apps_in else ""
     origin = dashboard_origin(settings, endpoint)
     at = origin + DASHBOARD.decode() if settings.has_dashboard else ""
-    return WaysIn(settings.takes_tokens, issuer or "", settings.front or "", at)
+    return WaysIn(settings.takes_tokens, issuer or "", settings.front or "", provider, at)

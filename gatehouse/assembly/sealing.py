@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gatehouse.assembly.location import dashboard_origin
 from gatehouse.signin.cookies import Jar
-from gatehouse.signin.sealing import MAX_SECONDS, Sealer
+from gatehouse.signin.sealing import MAX_SECONDS, Sealer, key_for
 
 if TYPE_CHECKING:
     from gatehouse.settings.environment import Settings
@@ -23,6 +23,8 @@ class Sealing:
         """The origin of all pages for people."""
         self.jar = Jar(secure=self.origin.startswith("https:"))
         """Reads and writes their cookies."""
+        self.shared_secret = key_for(self.secret, "shared")
+        """A secret that all gates have whose people sign in with the same one."""
         self._bound_to = settings.sign_in_issuer, settings.sign_in_client[0]
 
     def sealer(self, purpose: str, max_seconds: float = MAX_SECONDS) -> Sealer:

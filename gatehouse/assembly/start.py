@@ -107,7 +107,7 @@ def tell_sources(settings: Settings, contents: Contents, noted: Noted) -> None:
             "TOKENS_FILE: its scopes and people let nobody in, and keep nobody out: they are for access tokens "
             "(AUTH_ISSUER), fronts (FRONT) and people who sign in (SIGN_IN), and none of these is set"
         )
-    if settings.has_other_ways_in and not settings.people and not contents.people:
+    if settings.believes_others and not settings.people and not contents.people:
         logger.info(
             "neither PEOPLE nor [[people]] in a tokens file lists anybody: everybody may come in to whom the issuer "
             "or the front gives a token for this gate"

@@ -67,7 +67,8 @@ def first_contents(settings: Settings, shared_token: str) -> Contents:
     others_come = settings.has_other_ways_in or settings.has_dashboard  # which makes tokens
     if not shared_token and not contents.tokens and not others_come:
         raise TokensError(f"TOKENS_FILE: {file} has no tokens; make one with: {advice.add_token()}")
-    if settings.shared_state_url and not shared_token and not contents.tokens:
+    by_sign_in = settings.lets_apps_in and settings.sign_in_key_material
+    if settings.shared_state_url and not (shared_token or contents.tokens or by_sign_in):
         raise TokensError(
             "SHARED_STATE_URL: gates trust what they share by the static tokens that they have in common, and this one "
             "has none; set the same MCP_AUTH_TOKEN on all of them"

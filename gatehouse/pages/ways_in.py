@@ -15,6 +15,8 @@ class WaysIn:
     """The authorization server where clients sign in; empty if they are told of none."""
     front: str = ""
     """The kind of the front where people sign in; empty if there is none."""
+    provider: str = ""
+    """The name of where people sign in to let clients in here, so that the gate itself is their authorization server."""
     dashboard: str = ""
     """The URL of the dashboard; empty if there is none."""
 
@@ -22,7 +24,12 @@ class WaysIn:
     def sign_in(self) -> str:
         """A sentence about signing in; empty if nobody can."""
         told = []
-        if self.issuer:
+        if self.provider:
+            told.append(
+                f"Clients sign in here: the URL is all that they need. A browser opens, you sign in with {self.provider},"
+                " and say yes."
+            )
+        elif self.issuer:
             told.append(
                 f"Clients sign in at {self.issuer}: the URL is all that they need, no token."
             )
@@ -37,6 +44,8 @@ class WaysIn:
     def summary(self) -> str:
         """The same for a line of log, to come behind its sentence."""
         issuer = f"; clients sign in at {self.issuer}" if self.issuer else ""
+        if self.provider:
+            issuer = f"; clients sign in here, people with {self.provider}"
         front = f"; the front ({self.front}) signs people in" if self.front else ""
         return (
             issuer + front + (f"; the dashboard is at {self.dashboard}" if self.dashboard else "")

@@ -41,7 +41,16 @@ MAX_HOSTS_TOLD = 4
 MAX_ASKED_FIELDS = 32
 """How many names of fields a preflight gets back."""
 
-_ANY_PAGE = (b"Access-Control-Allow-Origin", b"*")
+ANY_PAGE = (b"Access-Control-Allow-Origin", b"*")
+"""Any web page may read the answer."""
+
+KEPT = (
+    (b"Content-Type", b"application/json"),
+    (b"Cache-Control", b"max-age=300"),
+    (b"Vary", b"Authorization, X-API-Key"),  # with a static token in one it is another
+)
+"""The fields of a document of discovery: it may be kept for a while."""
+
 _ALLOWED = b"GET, HEAD, OPTIONS"
 _FIELD = re.compile(rb"[a-z0-9-]{1,64}")
 
@@ -50,12 +59,22 @@ STATIC_TOKEN = page_error(
     "not_found",
     "Nothing is here for a request with a static token, which goes to the MCP endpoint, /mcp, and nowhere else. If it is "
     "refused there, it is wrong, has expired or was revoked: set a good one, or remove the static token to sign in.",
-    _ANY_PAGE,
+    ANY_PAGE,
     reason="static-token",
 )
 METHOD_NOT_ALLOWED = replace(
     refusals.METHOD_NOT_ALLOWED, headers=((b"Allow", _ALLOWED), *json_reply(405, {}).headers)
 )
+
+
+def _sign_in(issuer: str, origin: str) -> str:
+    at = f"{origin}{METADATA.decode()}/mcp"
+    if issuer == origin:
+        return f"People sign in, and apps register, here, as {at} says."
+    return (
+        "The gate is no authorization server: people sign in, and apps register, at "
+        f"{issuer}, as {at} says."
+    )
 
 
 class WellKnown:
@@ -67,7 +86,7 @@ class WellKnown:
         self,
         origin: str,
         issuer: str,
-        scopes: Sequence[str],
+        scopes: Callable[[], Sequence[str]],
         *,
         introspects: bool,
         name: Callable[[], str],
@@ -79,8 +98,7 @@ class WellKnown:
         self.elsewhere = page_error(
             404,
             "not_found",
-            "Nothing is here: the MCP endpoint is /mcp, and the gate is no authorization server. People sign in, and "
-            f"apps register, at {issuer}, as {origin}{METADATA.decode()}/mcp says. If the client came here with a static "
+            f"Nothing is here: the MCP endpoint is /mcp. {_sign_in(issuer, origin)} If the client came here with a static "
             "token, that is wrong, has expired or was revoked: set a good one, or remove it to sign in. If it came without, "
             f"its URL of this server must be {origin}{ENDPOINT.decode()}.",
             reason="not-found",
@@ -103,19 +121,13 @@ class WellKnown:
         members = {
             "resource": self._origin + endpoint,
             "authorization_servers": [self._issuer],
-            "scopes_supported": list(self._scopes),
+            "scopes_supported": list(self._scopes()),
             "bearer_methods_supported": ["header"],
             "resource_name": self._name(),
             "resource_documentation": f"{self._origin}/",
         }
         told = json_reply(200, {name: value for name, value in members.items() if value})
-        kept = (
-            (b"Content-Type", b"application/json"),
-            (b"Cache-Control", b"max-age=300"),
-            (b"Vary", b"Authorization, X-API-Key"),  # with a static token in one it is another
-            _ANY_PAGE,
-        )
-        return replace(told, headers=kept)
+        return replace(told, headers=(*KEPT, ANY_PAGE))
 
     def _tell_foreign_host(self, request: Request) -> None:
         """Tell the log once that clients use another name than PUBLIC_URL: they refuse a document about another host."""
@@ -152,7 +164,7 @@ def preflight(request: Request, allowed: bytes = _ALLOWED) -> Reply:
         b"",
         (
             (b"Allow", allowed),
-            _ANY_PAGE,
+            ANY_PAGE,
             (b"Access-Control-Allow-Methods", allowed),
             (
                 b"Access-Control-Allow-Headers",

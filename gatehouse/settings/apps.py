@@ -50,7 +50,7 @@ class AppSettings(SignInSettings):
     def lets_apps_in(self) -> bool:
         """True if the gate is an authorization server itself, for people who sign in."""
         able = self.sign_in is not None and self.auth_issuer is None and not self.behind_front
-        return able and self.has_dashboard and self.sign_in_apps is True
+        return able and self.has_dashboard and self.sign_in_apps is not False
 
     @property
     def shows_discovery(self) -> bool:

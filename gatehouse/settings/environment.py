@@ -21,6 +21,7 @@ from pydantic_settings import (
 from gatehouse import advice
 from gatehouse.errors import FaultsError
 from gatehouse.http.address import is_loopback
+from gatehouse.settings.app_faults import app_disagreements
 from gatehouse.settings.apps import AppSettings
 from gatehouse.settings.env_file import EnvFile, read_env_file
 from gatehouse.settings.kinds import lowered, stripped
@@ -147,6 +148,7 @@ class Settings(LimitSettings, UpstreamSettings, AppSettings, BaseSettings):
         yield from self.identity_disagreements()
         yield from list_disagreements(self)
         yield from sign_in_disagreements(self)
+        yield from app_disagreements(self)
         yield from self.upstream_disagreements()
         if self.loops:
             yield (

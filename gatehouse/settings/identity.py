@@ -101,9 +101,14 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
         return tuple(scope for scope in self.auth_scopes if scope != NEVER_ASKED)
 
     @property
+    def believes_others(self) -> bool:
+        """True if an authorization server, or a front, vouches for people and machines."""
+        return self.auth_issuer is not None or self.front is not None
+
+    @property
     def has_other_ways_in(self) -> bool:
         """True if others than holders of a static token may come in."""
-        return self.auth_issuer is not None or self.front is not None
+        return self.believes_others
 
     @property
     def has_principals(self) -> bool:

@@ -37,7 +37,9 @@ ALL = ExposedPaths([ExposedPath(b"/*", needs_token=False)])
 
 def pages(*, introspects: bool = False, name: str = "", scopes: tuple[str, ...] = ()) -> Pages:
     """The pages of a gate that everything else passes."""
-    discovery = WellKnown(ORIGIN, ISSUER, scopes, introspects=introspects, name=lambda: name)
+    discovery = WellKnown(
+        ORIGIN, ISSUER, lambda: scopes, introspects=introspects, name=lambda: name
+    )
     table = dict.fromkeys(discovery.paths, discovery)
     return Pages(table, ALL, judge_methods=discovery.paths, not_found=discovery.elsewhere)
 

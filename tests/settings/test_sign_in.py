@@ -263,7 +263,8 @@ def test_a_space_needs_nothing_but_the_word(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.has_principals
     assert settings.takes_tokens
     assert not settings.makes_token
-    assert not settings.has_other_ways_in
+    assert not settings.believes_others
+    assert settings.lets_apps_in
 
 
 def test_any_provider_is_asked_as_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gatehouse.http.reply import CLOSE_CONNECTION, Reply, json_reply
 from gatehouse.pages.dashboard.forms import BadFormError, read_form
-from gatehouse.pages.well_known import STATIC_TOKEN, is_static_in, preflight
+from gatehouse.pages.well_known import ANY_PAGE, STATIC_TOKEN, is_static_in, preflight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from gatehouse.downstream.exchange import Exchange
     from gatehouse.http.request import Request
 
-ANY_PAGE = (b"Access-Control-Allow-Origin", b"*")
 NO_CACHE = (b"Pragma", b"no-cache")
 """RFC 6749 section 5.1 wants it beside no-store."""
 

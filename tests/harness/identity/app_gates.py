@@ -27,6 +27,7 @@ def signs_in_at(provider: OpenIDProvider, **more: str) -> dict[str, str]:
         "SIGN_IN_CLIENT_SECRET": provider.client_secret,
         "SIGN_IN_SECRET": SECRET,
         "SIGN_IN_APPS": "true",
+        "ADMINS": "sub:alice-0001",
         "PEOPLE": "sub:alice-0001",
         "STATE_DB": "",
         **more,
