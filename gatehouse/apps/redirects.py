@@ -107,8 +107,6 @@ class Destination(NamedTuple):
     """The place for people: a host, "this computer", or a scheme."""
     is_local: bool
     """True if any program on the person's computer could wait there."""
-    csp: str
-    """The source that stands for it in a `form-action` (CSP Level 3 section 2.3.1)."""
     key: str
     """The place for the memory: two URIs with one key are one place."""
 
@@ -146,14 +144,10 @@ def destination_of(uri: str) -> Destination:
     """The place of a URI that `check_redirect_uri` has judged."""
     scheme, host, port, _ = _parts_of(uri)
     if not host:
-        return Destination(
-            f"the app on this device that opens {scheme}: links", True, f"{scheme}:", scheme
-        )
-    # A source of the policy can name no IPv6 address.
-    source = f"{scheme}:" if host.startswith("[") else f"{scheme}://{host}{port}"
+        return Destination(f"the app on this device that opens {scheme}: links", True, scheme)
     if scheme == "http":
-        return Destination("this computer", True, source, f"http://{host}")
-    return Destination(f"{host}{port}", False, source, f"https://{host}{port}")
+        return Destination("this computer", True, f"http://{host}")
+    return Destination(f"{host}{port}", False, f"https://{host}{port}")
 
 
 def _parts_of(uri: str) -> _Parts:

@@ -71,8 +71,6 @@ def test_answers_may_go_to_the_web_to_this_computer_and_to_apps(uri: str) -> Non
     place = destination_of(uri)
     assert place.is_local is (not uri.startswith("https:"))
     assert place.text
-    assert " " not in place.csp
-    assert ";" not in place.csp
 
 
 @pytest.mark.parametrize("uri", BAD)

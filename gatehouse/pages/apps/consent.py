@@ -62,7 +62,7 @@ class Consent:
             "request": self._seal({**content_of(asked), "by": visitor.session}),
             "scopes": asked.scopes,
         }
-        return self._templates.reply("consent.html", context, forms=place.csp)
+        return self._templates.reply("consent.html", context, leads_on=True)
 
     def answered(self, visitor: Visitor, text: str) -> AuthorizationRequest | None:
         """The request that the visitor's form is about; None if it was made for another session, or too long ago."""

@@ -30,9 +30,13 @@ NONCE_BYTES = 16
 
 POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; "
-    "connect-src 'self'; form-action {forms}; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """The content security policy of a page: nothing but the gate's own files, and in no frame."""
+
+OWN_FORMS = "form-action 'self'; "
+"""The part of it that a page cannot have whose form leads on: Chromium asks it at each step of the way, and nobody knows all
+places through which an app's answer goes (w3c/webappsec-csp#8, PrefectHQ/fastmcp#3369)."""
 
 BARE_POLICY = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 """The same for an answer that is no page: it may load nothing at all."""
@@ -91,15 +95,15 @@ class Templates:
         *headers: tuple[bytes, bytes],
         status: int = 200,
         reason: str = "",
-        forms: str = "",
+        leads_on: bool = False,
     ) -> Reply:
         """The page as a reply, with a nonce that no other answer has. `reason` is for records, if it refuses.
 
-        `forms` is the one source of the policy, besides the gate, to which the answer to a form of the page may lead on.
+        With `leads_on`, the answer to a form of the page may lead on to other sites, and from there to others.
         """
         nonce = secrets.token_urlsafe(NONCE_BYTES)
         text = self.text(template, {**context, "nonce": nonce})
-        policy = POLICY.format(nonce=nonce, forms=f"'self' {forms}".rstrip())
+        policy = POLICY.format(nonce=nonce).replace(OWN_FORMS, "" if leads_on else OWN_FORMS)
         fields = (
             (b"Content-Type", b"text/html; charset=utf-8"),
             (b"Content-Security-Policy", policy.encode()),
