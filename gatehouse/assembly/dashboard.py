@@ -260,7 +260,11 @@ class DashboardSide:
     def _apps_page(self) -> AppsPage | None:
         if self._apps is None:
             return None
-        return AppsPage(self._apps.grants, several_gates=self._house.shared_state is not None)
+        return AppsPage(
+            self._apps.grants,
+            self._apps.approvals,
+            several_gates=self._house.shared_state is not None,
+        )
 
     @cached_property
     def _connect(self) -> Connect:

@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gatehouse.apps.approvals import APPROVAL_SECONDS, Approvals
+from gatehouse.apps.authorization import AuthorizationRequest
 from gatehouse.apps.client import Client
 from gatehouse.apps.grant_ends import ENDED_GRANTS
 from gatehouse.apps.grants import Grants
 from gatehouse.pages.dashboard import apps as page
 from gatehouse.pages.dashboard.apps import AppsPage
+from gatehouse.signin.cookies import Jar
 from gatehouse.signin.ended import Ended
+from gatehouse.signin.sealing import Sealer
 from tests.harness.dashboard import Browser, Meanwhile, person
+from tests.harness.request_of import request_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from gatehouse.apps.grant import Grant, KnownGrant
@@ -29,16 +35,22 @@ if TYPE_CHECKING:
     from tests.harness.dashboard import Answer
 
 PATH = "/dashboard/apps"
+SECRET = b"a secret of the tests, long enough"
 ODD = '<img src=x onerror="alert(1)">\u202e\x1b'
 ENDS = re.compile(r'name="grant" value="([^"]+)"')
 
 
 class Place:
-    """Grants, their page, another page for admins, and a browser before both; alice is an admin, and bob may sign in."""
+    """Grants, their page, two others for admins, and a browser before them, which keeps the cookie of approvals. Alice is an
+    admin, and bob may sign in.
+    """
 
     def __init__(self, state: Path | None = None, **more: Any) -> None:
         self.grants = Grants(Ended(state, ENDED_GRANTS), state, lambda: None)
-        self.page = AppsPage(self.grants, **more)
+        self.sealer = Sealer(SECRET, "apps", max_seconds=APPROVAL_SECONDS)
+        self.approvals = Approvals(self.sealer, Jar(secure=True), self.grants)
+        self.cookie = b""
+        self.page = AppsPage(self.grants, self.approvals, **more)
         views = {
             b"/dashboard": self.home,
             b"/dashboard/tokens": self.home,
@@ -57,16 +69,46 @@ class Place:
         self.grants.used(grant, "203.0.113.7")
         return grant
 
+    def remember(self, who: Visitor, app: str) -> Grant:
+        """The same, and the browser remembers the yes."""
+        grant = self.let_in(who, app)
+        uri = "https://x.example/cb"
+        asked = AuthorizationRequest(
+            "id", grant.client, app, "", uri, "s", "c", "https://g/mcp", ""
+        )
+        request = request_of(self.cookies, method="GET")
+        self.keep([self.approvals.remember(request, who.subject, asked, grant)])
+        return grant
+
+    @property
+    def cookies(self) -> list[tuple[bytes, bytes]]:
+        return [(b"Cookie", self.cookie)] if self.cookie else []
+
+    def keep(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        for name, value in fields:
+            if name == b"Set-Cookie":
+                pair, _, attributes = value.partition(b";")
+                self.cookie = b"" if b"Max-Age=0;" in attributes else pair
+
     async def seen_by(self, name: str, target: str = PATH) -> Answer:
         self.browser.people.who_comes = person(name)
-        return await self.browser.get(target)
+        return await self.browser.get(target, *self.cookies)
+
+    async def send(self, action: str, **fields: str | list[str]) -> Answer:
+        answer = await self.browser.post(f"{PATH}/{action}", fields, *self.cookies)
+        self.keep(answer.reply.headers)
+        return answer
 
     async def end(self, grant: Grant) -> Answer:
-        return await self.browser.post(f"{PATH}/end", {"grant": grant.id})
+        return await self.send("end", grant=grant.id)
 
     async def end_all(self, who: Visitor) -> Answer:
-        key = who.id.partition(":")[2]
-        return await self.browser.post(f"{PATH}/end-all", {"person": key})
+        return await self.send("end-all", person=who.id.partition(":")[2])
+
+    def remembered(self, who: Visitor) -> list[str]:
+        """The grants by which apps of that person come in without a question."""
+        request = request_of(self.cookies, method="GET")
+        return [each.grant for each in self.approvals.listed(request, who.subject)]
 
 
 ALICE, BOB, CAROL = person("alice"), person("bob"), person("carol")
@@ -88,7 +130,7 @@ async def test_an_admin_sees_whose_app_it_is_where_its_answers_go_and_from_where
     answer = await place.seen_by("alice")
     assert answer.status == 200
     assert "2 apps" in answer.words
-    assert "Claude Scopes: read write claude.ai bob" in answer.words
+    assert "Claude claude.ai bob 0 seconds ago for read write" in answer.words
     assert "Inspector this computer alice 0 seconds ago 0 seconds ago from 203.0.113.7" in (
         answer.words
     )
@@ -180,7 +222,7 @@ async def test_a_page_has_a_bound_and_all_others_are_found(monkeypatch: pytest.M
     found = await place.seen_by("alice", f"{PATH}?find=oNe")
     assert "Found: 1 of 4" in found.words
     assert 'value="oNe"' in found.text
-    of_bob = re.findall(r'href="(/dashboard/apps\?person=[0-9a-f]+)"><code>bob', found.text)
+    of_bob = re.findall(r'href="(/dashboard/apps\?person=[0-9a-f]+)">bob<', found.text)
     theirs = await place.seen_by("alice", f"{of_bob[0]}&find=t")
     assert "Found: 2 of 3 of bob" in theirs.words
     nobody = await place.seen_by("alice", f"{PATH}?find=%22%3E%3Cscript%3E{'x' * 500}%00%ff")
@@ -238,7 +280,7 @@ async def test_all_apps_of_one_person_are_revoked_and_nobody_elses(
     theirs, other = [place.let_in(BOB, app) for app in ("One", "Two")], place.let_in(ALICE)
     listed = await place.seen_by("alice")
     assert "Revoke all" not in listed.words
-    link = re.findall(r'href="(/dashboard/apps\?person=[0-9a-f]+)"><code>bob', listed.text)[0]
+    link = re.findall(r'href="(/dashboard/apps\?person=[0-9a-f]+)">bob<', listed.text)[0]
     assert "Revoke all of bob" in (await place.seen_by("alice", link)).words
     await place.end_all(BOB)
     assert all(map(place.grants.has_ended, theirs))
@@ -250,7 +292,7 @@ async def test_all_apps_of_one_person_are_revoked_and_nobody_elses(
 async def test_whoever_lost_the_list_with_the_disk_can_still_end_all_of_their_own() -> None:
     before, now = Place(), Place()
     forgotten = before.let_in(BOB)
-    assert "Revoke all of yours" in (await now.seen_by("bob")).words
+    assert "Revoke all Really" in (await now.seen_by("bob")).words
     await now.end_all(BOB)
     assert now.grants.has_ended(forgotten)
     now.grants.used(forgotten, "203.0.113.7")
@@ -299,6 +341,68 @@ async def test_a_form_of_another_session_or_another_site_revokes_nothing() -> No
     ]
     assert [each.status for each in answers] == [403, 403, 303]
     assert not place.grants.has_ended(grant)
+
+
+# The browser that remembers
+
+
+async def test_whoever_was_asked_in_this_browser_sees_it_and_can_be_asked_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    place = Place()
+    assert "Without a question" not in (await place.seen_by("bob")).words
+    claude, inspector = place.remember(BOB, "Claude"), place.remember(BOB, "Inspector")
+    of_alice = place.remember(ALICE, "Agent")
+    words = (await place.seen_by("bob")).words.partition("Without a question in this browser")[2]
+    assert "Claude claude.ai 0 seconds ago Ask again" in words
+    assert "Inspector" in words
+    assert "Agent" not in words
+    answer = await place.send("forget", grant=claude.id)
+    assert (answer.status, answer.one(b"Location")) == (303, PATH.encode())
+    assert place.remembered(BOB) == [inspector.id]
+    assert not place.grants.has_ended(claude)
+    assert "you will be asked before it comes in again" in (await place.seen_by("bob")).words
+    assert lines_of(caplog) == ["person:bob had a browser forget that apps may come in again"]
+    again = place.remember(BOB, "Claude")
+    await place.send("forget", grant=[inspector.id, again.id, of_alice.id])
+    assert place.remembered(BOB) == []
+    assert place.remembered(ALICE) == [of_alice.id]  # another person's yes is not theirs
+
+
+async def test_whoever_is_not_remembered_is_told_that_nothing_was_done() -> None:
+    place = Place()
+    of_alice = place.remember(ALICE, "Agent")
+    place.browser.people.who_comes = BOB
+    for grant in (of_alice.id, "", "x"):
+        assert (await place.send("forget", grant=grant)).all(b"Set-Cookie") == []
+        assert "Nothing was done." in (await place.seen_by("bob")).words
+    assert place.remembered(ALICE) == [of_alice.id]
+
+
+async def test_a_browser_forgets_an_app_that_is_revoked_in_it() -> None:
+    place = Place()
+    claude, inspector = place.remember(BOB, "Claude"), place.remember(BOB, "Inspector")
+    of_alice = place.remember(ALICE, "Agent")
+    await place.seen_by("bob")
+    await place.end(claude)
+    forgetful = Approvals(place.sealer, Jar(secure=True), Place().grants)
+    request = request_of(place.cookies, method="GET")
+    assert [each.grant for each in forgetful.listed(request, BOB.subject)] == [inspector.id]
+    await place.end_all(BOB)
+    request = request_of(place.cookies, method="GET")
+    assert forgetful.listed(request, BOB.subject) == []
+    assert place.remembered(ALICE) == [of_alice.id]
+
+
+async def test_a_gate_that_has_lost_its_disk_still_shows_that_a_browser_remembers() -> None:
+    before, now = Place(), Place()
+    grant = before.remember(BOB, "Claude")
+    now.cookie = before.cookie
+    answer = await now.seen_by("bob")
+    assert "not known any more not known any more 0 seconds ago Ask again" in answer.words
+    await now.send("forget", grant=grant.id)
+    assert now.cookie == b""
 
 
 async def test_the_page_tells_of_other_gates_where_there_are_some() -> None:

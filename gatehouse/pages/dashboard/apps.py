@@ -1,7 +1,8 @@
 """The page of apps: which app of whom is let in, since when, and the end of that.
 
 An admin sees the apps of everybody. Everybody else who may sign in sees the same page with their own apps, and can end
-nobody else's. Nothing that an app says of itself is verified.
+nobody else's. Nothing that an app says of itself is verified. Beside that, everybody sees which of their apps come in
+again without a question in the browser that they use, and can change that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from gatehouse.apps.approvals import APPROVAL_SECONDS
 from gatehouse.apps.grant import MAX_GRANT_SECONDS, REFRESH_SECONDS
 from gatehouse.pages.dashboard.people import key_of, looked_for, name_of
 from gatehouse.pages.dashboard.printable import printable
@@ -21,6 +23,7 @@ from gatehouse.records.loggers import logger_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gatehouse.apps.approvals import Approvals
     from gatehouse.apps.grant import KnownGrant
     from gatehouse.apps.grants import Grants
     from gatehouse.http.reply import Reply
@@ -83,16 +86,27 @@ class Row:
 
 
 class AppsPage:
-    """The view `show`, and the actions `end` and `end_all`. With `several_gates`, others take part in an end."""
+    """The view `show`, and the actions `end`, `end_all` and `forget`.
 
-    def __init__(self, grants: Grants, *, several_gates: bool = False) -> None:
+    `approvals` are in the visitor's browser: the apps that come in again without a question. With `several_gates`, others
+    take part in an end.
+    """
+
+    def __init__(
+        self, grants: Grants, approvals: Approvals, *, several_gates: bool = False
+    ) -> None:
         self._grants = grants
+        self._approvals = approvals
         self._several_gates = several_gates
 
     @property
     def actions(self) -> Mapping[bytes, Action]:
         """The buttons by their paths."""
-        return {f"{OWN}/end".encode(): self.end, f"{OWN}/end-all".encode(): self.end_all}
+        return {
+            f"{OWN}/end".encode(): self.end,
+            f"{OWN}/end-all".encode(): self.end_all,
+            f"{OWN}/forget".encode(): self.forget,
+        }
 
     async def show(self, visit: Visit) -> Reply:
         """The page: apps of everybody or of one person, all or those in whose line a text stands that is looked for."""
@@ -101,12 +115,13 @@ class AppsPage:
         key = _person_in(query) if visit.is_admin else own
         return await visit.page(
             "apps.html",
-            late=partial(self._found, find, key),
+            late=partial(self._found, find, key, self._remembered(visit)),
             find=find,
             key=key,
             own=own,
             own_link=OF_PERSON + own,
             several_gates=self._several_gates,
+            approval_days=round(APPROVAL_SECONDS / 86_400),
             days=round(MAX_GRANT_SECONDS / 86_400),
             unused_days=round(REFRESH_SECONDS / 86_400),
         )
@@ -118,6 +133,7 @@ class AppsPage:
             return visit.see(
                 OWN, "This app is not let in any more. Nothing was done.", is_warning=True
             )
+        forgets = self._forgets(visit, {known.grant.id})
         lasts = await self._grants.end(known)
         row = Row(known)
         logger.warning(
@@ -127,31 +143,60 @@ class AppsPage:
             row.app,
         )
         app = f"«{row.app}»" if row.app else "An app without a name"
-        return visit.see(OWN, f"{app} of {row.person} is revoked.{_memory(lasts)}")
+        return visit.see(OWN, f"{app} of {row.person} is revoked.{_memory(lasts)}", *forgets)
 
     async def end_all(self, visit: Visit, form: Form) -> Reply:
         """End all grants of one person."""
         key, subject = form.text("person"), visit.visitor.subject
         theirs = [each for each in self._grants.all() if key_of(each.grant.person) == key]
+        is_own = key == key_of(subject)
         # Of their own, there may be some that the gate does not know: they began before it lost its disk.
-        if not _may_end(visit, key) or not (theirs or key == key_of(subject)):
+        if not _may_end(visit, key) or not (theirs or is_own):
             return visit.see(
                 OWN, "This person has let no app in. Nothing was done.", is_warning=True
             )
         person = theirs[0].grant.person if theirs else subject
+        forgets = self._forgets(visit, set(self._remembered(visit))) if is_own else ()
         lasts = await self._grants.end_all(f"oauth:{key}")
         logger.warning(
             "%s revoked all apps of %s: %d", visit.visitor.name, person.shown, len(theirs)
         )
-        return visit.see(OWN, f"All apps of {name_of(person)} are revoked.{_memory(lasts)}")
+        said = f"All apps of {name_of(person)} are revoked.{_memory(lasts)}"
+        return visit.see(OWN, said, *forgets)
 
-    def _found(self, find: str, key: str) -> dict[str, Any]:
-        """The rows that are meant, the first MAX_ROWS of them; of one person, if there is a key."""
+    async def forget(self, visit: Visit, form: Form) -> Reply:
+        """Have this browser ask again about apps of the visitor's."""
+        forgets = self._forgets(visit, set(form.all("grant")))
+        if not forgets:
+            return visit.see(
+                OWN, "This browser asks about that app anyway. Nothing was done.", is_warning=True
+            )
+        logger.info("%s had a browser forget that apps may come in again", visit.visitor.name)
+        return visit.see(OWN, "Forgotten: you will be asked before it comes in again.", *forgets)
+
+    def _remembered(self, visit: Visit) -> dict[str, int]:
+        """The ids of the grants by which the visitor's apps come in again without a question, and when the yes was."""
+        found = self._approvals.listed(visit.exchange.request, visit.visitor.subject)
+        return {each.grant: each.since for each in found}
+
+    def _forgets(self, visit: Visit, grants: set[str]) -> list[tuple[bytes, bytes]]:
+        """The header fields by which the browser forgets those of these grants that it remembers for the visitor."""
+        there = grants.intersection(self._remembered(visit))
+        return [self._approvals.forget(visit.exchange.request, there)] if there else []
+
+    def _found(self, find: str, key: str, remembered: Mapping[str, int]) -> dict[str, Any]:
+        """The rows that are meant, the first MAX_ROWS of them; of one person, if there is a key. And what is remembered."""
         rows = [Row(each) for each in self._grants.all()]
         mine = [each for each in rows if not key or each.person_key == key]
         found = [each for each in mine if not find or each.is_meant_by(find.lower())]
-        person = mine[0].person if key and mine else ""
-        return {"rows": found[:MAX_ROWS], "found": len(found), "all": len(mine), "person": person}
+        by_id = {each.id: each for each in rows}
+        return {
+            "rows": found[:MAX_ROWS],
+            "found": len(found),
+            "all": len(mine),
+            "person": mine[0].person if key and mine else "",
+            "remembered": [(one, by_id.get(one), since) for one, since in remembered.items()],
+        }
 
 
 def _may_end(visit: Visit, key: str) -> bool:

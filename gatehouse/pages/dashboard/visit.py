@@ -105,11 +105,13 @@ class Visit:
 
         return await self.shell.aside.run(write)
 
-    def see(self, path: str, said: str = "", *, is_warning: bool = False) -> Reply:
+    def see(
+        self, path: str, said: str = "", *headers: tuple[bytes, bytes], is_warning: bool = False
+    ) -> Reply:
         """Send the browser to a page of ours, which shows the sentence `said` once; as a warning if nothing was done."""
         if said:
             self.shell.sayings.say(self.visitor, Said(said, is_warning))
-        return see(path)
+        return see(path, *headers)
 
 
 def see(path: str, *headers: tuple[bytes, bytes]) -> Reply:
