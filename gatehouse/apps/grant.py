@@ -95,5 +95,6 @@ def grant_in(content: Mapping[str, Any], *, issuer: str, expires: float) -> Gran
     grant_id, client, app, to, resource = texts
     began_at(grant_id)
     person = subject_of_facts("oauth", content, issuer=issuer, expires=expires)
-    person = replace(person, client=app, key=grant_id)
-    return Grant(grant_id, person, client, app, to, resource, tuple(scopes.split()))
+    allowed = tuple(scopes.split())
+    person = replace(person, client=app, key=grant_id, scopes=allowed)
+    return Grant(grant_id, person, client, app, to, resource, allowed)

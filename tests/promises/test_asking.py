@@ -6,7 +6,7 @@ import json
 from base64 import b64decode
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 import pytest
 import trio
@@ -16,6 +16,7 @@ from gatehouse.identity.discovery import KeysOf
 from gatehouse.identity.introspection import UNAVAILABLE, Introspection
 from gatehouse.identity.jwt import Bad, Rules, Verified
 from gatehouse.upstream.asking import MAX_ANSWER_BYTES, Asking
+from gatehouse.upstream.public import is_public
 from tests.harness.certificates import authority
 from tests.harness.identity.authorization_server import (
     AUDIENCE,
@@ -256,3 +257,14 @@ async def test_keys_and_opaque_tokens_are_asked_of_a_server_that_dies_and_comes_
         it.start()
         await keys.fetch()
         assert isinstance(await introspection.verify(b"opaque", "192.0.2.1"), Verified)
+
+
+async def test_with_public_addresses_only_nobody_here_is_asked_by_any_name() -> None:
+    async with server(answer(b"{}")) as (it, url):
+        port = urlsplit(url).port
+        for host in ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"):
+            for scheme in ("http", "https"):
+                with pytest.raises(AskError):
+                    await Asking(takes=is_public).get_json(f"{scheme}://{host}:{port}/")
+        assert it.connections == 0
+        assert (await Asking().get_json(url)).status == 200
