@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64encode
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from gatehouse.apps.grant import as_caller
 from gatehouse.apps.redirects import destination_of
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from gatehouse.apps.authorization import AuthorizationRequest
     from gatehouse.apps.grant import Grant
+    from gatehouse.apps.grants import Grants
     from gatehouse.http.request import Request
     from gatehouse.identity.subject import Subject
     from gatehouse.signin.cookies import Jar
@@ -44,13 +45,6 @@ class Approval(NamedTuple):
     """The Unix time of the yes."""
     grant: str
     """The id of the grant that the app got last."""
-
-
-class Grants(Protocol):
-    """Knows which grants have ended (`gatehouse/apps/grants.py`)."""
-
-    def is_over(self, person: str, grant_id: str) -> bool:
-        """True if that grant of the person of that id has ended, or is over. Raises ValueError if it is no id of a grant."""
 
 
 class Approvals:

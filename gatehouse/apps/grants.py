@@ -244,11 +244,16 @@ class Grants:
         held = Held(replace(grant, person=person), self._clock())
         theirs = self._memory.of(held.person)
         if len(theirs) >= MAX_GRANTS_PER_PERSON:
-            # First the one that never came to anything.
-            last = min(theirs, key=lambda held: (self._counts(held), held.used))
+            # First one whose code nobody has used: a page that opens one authorization after another, for an app that
+            # need not be asked about, must not end those that are in use.
+            last = min(theirs, key=self._worth)
             self._ends.end(last.person, last.grant.id)
         self._memory.add(held)
         return held
+
+    def _worth(self, held: Held) -> tuple[bool, float]:
+        """The more, the later a grant is ended for room."""
+        return self._counts(held) and held.generation >= 0, held.used
 
     def _touch(self, held: Held, address: str) -> None:
         now = self._clock()

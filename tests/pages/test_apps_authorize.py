@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from gatehouse.apps.clients import Clients
     from gatehouse.apps.grant import Grant
+    from gatehouse.apps.tokens import Tokens
     from gatehouse.http.request import Request
     from gatehouse.identity.principal import Unknown
     from gatehouse.signin.visitor import Visitor
@@ -128,7 +129,7 @@ class Place:
                 self.sealer("apps", APPROVAL_SECONDS), JAR, self.grants, clock=unix_time
             ),
             grants=self.grants,
-            codes=self.codes,
+            codes=cast("Tokens", self.codes),
             sessions=self.sessions,
             people=self.people,
             door=self.browser.door,

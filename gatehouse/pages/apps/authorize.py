@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from gatehouse.apps.approvals import Approval, Approvals
     from gatehouse.apps.authorization import Asked, AuthorizationRequests
-    from gatehouse.apps.client import Named
-    from gatehouse.apps.grant import Grant
+    from gatehouse.apps.grants import Grants
+    from gatehouse.apps.tokens import Tokens
     from gatehouse.downstream.exchange import Exchange
     from gatehouse.http.request import Request
     from gatehouse.identity.subject import Subject
@@ -80,22 +80,6 @@ class People(Protocol):
         """True if the person is one of them at this moment."""
 
 
-class Grants(Protocol):
-    """Begins grants (`gatehouse/apps/grants.py`)."""
-
-    def new(
-        self, person: Subject, client: Named, *, to: str, scopes: tuple[str, ...], resource: str
-    ) -> Grant:
-        """The grant of that person to that client, which begins now."""
-
-
-class Codes(Protocol):
-    """Makes codes (`gatehouse/apps/tokens.py`)."""
-
-    def code(self, grant: Grant, *, redirect_uri: str, challenge: str) -> str:
-        """A code for that grant. Raises ValueError if it would be too long."""
-
-
 class AuthorizePage:
     """The pages at AUTHORIZE, RESUME and DECIDE. `issuer` is the one that clients know the gate by, and `to_provider`
     begins a sign-in that leads to a path of ours.
@@ -107,7 +91,7 @@ class AuthorizePage:
         requests: AuthorizationRequests,
         approvals: Approvals,
         grants: Grants,
-        codes: Codes,
+        codes: Tokens,
         sessions: Sessions,
         people: People,
         door: Door,
