@@ -252,8 +252,19 @@ def test_every_page_is_in_the_table_of_paths() -> None:
         for row in rows(ROOT / "docs/wire.md")
         for path in re.findall("`(/[^`]*)`", row[0])
     }
-    settings = Settings(_env_file=None, mcp_app="", metrics_token=SecretStr(make_value()))
+    settings = Settings(
+        _env_file=None,
+        mcp_app="",
+        metrics_token=SecretStr(make_value()),
+        sign_in="https://sso.example.com",
+        sign_in_client_id="gate",
+        sign_in_client_secret=SecretStr(make_value()),
+        admins=("sub:alice",),
+        public_url="https://gate.example.com",
+        state_db=None,
+    )
     pages = House(settings, []).pages.paths
+    assert b"/token" in pages
     assert pages < paths
     assert any(map(is_for_upstream, paths - pages))
 
@@ -349,6 +360,21 @@ def test_every_refusal_is_in_the_table_for_trouble() -> None:
         )
     ]
     assert missing == []
+
+
+def test_operations_knows_each_reason_for_which_an_app_is_refused() -> None:
+    page = text_of(ROOT / "docs/operations.md")
+    reasons = {
+        ast.literal_eval(each.value)
+        for room in ("gatehouse/apps", "gatehouse/pages/apps")
+        for path in (ROOT / room).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        for each in node.keywords
+        if each.arg == "reason" and isinstance(each.value, ast.Constant)
+    }
+    assert len(reasons) > 12
+    assert [reason for reason in reasons if f"`{reason}`" not in page] == []
 
 
 def test_the_signs_of_trouble_are_in_the_words_of_the_program() -> None:
