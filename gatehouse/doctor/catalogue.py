@@ -106,6 +106,10 @@ CATALOGUE = {
         "error",
         "Switch one sign-in off: unset AUTH_ISSUER and set FRONT, or switch off that of the front (Managed OAuth)",
     ),
+    "own-server": (
+        "error",
+        "Set PUBLIC_URL to the URL that clients use, and let the front pass /.well-known/ as it is: clients sign in by these metadata",
+    ),
     "no-keys": (
         "error",
         "Mend AUTH_ISSUER or AUTH_JWKS_URL, FRONT_TEAM or FRONT_JWKS_URL, SIGN_IN, or the way there: without these keys nobody can sign in",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import trio
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 AT_THE_HOST = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 """The places where a front that is an authorization server itself has its metadata."""
+
+ENDPOINTS = ("authorization_endpoint", "token_endpoint")
+"""The members without which no client can sign in."""
 
 OAUTH_MEMBERS = {"authorization_servers", "authorization_endpoint", "issuer"}
 """One of these is in every document that is OAuth's."""
@@ -59,11 +63,34 @@ async def sign_in(visit: Visit) -> list[Finding]:
     if not isinstance(servers, list) or not servers:
         return [fine("no sign-in is offered")]
     issuer = str(servers[0])  # clients look at no other
+    if issuer.rstrip("/") == f"{visit.target.scheme}://{visit.target.authority}":
+        return [about(visit, str(told.get("resource"))), await own_server(visit, issuer)]
     return [
         about(visit, str(told.get("resource"))),
         *await at_the_host(visit, issuer),
         *await keys_of(issuer),
     ]
+
+
+async def own_server(visit: Visit, issuer: str) -> Finding:
+    """The metadata of a server that is its own authorization server, as a client reads them (RFC 8414 section 3.3)."""
+    path = AT_THE_HOST[0] + urlsplit(issuer).path.rstrip("/")
+    told = document_in(await visit.ask("GET", token="", path=path))
+    if told.get("issuer") != issuer:
+        return found("own-server", f"{path} is not about {issuer}, which the metadata name")
+    missing = [name for name in ENDPOINTS if not _is_safe(told.get(name), issuer)]
+    if missing:
+        return found("own-server", f"{path} names no {' and no '.join(missing)} that may be asked")
+    if "S256" not in (told.get("code_challenge_methods_supported") or []):
+        return found(
+            "own-server", f"{path} does not offer PKCE with S256, without which clients refuse"
+        )
+    return fine("apps sign in here, and its metadata say how")
+
+
+def _is_safe(url: object, issuer: str) -> bool:
+    """True if a URL may be asked where the issuer is asked: over https, unless that is on http, too."""
+    return isinstance(url, str) and urlsplit(url).scheme in {"https", urlsplit(issuer).scheme}
 
 
 def about(visit: Visit, resource: str) -> Finding:

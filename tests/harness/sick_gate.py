@@ -46,6 +46,8 @@ FAULTS = {
     "sign-in with keys of no use": {"oauth", "no-keys"},
     "sign-in with a clock that is off": {"oauth", "clock-off"},
     "sign-in beside the front's own": {"oauth", "sign-in-twice"},
+    "sign-in of its own at another name": {"oauth", "own-server"},
+    "sign-in of its own without S256": {"oauth", "own-server"},
     "no keys for the token": {"no-keys"},
     "no keys for the front": {"no-keys"},
     "only through its front": {"front-first"},
@@ -203,6 +205,14 @@ class SickGate:
         if self.has("sign-in beside the front's own"):
             own = {"issuer": "https://front.example", "authorization_endpoint": "/"}
             documents["/.well-known/oauth-authorization-server"] = own
+        if any(fault.startswith("sign-in of its own") for fault in self.faults):
+            documents[METADATA.decode()]["authorization_servers"] = [origin]
+            elsewhere = "https://elsewhere.example" * self.has("sign-in of its own at another name")
+            documents["/.well-known/oauth-authorization-server"] = {
+                "issuer": elsewhere or origin,
+                "authorization_endpoint": f"{origin}/authorize",
+                "token_endpoint": f"{origin}/token",
+            }
         return documents.get(path.removesuffix("/mcp"))
 
     def slash(self, path: str, query: str) -> tuple[Any, ...] | None:
