@@ -123,10 +123,13 @@ class Approvals:
 
 
 def can_be_remembered(asked: AuthorizationRequest) -> bool:
-    """True unless any program on the computer could pose as the client: its document is public, and its answer goes to a
-    port or scheme that nobody owns (RFC 8252 section 8.6).
+    """True if the client has registered, so that one installation alone has its id.
+
+    A client that a document describes is the same for all who use it. A page could send this browser here for somebody
+    else who uses it, and their app, not this person's, might get the answer; or any program on the computer could pose
+    as it (RFC 8252 section 8.6). Therefore the person is asked each time.
     """
-    return not (asked.document_host and destination_of(asked.redirect_uri).is_local)
+    return not asked.document_host
 
 
 def _about(person: Subject, asked: AuthorizationRequest) -> str:

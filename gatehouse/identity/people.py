@@ -54,7 +54,11 @@ class People:
     runs lets nobody in: whoever takes out the last name means nobody, not everybody.
     """
 
-    def __init__(self, listed: Iterable[str] = (), persons: Iterable[Person] = ()) -> None:
+    def __init__(
+        self, listed: Iterable[str] = (), persons: Iterable[Person] = (), *, warns: bool = True
+    ) -> None:
+        """With `warns`, the log is told when the last one is gone."""
+        self._warns = warns
         self._listed = tuple(Person(match) for match in listed)
         self.is_open = True
         """True if there is no list, and never was: then everybody may come in."""
@@ -64,7 +68,7 @@ class People:
     def replace(self, persons: Iterable[Person]) -> None:
         """From now on, these are the people of the tokens file."""
         people = (*persons, *self._listed)
-        if self._people and not people:
+        if self._warns and self._people and not people:
             logger.warning(
                 "the last [[people]] entry is gone from the tokens file: nobody may come in by an access token or "
                 "through a front until somebody is listed again, or the gate is started anew. PEOPLE would keep a list "

@@ -25,7 +25,7 @@ class PeopleWhoSignIn(People):
         self, admins: Iterable[str], listed: Iterable[str] = (), persons: Iterable[Person] = ()
     ) -> None:
         self._admins = frozenset(map(key_of, admins))
-        super().__init__(listed, persons)
+        super().__init__(listed, persons, warns=False)  # the list of all who come in does
 
     @property
     def keys(self) -> Collection[Key]:

@@ -608,13 +608,14 @@ async def test_an_app_that_was_let_in_comes_again_without_a_question_in_this_bro
     assert (await place.asks()).status == 200
 
 
-async def test_a_program_on_the_computer_is_asked_about_each_time_if_anybody_knows_its_client(
+async def test_a_client_that_many_people_share_is_asked_about_each_time(
     autojump_clock: MockClock,
 ) -> None:
     place = await Place().signed_in()
-    known = {"client_id": "https://app.example/client.json", "redirect_uri": LOCAL}
-    for _ in range(2):
-        heard(await place.decides(await place.asks(**known), "allow"), LOCAL)
+    for there in (LOCAL, WEB):
+        known = {"client_id": "https://app.example/client.json", "redirect_uri": there}
+        for _ in range(2):
+            heard(await place.decides(await place.asks(**known), "allow"), there)
     own = {"client_id": "nameless", "redirect_uri": LOCAL}
     heard(await place.decides(await place.asks(**own), "allow"), LOCAL)
     assert heard(await place.asks(**own), LOCAL)
