@@ -1,12 +1,16 @@
 // A client on the TypeScript SDK that can sign in: it connects, calls TOOL, and prints one line of JSON about it.
-// URL; ERA: legacy, or a version of MCP; BEARER: a static token to send; PYTHON and PERSON: the stand-in for a browser.
+// URL; ERA: legacy, or a version of MCP; BEARER: a static token to send; PERSON: the stand-in for a browser, as JSON;
+// KEPT: a file for all that the next start is to find again, if there is to be one.
 import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 
-const { URL: url, ERA = 'legacy', BEARER, PYTHON, PERSON, TOOL = 'add' } = process.env;
+const { URL: url, ERA = 'legacy', BEARER, PERSON, KEPT, TOOL = 'add' } = process.env;
 const callback = 'http://127.0.0.1:7/callback'; // nobody listens there: the person stops before it
-const kept = {};
+const [person, ...more] = JSON.parse(PERSON);
+const kept = KEPT && existsSync(KEPT) ? JSON.parse(readFileSync(KEPT)) : {};
 const told = { scopes: [] };
 
 const authProvider = {
@@ -23,6 +27,7 @@ const authProvider = {
   saveClientInformation: (client) => void (kept.client = client),
   tokens: () => kept.tokens,
   saveTokens: (tokens) => void (kept.tokens = tokens),
+  state: () => randomUUID(), // many leave it out, for the SDK does not ask for it
   codeVerifier: () => kept.verifier,
   saveCodeVerifier: (verifier) => void (kept.verifier = verifier),
   discoveryState: () => kept.discovery,
@@ -44,7 +49,7 @@ function made() {
 
 async function signedIn(transport, error) {
   if (!kept.there || told.scopes.length > 2) throw error;
-  const { stdout } = await promisify(execFile)(PYTHON, [PERSON, kept.there, callback]);
+  const { stdout } = await promisify(execFile)(person, [...more, kept.there, callback]);
   kept.there = undefined;
   await transport.finishAuth(new URL(stdout.trim()).searchParams);
 }
@@ -68,5 +73,6 @@ try {
 } catch (error) {
   told.error = `${error.constructor.name}: ${error.message}`;
 }
+if (KEPT) writeFileSync(KEPT, JSON.stringify(kept));
 console.log(JSON.stringify(told));
 process.exit(0);

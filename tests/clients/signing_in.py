@@ -7,8 +7,8 @@ import json
 import os
 import sys
 import webbrowser
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,12 +25,12 @@ from pydantic import AnyUrl
 
 from tests.clients.authorization_servers import MACHINE, MACHINE_SECRET
 from tests.clients.node import HERE
-from tests.clients.stdio import NodePrograms
+from tests.clients.stdio import NodeProgram, NodePrograms
 from tests.harness.identity import person
 from tests.harness.program import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Coroutine, Sequence
     from pathlib import Path
 
 SECONDS = 60.0
@@ -49,6 +49,22 @@ def programs(bin_folder: Path, home: Path) -> NodePrograms:
 async def run(main: Coroutine[Any, Any, Any]) -> Any:
     """Run on asyncio, in a thread of its own."""
     return await trio.to_thread.run_sync(lambda: asyncio.run(asyncio.wait_for(main, SECONDS)))
+
+
+async def together(starts: dict[str, Callable[[], Awaitable[Any]]]) -> dict[str, Any]:
+    """The results of all these, by name: of each, its value or its error."""
+    results: dict[str, Any] = {}
+
+    async def use(name: str) -> None:
+        try:
+            results[name] = await starts[name]()
+        except Exception as error:  # noqa: BLE001 - it is the result
+            results[name] = error
+
+    async with trio.open_nursery() as nursery:
+        for name in starts:
+            nursery.start_soon(use, name)
+    return results
 
 
 # FastMCP's client.
@@ -107,11 +123,23 @@ class Kept:
         self.client = client_info
 
 
+Visit = Callable[[str, str], str]
+"""Follows an authorization URL until one that begins so, and returns that."""
+
+
+def signed_in(url: str, until: str) -> str:
+    """The visit of a person who signs in."""
+    return person.sign_in(url, until=until)
+
+
 class Person:
-    """Signs in for the SDK, and brings what the authorization server sends back."""
+    """Visits the authorization server for the SDK, and brings what that sends back."""
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
 
     async def go(self, url: str) -> None:
-        self._there = await asyncio.to_thread(partial(person.sign_in, url, until=CALLBACK))
+        self._there = await asyncio.to_thread(self._visit, url, CALLBACK)
 
     async def come_back(self) -> AuthorizationCodeResult:
         brought = {
@@ -122,10 +150,12 @@ class Person:
         )
 
 
-async def by_sdk(url: str, *, bearer: str = "") -> Any:
-    """With a static token, or by signing in."""
+async def by_sdk(
+    url: str, *, bearer: str = "", kept: Kept | None = None, visit: Visit = signed_in
+) -> Any:
+    """With a static token, or by signing in, unless it is `kept`."""
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-    someone = Person()
+    someone = Person(visit)
     metadata = OAuthClientMetadata(
         client_name="tests of the gate",
         redirect_uris=[AnyUrl(CALLBACK)],
@@ -133,7 +163,7 @@ async def by_sdk(url: str, *, bearer: str = "") -> Any:
         response_types=["code"],
         token_endpoint_auth_method="none",
     )
-    auth = OAuthClientProvider(url, metadata, Kept(), someone.go, someone.come_back)
+    auth = OAuthClientProvider(url, metadata, kept or Kept(), someone.go, someone.come_back)
     async with httpx2.AsyncClient(
         headers=headers, auth=None if bearer else auth, timeout=SECONDS
     ) as http:
@@ -147,14 +177,21 @@ async def by_sdk(url: str, *, bearer: str = "") -> Any:
 
 
 async def by_typescript(
-    url: str, home: Path, *, era: str, bearer: str = "", tool: str = "add"
+    url: str,
+    home: Path,
+    *,
+    era: str,
+    bearer: str = "",
+    tool: str = "add",
+    browser: Sequence[str] = BROWSER,
+    kept: Path | None = None,
 ) -> dict[str, Any]:
-    """Its line of JSON: `text` or `error`, and the `scopes` of each sign-in."""
+    """Its line of JSON: `text` or `error`, and the `scopes` of each sign-in. It keeps what it has in the file `kept`."""
     variables = {"URL": url, "ERA": era, "BEARER": bearer, "TOOL": tool}
-    browser = {"PYTHON": BROWSER[0], "PERSON": BROWSER[1]}
+    more = {"PERSON": json.dumps([*browser]), "KEPT": str(kept or "")}
     ended = await trio.run_process(
         ["node", str(HERE / "sign_in.mjs")],
-        env={"PATH": os.environ["PATH"], "HOME": str(home), **variables, **browser},
+        env={"PATH": os.environ["PATH"], "HOME": str(home), **variables, **more},
         capture_stdout=True,
         capture_stderr=True,
     )
@@ -168,10 +205,21 @@ async def by_mcp_remote(node: NodePrograms, url: str, *more: str, **variables: s
     """Through mcp-remote, as Claude Desktop calls it."""
     given = ("--transport", "http-only", "--allow-http", *more)
     async with node.start("mcp-remote", url, *given, **variables) as bridge:
-        await bridge.initialize()
-        await bridge.notify("notifications/initialized")
-        called = await bridge.request("tools/call", name="add", arguments=ADD)
-        return called["structuredContent"]["result"]
+        return await added_by(bridge)
+
+
+async def by_supergateway(node: NodePrograms, url: str) -> Any:
+    """Through supergateway, with a URL that has its token in it."""
+    async with node.start("supergateway", "--streamableHttp", url) as bridge:
+        return await added_by(bridge)
+
+
+async def added_by(bridge: NodeProgram) -> Any:
+    """The sum, as Claude Desktop would ask for it."""
+    await bridge.initialize()
+    await bridge.notify("notifications/initialized")
+    called = await bridge.request("tools/call", name="add", arguments=ADD)
+    return called["structuredContent"]["result"]
 
 
 MACHINE_INFO = json.dumps({"client_id": MACHINE, "client_secret": "${SECRET}"})

@@ -35,6 +35,7 @@ from tests.clients.signing_in import (
     by_typescript,
     programs,
     run,
+    together,
 )
 from tests.harness.leaks import pieces_in
 
@@ -107,22 +108,6 @@ def gate(folder: Path, server: RealServer, **settings: str) -> Any:
         "AUTH_NAME_CLAIM": "sub",
     }
     return discreet(folder, **given, **settings)
-
-
-async def together(clients: dict[str, Callable[[], Awaitable[Any]]]) -> dict[str, Any]:
-    """The results of all these clients, by name."""
-    results: dict[str, Any] = {}
-
-    async def use(name: str) -> None:
-        try:
-            results[name] = await clients[name]()
-        except Exception as error:  # noqa: BLE001 - it is the result
-            results[name] = error
-
-    async with trio.open_nursery() as nursery:
-        for name in clients:
-            nursery.start_soon(use, name)
-    return results
 
 
 async def test_clients_sign_in_at_oidc_provider(

@@ -9,6 +9,7 @@ from tests.harness.house import House, open_house
 from tests.harness.identity.app import App
 from tests.harness.identity.app_person import AppPerson, Decision
 from tests.harness.identity.house import PUBLIC
+from tests.harness.identity.openid_provider import ALICE, BOB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,7 +20,9 @@ SECRET = "sign-in-secret-of-the-tests-that-outlives-each-gate"
 
 
 def signs_in_at(provider: OpenIDProvider, **more: str) -> dict[str, str]:
-    """The environment of a program whose people sign in at that provider and let apps in. Alice may; `more` is added."""
+    """The environment of a program whose people sign in at that provider and let apps in. Alice is an admin, and Bob one
+    of the people; `more` is added.
+    """
     return {
         "PUBLIC_URL": "http://127.0.0.1:{port}",
         "SIGN_IN": provider.issuer,
@@ -27,8 +30,8 @@ def signs_in_at(provider: OpenIDProvider, **more: str) -> dict[str, str]:
         "SIGN_IN_CLIENT_SECRET": provider.client_secret,
         "SIGN_IN_SECRET": SECRET,
         "SIGN_IN_APPS": "true",
-        "ADMINS": "sub:alice-0001",
-        "PEOPLE": "sub:alice-0001",
+        "ADMINS": f"sub:{ALICE['sub']}",
+        "PEOPLE": f"sub:{BOB['sub']}",
         "STATE_DB": "",
         **more,
     }
@@ -36,7 +39,7 @@ def signs_in_at(provider: OpenIDProvider, **more: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def open_to_apps(provider: OpenIDProvider, **settings: Any) -> AsyncIterator[House]:
-    """A gate at PUBLIC whose people sign in at that provider and let apps in. Alice may."""
+    """A gate at PUBLIC whose people sign in at that provider and let apps in: Alice, who is an admin, and Bob."""
     given = {name.lower(): value for name, value in signs_in_at(provider).items()}
     whole = {**given, "public_url": PUBLIC, "sign_in_apps": True, **settings}
     async with open_house(background=True, **whole) as house:

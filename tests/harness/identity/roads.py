@@ -16,11 +16,14 @@ SECONDS = 20.0
 
 
 class Roads(httpx.BaseTransport):
-    """Leads requests for each origin to the origin that `to` has for it, and all others to where they are for."""
+    """Leads requests for each origin to the origin that `to` has for it, and all others to where they are for.
+
+    Each has a connection of its own: a gate may begin anew in between.
+    """
 
     def __init__(self, to: Mapping[str, str]) -> None:
         self.to = to
-        self._real = httpx.HTTPTransport()
+        self._real = httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=0))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         there = self.to.get(origin_of(str(request.url)))
