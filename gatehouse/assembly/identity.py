@@ -197,9 +197,13 @@ class IdentitySide:
         """The grants that a principal with a subject has now; None if it would not be let in any more."""
         if principal.subject is None:
             return None
-        people = self._people_of(principal.subject)
+        subject = principal.subject
+        by_app = self.apps if subject.kind == "oauth" else None
+        if by_app is not None and by_app.grants.is_over(principal.id, subject.key):
+            return None
+        people = self._people_of(subject)
         admission = Admission(people, self.scopes, self.challenges, self._settings.needed_scopes)
-        who = admission.admit(principal.subject, principal.proof, until=0)  # remembers nothing
+        who = admission.admit(subject, principal.proof, until=0)  # remembers nothing
         return who.grants if isinstance(who, Principal) else None
 
     def lets_in(self, subject: Subject) -> bool:

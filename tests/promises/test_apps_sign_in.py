@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gatehouse.identity.principal import Principal
 from tests.harness.identity.app import aside
 from tests.harness.identity.app_gates import app_at, open_to_apps, person_at
 from tests.harness.identity.openid_provider import OpenIDProvider, openid_provider
+from tests.harness.request_of import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,3 +41,18 @@ async def test_the_url_alone_lets_an_app_in(provider: OpenIDProvider) -> None:
             assert "resource_metadata=" in gone.headers["WWW-Authenticate"]
             refused = await aside(app.refresh)
             assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+
+
+async def test_work_that_a_hosted_server_still_does_for_an_app_may_do_nothing_once_its_grant_ends(
+    provider: OpenIDProvider,
+) -> None:
+    async with open_to_apps(provider) as house:
+        with app_at(house) as app, person_at(house) as person:
+            await aside(app.sign_in, person)
+            token = f"Bearer {app.tokens['access_token']}".encode()
+            identity = house.parts.identity
+            who = await identity.verifiers.identify(request_of([(b"Authorization", token)]))
+            assert isinstance(who, Principal)
+            assert identity.still(who) is not None
+            assert (await aside(app.revoke)).status_code == 200
+            assert identity.still(who) is None
