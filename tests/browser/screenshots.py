@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import signal
 import tempfile
 import time
 import traceback
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -21,17 +20,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 import run
-from gatehouse.assembly import dashboard
+from gatehouse.apps.grants import Grants
+from gatehouse.assembly import apps, dashboard
 from gatehouse.assembly.start import open_house
-from gatehouse.identity.grants import Grants
 from gatehouse.records.recent import Recent
-from gatehouse.records.record import Record
 from gatehouse.settings.environment import load_settings
-from gatehouse.tokens import issue
-from gatehouse.tokens.token import Token
+from gatehouse.signin.ended import Ended
+from tests.browser.believable import Past, with_a_past, with_apps, write_tokens
 from tests.browser.callers import called
 from tests.browser.chromium import chromium
 from tests.browser.gates import ask_for, headed, of_a_space, press, value_on
+from tests.harness.identity.app import App
 from tests.harness.identity.hugging_face import hugging_face
 
 if TYPE_CHECKING:
@@ -59,101 +58,11 @@ PAGES = {
     "now": "/dashboard",
     "tokens": "/dashboard/tokens",
     "people": "/dashboard/people",
+    "apps": "/dashboard/apps",
     "connect": "/dashboard/connect",
     "check": "/dashboard/check",
     "settings": "/dashboard/settings",
 }
-
-TOKENS = [  # name, note, days since it was made, days it is good for
-    ("laptop", "Claude Desktop in the study", 41, 0),
-    ("phone", "Claude on the phone", 12, 0),
-    ("nightly", "The job that writes the shopping list", 96, 120),
-    ("guest", "For the weekend", 9, 7),
-]
-CALLS = ["list_inventory", "add_item", "get_item", "list_expiring", "consume_item", "list_shopping"]
-
-
-class Past:
-    """A clock that can be put back."""
-
-    ago = 0.0
-
-    def __call__(self) -> float:
-        return time.time() - self.ago
-
-
-def with_a_past(recent: Recent, clock: Past) -> None:
-    """Fill the last hour with what a kitchen may have asked."""
-    chance = random.Random(7)  # noqa: S311 - of pictures
-    for minute in range(59, 0, -1):
-        busy = 3 + 9 * chance.random() * (1.6 if 14 < minute < 33 else 0.6)
-        for second in sorted(60 * chance.random() for _ in range(int(busy))):
-            clock.ago = 60 * minute - second  # never back: later minutes would be dropped
-            recent(a_call(chance))
-        if chance.random() < 0.2:
-            recent(a_refusal(chance))
-    clock.ago = 0.0
-
-
-def a_call(chance: random.Random) -> Record:
-    tool = chance.choice(CALLS)
-    seconds = 0.004 * 2 ** (4 * chance.random() ** 2) * (6 if tool == "list_expiring" else 1)
-    failed = chance.random() < 0.03
-    return record(
-        chance,
-        name=chance.choice(["laptop", "laptop", "phone", "nightly"]),
-        lane="header",
-        tool=tool,
-        result="error" if failed else "ok",
-        seconds=seconds,
-    )
-
-
-def a_refusal(chance: random.Random) -> Record:
-    return record(
-        chance,
-        client="198.51.100.7",
-        status=401,
-        outcome="refused",
-        reason=chance.choice(["token", "token", "token-not-in-time", "no-token"]),
-        rpc_method="",
-    )
-
-
-def record(chance: random.Random, **members: Any) -> Record:
-    usual: dict[str, Any] = {
-        "request_id": f"{chance.getrandbits(64):016x}",
-        "client": f"203.0.113.{chance.choice([20, 20, 91])}",
-        "name": "",
-        "lane": "",
-        "method": "POST",
-        "path": "/mcp",
-        "route": "mcp",
-        "rpc_method": "tools/call",
-        "tool": "",
-        "differs": False,
-        "result": "",
-        "status": 200,
-        "bytes_in": 140 + chance.randrange(90),
-        "bytes_out": 300 + chance.randrange(2500),
-        "first_byte_seconds": 0.003,
-        "seconds": 0.0003,
-        "outcome": "done",
-        "reason": "",
-    }
-    return Record(**{**usual, **members})
-
-
-def write_tokens(path: Path) -> list[str]:
-    """Make the tokens; their values."""
-    values, now = [], datetime.now(UTC)
-    for name, note, days, good in TOKENS:
-        grants = Grants(tools=("list_*", "get_*")) if name == "guest" else Grants()
-        token = Token(name, (), grants, note=note)
-        made = now - timedelta(days=days, hours=5)
-        expires = timedelta(days=good) if good else None
-        values.append(issue.make(path, token, made, expires=expires).value)
-    return values
 
 
 class Studio:
@@ -174,7 +83,6 @@ class Studio:
             with chromium() as browser:
                 for value in self._values[:2]:
                     called(f"{URL}/mcp", value, "list_inventory")
-                self._let_bob_in(browser)
                 for look in LOOKS:
                     self._draw(browser, look)
         except Exception:  # noqa: BLE001 - the program must end, whatever it is
@@ -182,19 +90,37 @@ class Studio:
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _let_bob_in(self, browser: Browser) -> None:
-        self._provider.person = "bob"
-        page = browser.new_page()
-        self._sign_in(page)
-        headed(page, "Not on the list")
-        self._provider.person = "alice"
-        page.close()
-
     def _sign_in(self, page: Page) -> None:
         page.goto(f"{URL}/dashboard")
         press(page, "Sign in with Hugging Face")
 
+    def _draw_for_bob(self, browser: Browser, look: str) -> None:
+        """He may sign in, and is no admin."""
+        context = browser.new_context(**LOOKS[look])
+        page = context.new_page()
+        self._provider.person = "bob"
+        self._sign_in(page)
+        headed(page, "Apps")
+        self._take(page, "own-apps", look)
+        context.close()
+
+    def _draw_question(self, page: Page, look: str) -> None:
+        """An app asks, and is let in."""
+        with App(f"{URL}/mcp", name="Claude", redirect_uri="https://claude.ai/callback") as app:
+            app.discover()
+            app.register()
+            page.goto(app.authorization_url())
+            headed(page, "Let an app in?")
+            self._take(page, "consent", look)
+            page.wait_for_timeout(700)
+            page.route("https://claude.ai/**", lambda there: there.fulfill(body="Done."))
+            press(page, "Allow")
+            page.wait_for_url("https://claude.ai/**")
+            app.redeem(page.url)
+            app.ask()
+
     def _draw(self, browser: Browser, look: str) -> None:
+        self._draw_for_bob(browser, look)
         context = browser.new_context(**LOOKS[look])
         page = context.new_page()
         page.goto(URL)
@@ -215,6 +141,7 @@ class Studio:
             page.goto(f"{URL}/dashboard/check")
             press(page, "Look")
             page.get_by_text("Look again").wait_for(timeout=100_000)
+        self._draw_question(page, look)
         for name, path in PAGES.items():
             page.goto(URL + path)
             self._take(page, name, look)
@@ -247,10 +174,14 @@ def main() -> int:
         values = write_tokens(Path("tokens.toml"))
         clock = Past()
         setattr(dashboard, "Recent", lambda: Recent(clock))  # noqa: B010 - not for mypy to know
+        setattr(apps, "Ended", partial(Ended, clock=clock))  # noqa: B010
+        setattr(apps, "Grants", partial(Grants, clock=clock))  # noqa: B010
         program = run.Program(*open_house(load_settings()))
         side = program.house.dashboard
         assert side is not None
         with_a_past(side.recent, clock)
+        assert program.house.identity.apps is not None
+        with_apps(program.house.identity.apps.grants, clock, f"{URL}/mcp", provider.issuer)
         studio = Studio(folder, given.names, provider, values)
         Thread(target=studio.work).start()
         return run.run(program)

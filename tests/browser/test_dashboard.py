@@ -32,6 +32,7 @@ PAGES = {
     "/dashboard": "Now",
     "/dashboard/tokens": "Tokens",
     "/dashboard/people": "People",
+    "/dashboard/apps": "Apps",
     "/dashboard/connect": "Connect",
     "/dashboard/check": "Check",
     "/dashboard/settings": "Settings",
