@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from gatehouse.apps.grant import Grant, KnownGrant
     from gatehouse.http.reply import Reply
+    from gatehouse.pages.dashboard.forms import Form
     from gatehouse.pages.dashboard.visit import Visit
     from gatehouse.signin.visitor import Visitor
     from tests.harness.dashboard import Answer
@@ -56,10 +57,15 @@ class Place:
             b"/dashboard/tokens": self.home,
             b"/dashboard/apps": self.page.show,
         }
-        self.browser = Browser(views, self.page.actions)
+        self.made = 0
+        self.browser = Browser(views, {**self.page.actions, b"/dashboard/tokens/make": self.make})
 
     async def home(self, visit: Visit) -> Reply:
         return await visit.page("notice.html", title="Home", words="x", link=("y", "/dashboard"))
+
+    async def make(self, visit: Visit, _: Form) -> Reply:
+        self.made += 1
+        return visit.see("/dashboard/tokens")
 
     def let_in(
         self, who: Visitor, app: str = "Claude", to: str = "claude.ai", *scopes: str
@@ -181,6 +187,14 @@ async def test_whoever_may_sign_in_and_open_nothing_else_is_led_to_their_apps() 
         answer = await place.seen_by("carol", target)
         assert answer.status == 403
         assert "Your apps" not in answer.text
+
+
+async def test_the_button_of_another_page_is_for_admins_alone() -> None:
+    place = Place()
+    for name, status, made in (("bob", 403, 0), ("carol", 403, 0), ("alice", 303, 1)):
+        place.browser.people.who_comes = person(name)
+        assert (await place.browser.post("/dashboard/tokens/make")).status == status
+        assert place.made == made
 
 
 async def test_the_sign_in_before_the_page_says_whom_it_is_for_and_leads_back() -> None:
