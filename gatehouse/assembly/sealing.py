@@ -25,8 +25,12 @@ class Sealing:
         """Reads and writes their cookies."""
         self.shared_secret = key_for(self.secret, "shared")
         """A secret that all gates have whose people sign in with the same one."""
-        self._bound_to = settings.sign_in_issuer, settings.sign_in_client[0]
+        self._bound_to = settings.sign_in_issuer, settings.sign_in_client[0], self.origin
 
     def sealer(self, purpose: str, max_seconds: float = MAX_SECONDS) -> Sealer:
-        """The sealer for one purpose, bound to the provider, and to the gate's id there."""
+        """The sealer for one purpose, bound to the provider, to the gate's id there, and to its own address.
+
+        Two gates may be one client at the provider: what the one has sealed, a token above all, must not open at the other
+        (RFC 8707 section 2).
+        """
         return Sealer(self.secret, purpose, bound_to=self._bound_to, max_seconds=max_seconds)
