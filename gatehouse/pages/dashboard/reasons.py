@@ -95,6 +95,18 @@ MEANINGS = {
     "app-rate": "Too many requests of apps from one address, or of one person.",
     "app-redirect": "An app wanted its answer sent to a place that it has not registered.",
     "app-unreadable": "A request of an app that cannot be read, or does not say which app it is.",
+    # Apps, by themselves
+    "client": "An app whose registration does not open here, or that brings a secret.",
+    "client-document": "The document of an app cannot be read, or does not hold.",
+    "client-documents": "Too many documents of apps would have to be fetched from one host, or for one address.",
+    "invalid-grant": "An app brought a code or refresh token that is no good, or was used before.",
+    "invalid-request": "An app asked for tokens in a way that does not hold.",
+    "invalid-scope": "An app asked for a scope that it cannot have.",
+    "invalid-target": "An app asked for tokens for another server than this one.",
+    "parameter-twice": "An app sent a parameter twice.",
+    "registration": "An app wanted to register in a way that does not hold.",
+    "shared-state": "The shared store does not say whether a code or refresh token was used before.",
+    "unsupported-grant-type": "An app asked for tokens by something else than a code or refresh token.",
     # The room
     "bodies": "Too many large requests at a time.",
     "connections": "All connections are in use.",
