@@ -420,5 +420,5 @@ async def test_a_gate_that_has_lost_its_disk_still_shows_that_a_browser_remember
 
 
 async def test_the_page_tells_of_other_gates_where_there_are_some() -> None:
-    assert "at all gates" in (await Place(several_gates=True).seen_by("bob")).words
-    assert "at all gates" not in (await Place().seen_by("bob")).words
+    assert "reaches all gates" in (await Place(several_gates=True).seen_by("bob")).words
+    assert "gates" not in (await Place().seen_by("bob")).words
