@@ -9,6 +9,8 @@ from gatehouse.identity.kinds import is_static
 from gatehouse.identity.principal import Principal, Unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from gatehouse.apps.grants import Grants
     from gatehouse.apps.tokens import Tokens
     from gatehouse.http.challenges import Challenges
@@ -17,17 +19,26 @@ if TYPE_CHECKING:
 
 
 class AppTokens:
-    """Judges access tokens of apps, and all other bearers that are no static tokens: those are no good."""
+    """Judges access tokens of apps, and all other bearers that are no static tokens: those are no good.
+
+    A token must be for one of the `resources`, the spellings of the endpoint's URL (RFC 8707 section 2).
+    """
 
     takes_url_keys = False
 
     def __init__(
-        self, tokens: Tokens, grants: Grants, admission: Admission, challenges: Challenges
+        self,
+        tokens: Tokens,
+        grants: Grants,
+        admission: Admission,
+        challenges: Challenges,
+        resources: Collection[str],
     ) -> None:
         self._tokens = tokens
         self._grants = grants
         self._admission = admission
         self._challenges = challenges
+        self._resources = frozenset(resources)
 
     async def verify(self, request: Request) -> Principal | Unknown | None:
         """The principal of the request's access token; None if it has none."""
@@ -50,6 +61,8 @@ class AppTokens:
             return self._unknown("token", counts=True)
         if found.is_over:
             return self._unknown("expired")
+        if found.grant.resource not in self._resources:
+            return self._unknown("audience")
         if self._grants.has_ended(found.grant):
             return self._unknown("revoked")
         who = self._admission.admit(found.grant.person, digest, found.until)

@@ -46,18 +46,25 @@ if TYPE_CHECKING:
 
 
 class AppsSide:
-    """The apps of one gate: who let them in, their tokens, and what is known of their clients."""
+    """The apps of one gate, which clients reach at `endpoint`: who let them in, their tokens, and what is known of their
+    clients.
+    """
 
     def __init__(
         self,
         settings: Settings,
+        endpoint: str,
         sealing: Sealing,
         people: PeopleWhoSignIn,
         shared: Callable[[], SharedState | None],
     ) -> None:
         self._sealing = sealing
-        self._ended = Ended(settings.state_db, ENDED_GRANTS, before=settings.ended_before)
-        self.grants = Grants(self._ended, settings.state_db, shared)
+        self.issuer = issuer_at(settings, endpoint)
+        """The gate as an authorization server."""
+        self.resources = (f"{self.issuer}/mcp", f"{self.issuer}/mcp/")
+        """The spellings of the endpoint's URL, for which tokens are."""
+        ended = Ended(settings.state_db, ENDED_GRANTS, before=settings.ended_before)
+        self.grants = Grants(ended, settings.state_db, shared)
         """The grants of all apps."""
         self.tokens = Tokens(
             sealing.sealer, settings.sign_in_issuer, orgs=partial(named_orgs, people)
@@ -69,7 +76,7 @@ class AppsSide:
     ) -> AppTokens:
         """The verifier of access tokens. An end of a grant calls `forget`."""
         self.grants.on_end = forget
-        return AppTokens(self.tokens, self.grants, admission, challenges)
+        return AppTokens(self.tokens, self.grants, admission, challenges, self.resources)
 
     @property
     def tasks(self) -> list[Callable[[], Awaitable[None]]]:
@@ -100,12 +107,10 @@ def pages_of_apps(house: House, side: AppsSide, dashboard: DashboardSide) -> Map
     if entry is None or sessions is None:
         return {}
     settings, identity = house.settings, house.identity
-    issuer = issuer_at(settings, house.endpoint)
-    resources = (f"{issuer}/mcp", f"{issuer}/mcp/")
     scopes = identity.scopes_to_ask_for
     sealing = identity.sealing
     authorize = AuthorizePage(
-        requests=AuthorizationRequests(side.clients, resources, scopes),
+        requests=AuthorizationRequests(side.clients, side.resources, scopes),
         approvals=side.approvals,
         grants=side.grants,
         codes=side.tokens,
@@ -118,9 +123,9 @@ def pages_of_apps(house: House, side: AppsSide, dashboard: DashboardSide) -> Map
         ),
         to_provider=entry.to_provider,
         jar=sealing.jar,
-        issuer=issuer,
+        issuer=side.issuer,
     )
-    metadata = ServerMetadata(issuer, sealing.origin, scopes)
+    metadata = ServerMetadata(side.issuer, sealing.origin, scopes)
     return {
         **authorize.paths,
         **dict.fromkeys(metadata.paths, metadata),
@@ -132,6 +137,6 @@ def pages_of_apps(house: House, side: AppsSide, dashboard: DashboardSide) -> Map
             side.grants,
             identity.who_signs_in,
             Failures(settings.failure_rate),
-            resources,
+            side.resources,
         ),
     }

@@ -119,7 +119,9 @@ class IdentitySide:
             return None
         from gatehouse.assembly.apps import AppsSide
 
-        return AppsSide(self._settings, self.sealing, self.who_signs_in, self._shared_state)
+        return AppsSide(
+            self._settings, self._endpoint, self.sealing, self.who_signs_in, self._shared_state
+        )
 
     @property
     def has_oauth(self) -> bool:
