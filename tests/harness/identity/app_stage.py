@@ -42,7 +42,7 @@ class Stage:
 
     @asynccontextmanager
     async def gate(self, **settings: Any) -> AsyncIterator[House]:
-        """The gate, until the block ends. Only Alice may come in, unless the settings say otherwise."""
+        """The gate, until the block ends. Alice and Bob may come in, unless the settings say otherwise."""
         async with open_to_apps(self.provider, **settings) as house:
             self.roads[PUBLIC] = house.url
             yield house
