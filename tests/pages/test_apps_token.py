@@ -181,6 +181,17 @@ async def test_with_anything_else_a_code_is_of_no_use_and_is_not_used_up(
     assert gate.is_good(content_of(await reply_to_form(gate.token, "/token", form)))
 
 
+async def test_a_grant_for_another_resource_gives_no_tokens_whatever_the_app_asks_for() -> None:
+    gate = Gate()
+    grant = gate.grants.new(
+        ALICE, gate.client, to="x", scopes=(), resource="https://old.example/mcp"
+    )
+    for resource in (RESOURCE, None, grant.resource):
+        assert error_of(await gate.redeem(gate.code(grant), resource=resource)) == "invalid_grant"
+        tokens = {"refresh_token": gate.tokens.refresh(grant, 1)}
+        assert error_of(await gate.refresh(tokens, resource=resource)) == "invalid_grant"
+
+
 async def test_where_the_answer_went_and_for_what_need_not_be_said_again() -> None:
     gate = Gate()
     assert gate.is_good(await gate.signed_in(redirect_uri=None, resource=None))

@@ -104,8 +104,12 @@ class TokenEndpoint:
                 "unsupported_grant_type", "Codes and refresh tokens are taken here, nothing else."
             )
         exchange.name = grant.person.shown
+        if (
+            grant.resource not in self._resources
+        ):  # PUBLIC_URL has changed, so the app must ask anew
+            raise _refused("invalid_grant", "The grant is for another resource.")
         if given.get("resource", grant.resource) not in self._resources:
-            raise _refused("invalid_target", "The grant is for another resource.")
+            raise _refused("invalid_target", "Tokens are for this MCP endpoint alone.")
         if self._people.find(grant.person) is None:
             raise _refused("invalid_grant", "The person may not use this server any more.")
         scopes = _scopes_of(given, grant)
