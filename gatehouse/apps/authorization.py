@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from gatehouse.apps.clients import ClientError
 from gatehouse.apps.redirects import check_redirect_uri, matches
@@ -172,11 +172,13 @@ class AuthorizationRequests:
 
 
 def answer_url(redirect_uri: str, parameters: Mapping[str, str]) -> str:
-    """Where the answer goes: the redirect URI with its own query and the parameters that are not empty (RFC 6749 section 3.1.2)."""
+    """Where the answer goes: the redirect URI with its own query and the parameters that are not empty (RFC 6749 section 3.1.2).
+
+    A space is written as %20, which all read alike: there are apps that show a plus as it stands.
+    """
     sign = "?" if "?" not in redirect_uri else "" if redirect_uri.endswith(("?", "&")) else "&"
-    return (
-        redirect_uri + sign + urlencode({name: text for name, text in parameters.items() if text})
-    )
+    told = {name: text for name, text in parameters.items() if text}
+    return redirect_uri + sign + urlencode(told, quote_via=quote)
 
 
 def content_of(asked: Asked) -> dict[str, Any]:

@@ -124,8 +124,9 @@ class Documents:
             client = kept.client if kept is not None and usable else None
         if client is None:
             words = bad.words if bad else ""
+            end = "" if words.endswith("?") else "."
             raise DocumentError(
-                f"The app says who it is by a document, and that cannot be used: {words}.",
+                f"The app says who it is by a document, and that cannot be used: {words}{end}",
                 status=400,
                 reason="client-document",
             )

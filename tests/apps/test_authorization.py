@@ -272,7 +272,8 @@ def test_scopes_take_a_bounded_place() -> None:
 def test_the_answer_keeps_the_query_of_its_place() -> None:
     told = {"code": "a b", "state": "&=", "none": ""}
     assert (
-        answer_url("https://app.example/cb", told) == "https://app.example/cb?code=a+b&state=%26%3D"
+        answer_url("https://app.example/cb", told)
+        == "https://app.example/cb?code=a%20b&state=%26%3D"
     )
     assert (
         answer_url("https://app.example/cb?a=1", {"code": "x"})

@@ -40,11 +40,12 @@ class Web:
         self.documents: dict[str, dict[str, Any]] = {URL: about()}
         self.asked: list[str] = []
         self.is_down = False
+        self.why = "it does not answer"
 
     async def get_json(self, url: str, fields: Headers | None = None) -> Asked:  # noqa: ARG002
         self.asked.append(url)
         if self.is_down:
-            raise AskError("it does not answer")
+            raise AskError(self.why)
         return Asked(self.status, self.headers, self.documents.get(url, {}))
 
 
@@ -137,6 +138,14 @@ async def test_it_is_kept_as_long_as_it_says_within_bounds(told: bytes, seconds:
     gate.now = seconds
     gate.web.documents[URL] = about(client_name="Another")
     assert (await gate.documents.find(URL, ADDRESS)).name == "Another"
+
+
+@pytest.mark.parametrize("why", ["it does not answer", "is its name right?"])
+async def test_the_person_reads_why_a_document_cannot_be_had(why: str) -> None:
+    gate = Gate()
+    gate.web.is_down, gate.web.why = True, why
+    words = (await gate.why_not())[1]
+    assert words.endswith(f": {why.rstrip('?')}{'?' if why.endswith('?') else '.'}")
 
 
 async def test_a_known_client_stays_known_while_its_server_is_away_but_not_for_ever() -> None:
