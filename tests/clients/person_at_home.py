@@ -13,7 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from tests.harness.identity.app_person import AppPerson
+from tests.harness.identity.app_person import AppPerson, forms_of
 from tests.harness.identity.person import arrived
 
 if TYPE_CHECKING:
@@ -69,6 +69,14 @@ class PersonAtHome:
         there = self.go(url)
         arrived(self.person.http, there)
         return there
+
+    def end_apps(self, gate: str) -> None:
+        """Revoke all apps on the dashboard of that gate."""
+        page = self.person.get(f"{gate}/dashboard/apps")
+        ends = [form for form in forms_of(page) if form[0].endswith("/apps/end")]
+        assert ends
+        for form in ends:
+            assert self.person.post(page, *form).status_code == 303
 
     def leave(self) -> None:
         """Nobody is at home any more."""

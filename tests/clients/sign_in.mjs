@@ -28,6 +28,7 @@ const authProvider = {
   tokens: () => kept.tokens,
   saveTokens: (tokens) => void (kept.tokens = tokens),
   state: () => randomUUID(), // many leave it out, for the SDK does not ask for it
+  invalidateCredentials: (what) => void delete kept[what], // without it, a refused refresh token is the end
   codeVerifier: () => kept.verifier,
   saveCodeVerifier: (verifier) => void (kept.verifier = verifier),
   discoveryState: () => kept.discovery,

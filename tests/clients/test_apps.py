@@ -109,6 +109,17 @@ async def test_clients_sign_in_once_and_are_let_in_at_every_start(
     gates.all[0].wait_for_log(r"oauth:alice@example.com .*tools/call add")
 
 
+async def test_clients_whose_apps_a_person_has_revoked_ask_again(
+    gates: AppGates, clients: dict[str, RealClient]
+) -> None:
+    await aside(gates.start)
+    assert await started(clients, gates.url) == each(clients, 5)
+    await aside(clients["fastmcp"].home.end_apps, gates.url.removesuffix("/mcp"))
+    assert await started(clients, gates.url) == each(clients, 5)
+    assert visits(clients) == each(clients, 2)
+    assert {client.home.questions for client in clients.values()} == {2}
+
+
 @only_in_ci
 async def test_clients_stay_signed_in_though_gates_end_and_begin_at_every_step(
     gates: AppGates, clients: dict[str, RealClient]
@@ -128,6 +139,7 @@ async def test_clients_stay_signed_in_though_gates_end_and_begin_at_every_step(
     assert {client.home.questions for client in clients.values()} == {1}
 
 
+@only_in_ci
 async def test_clients_renew_tokens_that_expire(
     gates: AppGates, clients: dict[str, RealClient]
 ) -> None:

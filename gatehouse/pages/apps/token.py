@@ -118,7 +118,9 @@ class TokenEndpoint:
         if told is Advance.UNAVAILABLE:
             raise _RefusedError(_UNAVAILABLE)
         if told not in {Advance.FIRST, Advance.AGAIN}:
-            raise _refused("invalid_grant", "It was used before, or its grant has ended.")
+            raise _refused(
+                "invalid_grant", "The code or token was used before, or its grant has ended."
+            )
         if not generation:
             logger.info("%s let an app in", grant.person.shown)
         return self._tokens_for(grant, generation + 1, scopes)
