@@ -46,8 +46,9 @@ class RevokeEndpoint:
         # A token that is none gets the same answer: it is no good afterwards, either (section 2.2).
         if grant is None or self._grants.has_ended(grant):
             return oauth_answer(200, {})
-        if key_of(given.get("client_id", "")) != grant.client:
-            words = "client_id is missing, or is not the one that the token was made for."
+        # Whoever has a token can end it, and nothing else by that: an app that does not say which it is may do so, too.
+        if "client_id" in given and key_of(given["client_id"]) != grant.client:
+            words = "client_id is not the one that the token was made for."
             return oauth_error(401, "invalid_client", words, reason="client")
         exchange.name = grant.person.shown
         logger.info("an app of %s ended its grant", grant.person.shown)

@@ -122,7 +122,7 @@ class TokenEndpoint:
                 "invalid_grant", "The code or token was used before, or its grant has ended."
             )
         if not generation:
-            logger.info("%s let an app in", grant.person.shown)
+            logger.info("an app of %s took its first tokens", grant.person.shown)
         return self._tokens_for(grant, generation + 1, scopes)
 
     def _judge_client(self, given: Parameters) -> None:
