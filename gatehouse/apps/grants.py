@@ -12,8 +12,8 @@ a seal cannot: that it was used, and that it has ended. How far that goes:
   several gates share them, and REVOKE_BEFORE ends all that began before. An access token that comes shows that its code
   was used, and makes its grant known again.
 - At MAX_GRANTS the grant that nobody has used for longest is forgotten, in the same sense. Only people on the lists
-  begin grants, and one of them has MAX_GRANTS_PER_PERSON at a time: beyond, the one of theirs that was unused for
-  longest is ended.
+  begin grants, and one of them has MAX_GRANTS_PER_PERSON at a time: beyond, one of theirs whose code nobody has used is
+  forgotten, or else the one that was unused for longest is ended.
 - Several gates know of each other's uses and ends through Redis (`policy.shared_grants`): of uses at once, or the gate
   cannot tell; of ends within two seconds. Without Redis, each knows its own.
 """
@@ -245,15 +245,22 @@ class Grants:
         theirs = self._memory.of(held.person)
         if len(theirs) >= MAX_GRANTS_PER_PERSON:
             # First one whose code nobody has used: a page that opens one authorization after another, for an app that
-            # need not be asked about, must not end those that are in use.
+            # need not be asked about, must not end those that are in use. It is forgotten, and not ended: nothing is lost
+            # by that, while many ends of a person are remembered as one, of all that began before.
             last = min(theirs, key=self._worth)
-            self._ends.end(last.person, last.grant.id)
+            if self._is_in_use(last):
+                self._ends.end(last.person, last.grant.id)
+            else:
+                self._memory.drop(last)
         self._memory.add(held)
         return held
 
     def _worth(self, held: Held) -> tuple[bool, float]:
         """The more, the later a grant is ended for room."""
-        return self._counts(held) and held.generation >= 0, held.used
+        return self._is_in_use(held), held.used
+
+    def _is_in_use(self, held: Held) -> bool:
+        return held.generation >= 0 and not self._is_over(held)
 
     def _touch(self, held: Held, address: str) -> None:
         now = self._clock()

@@ -452,6 +452,31 @@ async def test_a_yes_that_came_to_nothing_goes_first(
     assert [known.grant.id for known in grants.all()] == [good.id]
 
 
+async def test_a_page_that_opens_a_thousand_authorizations_ends_no_grant_in_use(
+    file: Path, time: Time
+) -> None:
+    grants = opened(file, time)
+    good = begun(grants)
+    await grants.advance(good, 0)
+    for _ in range(1000):
+        time.now += 0.1
+        last = begun(grants)
+    await kept(grants)
+    for each in (grants, opened(file, time)):
+        assert not each.has_ended(good)
+        assert await each.advance(last, 0, grace=GRACE_SECONDS) in {FIRST, AGAIN}
+    assert len(rows_in(file)) <= module.MAX_GRANTS_PER_PERSON
+
+
+async def test_an_app_whose_code_waits_is_let_in_though_many_came_after_it(time: Time) -> None:
+    grants = opened(None, time)
+    waiting = begun(grants)
+    for _ in range(2 * module.MAX_GRANTS_PER_PERSON):
+        begun(grants)
+    assert await grants.advance(waiting, 0) is FIRST
+    assert await grants.advance(waiting, 0) is REUSED
+
+
 async def test_of_too_many_the_one_unused_for_longest_is_forgotten_and_goes_on(
     file: Path, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
