@@ -117,14 +117,16 @@ class AuthorizationRequests:
         self._resources = frozenset(resources)
         self._scopes = scopes
 
-    async def read(self, query: bytes, address: str) -> Asked:
-        """The request in a query, which comes from that address, or what its app is to hear.
+    async def read(self, query: bytes, address: str, person: str = "") -> Asked:
+        """The request in a query, which comes from that address, or what its app is to hear. If somebody is signed in,
+        `person` is their id.
 
         Raises ClientError if it is not sure who asks, or where the answer goes: that is for the person alone. May ask for
         the document of a client, in bounded time.
         """
         given = _parameters(query)
-        client = await self._clients.find(_one_of(given, "client_id", NO_CLIENT), address)
+        client_id = _one_of(given, "client_id", NO_CLIENT)
+        client = await self._clients.find(client_id, address, person)
         redirect_uri = _redirect_uri(given, client)
         state = _state(given)
         try:

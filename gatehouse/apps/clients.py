@@ -35,11 +35,13 @@ class Clients:
         self._registrations = registrations
         self._documents = documents
 
-    async def find(self, client_id: str, address: str) -> Client:
-        """The client of that id, for somebody at that address. Raises ClientError, in bounded time."""
+    async def find(self, client_id: str, address: str, person: str = "") -> Client:
+        """The client of that id, for somebody at that address, or for the person of that id. Raises ClientError, in
+        bounded time.
+        """
         if is_document_url(client_id):
             try:
-                return await self._documents.find(client_id, address)
+                return await self._documents.find(client_id, address, person)
             except DocumentError as error:
                 raise ClientError(error.words, status=error.status, reason=error.reason) from None
         client = self._registered(client_id)

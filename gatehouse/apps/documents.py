@@ -54,16 +54,18 @@ BAD_SECONDS = 60.0
 """How long a document that was no good, or did not come, is not asked for again."""
 
 MAX_AT_ONCE, MAX_AT_ONCE_OF_ONE, MAX_WAIT_SECONDS = 8, 2, 2.0
-"""How many are fetched at a time: in all, and for one address; and how long a request waits for its turn."""
+"""How many are fetched at a time, for strangers and for people: in all, and for one of them; and how long a request
+waits for its turn."""
 
-OF_ADDRESS = Rate(20, 60, 20)
-"""How many documents one address may have fetched."""
+OF_ONE = Rate(20, 60, 20)
+"""How many documents one address, or one person, may have fetched."""
 
 OF_HOST = Rate(60, 60, 60)
-"""How often one host is asked, whoever has the gate ask: the gate is no tool to flood somebody with."""
+"""How often one host is asked for strangers, whoever they are, and as often for people: the gate is no tool to flood
+somebody with."""
 
 MAX_COUNTED = 4096
-"""How many addresses, and how many hosts, have their fetches counted."""
+"""How many addresses and people, and how many hosts, have their fetches counted."""
 
 _URL = re.compile(
     r"https://[a-z0-9.-]{1,253}(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)+(?:\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?"
@@ -95,6 +97,22 @@ class _Kept(NamedTuple):
     words: str = ""
 
 
+_NO_ROOM = _Kept(
+    None,
+    0.0,
+    "The gate reads too many descriptions of apps at this moment. Wait a minute, and try again.",
+)
+
+
+class _Room:
+    """How much is fetched for strangers, or for people: neither take anything from the others."""
+
+    def __init__(self) -> None:
+        self.at_once = AtOnce(MAX_AT_ONCE, MAX_AT_ONCE_OF_ONE)
+        self.of_one = counts_in_memory(MAX_COUNTED)
+        self.of_host = counts_in_memory(MAX_COUNTED)
+
+
 class Documents:
     """Fetches documents with `ask`, and keeps them."""
 
@@ -103,12 +121,12 @@ class Documents:
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bad: OrderedDict[str, _Kept] = OrderedDict()
-        self._room = AtOnce(MAX_AT_ONCE, MAX_AT_ONCE_OF_ONE)
-        self._addresses = counts_in_memory(MAX_COUNTED)
-        self._hosts = counts_in_memory(MAX_COUNTED)
+        self._of_strangers, self._of_people = _Room(), _Room()
 
-    async def find(self, url: str, address: str) -> Client:
-        """The client of a URL that `is_document_url`, for somebody at that address. Raises DocumentError."""
+    async def find(self, url: str, address: str, person: str = "") -> Client:
+        """The client of a URL that `is_document_url`, for somebody at that address, or for the person of that id, who waits
+        for no stranger. Raises DocumentError.
+        """
         kept, now = self._kept.get(url), self._clock()
         if kept is not None:
             self._kept.move_to_end(url)
@@ -116,13 +134,15 @@ class Documents:
                 return kept.client
         bad = self._bad.get(url)
         if bad is None or now >= bad.fresh_until:
-            bad = await self._fetch(url, address)
+            bad = await self._fetch(url, address, person)
         if bad is None:
             client = self._kept[url].client
         else:
             usable = kept is not None and now < kept.fresh_until + STALE_SECONDS
             client = kept.client if kept is not None and usable else None
         if client is None:
+            if bad is _NO_ROOM:
+                raise DocumentError(bad.words, status=429, reason="client-documents")
             words = bad.words if bad else ""
             end = "" if words.endswith("?") else "."
             raise DocumentError(
@@ -132,23 +152,20 @@ class Documents:
             )
         return client
 
-    async def _fetch(self, url: str, address: str) -> _Kept | None:
-        """Fetch the document; None if it is kept now, else why it is not. Raises DocumentError if there is no room."""
-        group, host = address_group(address), urlsplit(url).hostname or ""
-        wait = self._addresses.take(group, OF_ADDRESS) or self._hosts.take(host, OF_HOST)
-        if wait is not None or not await self._room.enter(group, MAX_WAIT_SECONDS):
-            raise DocumentError(
-                "The gate reads too many descriptions of apps at this moment. Wait a minute, and try again.",
-                status=429,
-                reason="client-documents",
-            )
+    async def _fetch(self, url: str, address: str, person: str) -> _Kept | None:
+        """Fetch the document; None if it is kept now, else why it is not."""
+        room = self._of_people if person else self._of_strangers
+        group, host = person or address_group(address), urlsplit(url).hostname or ""
+        wait = room.of_one.take(group, OF_ONE) or room.of_host.take(host, OF_HOST)
+        if wait is not None or not await room.at_once.enter(group, MAX_WAIT_SECONDS):
+            return _NO_ROOM
         try:
             asked = await self._ask.get_json(url)
             client = client_in(asked, url)
         except AskError as error:
             return self._keep_bad(url, error.words)
         finally:
-            self._room.leave(group)
+            room.at_once.leave(group)
         self._bad.pop(url, None)
         _put(self._kept, url, _Kept(client, self._clock() + fresh_seconds(asked.headers)))
         return None

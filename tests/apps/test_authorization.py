@@ -55,7 +55,7 @@ class PaperClients:
         self._known = {client.id: client for client in clients}
         self.addresses: list[str] = []
 
-    async def find(self, client_id: str, address: str) -> Client:
+    async def find(self, client_id: str, address: str, person: str = "") -> Client:  # noqa: ARG002
         self.addresses.append(address)
         if client_id not in self._known:
             raise ClientError("Nobody knows this app.")

@@ -11,7 +11,8 @@ from gatehouse.apps.documents import (
     MAX_FRESH_SECONDS,
     MAX_KEPT,
     MIN_FRESH_SECONDS,
-    OF_ADDRESS,
+    OF_HOST,
+    OF_ONE,
     STALE_SECONDS,
     DocumentError,
     Documents,
@@ -165,13 +166,43 @@ async def test_an_address_has_so_many_fetched_and_known_clients_need_none() -> N
     await gate.documents.find(URL, ADDRESS)
     statuses = [
         (await gate.why_not(f"https://junk.example/{number}"))[0]
-        for number in range(OF_ADDRESS.burst + 5)
+        for number in range(OF_ONE.burst + 5)
     ]
     assert statuses.count(429) == 6
     assert (await gate.documents.find(URL, ADDRESS)).name == "Claude Code"
     other = "https://client.example/id"
     gate.web.documents[other] = about(other)
     assert (await gate.documents.find(other, "198.51.100.7")).name == "Claude Code"
+
+
+async def use_up(gate: Gate) -> None:
+    """Strangers at three addresses have one host asked as often as it may be."""
+    for number in range(OF_HOST.burst):
+        await gate.why_not(f"https://claude.ai/junk/{number}", f"192.0.2.{100 + number % 3}")
+
+
+async def test_a_known_client_stays_known_while_strangers_use_up_what_its_host_may_be_asked() -> (
+    None
+):
+    gate = Gate()
+    await gate.documents.find(URL, ADDRESS)
+    gate.now = 3600.0
+    await use_up(gate)
+    assert (await gate.documents.find(URL, ADDRESS)).name == "Claude Code"
+
+
+async def test_whoever_is_signed_in_waits_for_no_stranger_also_of_the_same_address() -> None:
+    gate = Gate()
+    await use_up(gate)
+    assert (await gate.why_not(URL))[0] == 429
+    assert (await gate.documents.find(URL, "192.0.2.100", "person:alice")).name == "Claude Code"
+    junk = [f"https://junk-{number}.example/id" for number in range(OF_ONE.burst)]
+    for url in junk:
+        with pytest.raises(DocumentError):
+            await gate.documents.find(url, "192.0.2.100", "person:bob")
+    other = "https://client.example/id"
+    gate.web.documents[other] = about(other)
+    assert (await gate.documents.find(other, "192.0.2.100", "person:alice")).id == other
 
 
 async def test_what_is_no_good_pushes_no_good_one_out() -> None:

@@ -73,8 +73,13 @@ APPS = {
 
 
 class PaperClients:
-    async def find(self, client_id: str, address: str) -> Client:
+    def __init__(self) -> None:
+        self.people: list[str] = []
+        """For whom each client was looked for; empty for strangers."""
+
+    async def find(self, client_id: str, address: str, person: str = "") -> Client:
         assert address
+        self.people.append(person)
         if client_id not in APPS:
             raise ClientError("Nobody knows this app.")
         return APPS[client_id]
@@ -107,6 +112,7 @@ class Place:
     def __init__(self, scopes: Sequence[str] = (), rate: Rate | None = None) -> None:
         self.paper = PaperProvider()
         self.codes = PaperCodes()
+        self.clients = PaperClients()
         self.cookies: dict[str, str] = {}
         self.browser = Browser({b"/dashboard": self.no_page})
         self.people = self.browser.people
@@ -123,7 +129,7 @@ class Place:
         self.grants = Grants(ends, None, lambda: None, clock=unix_time)
         self.page = AuthorizePage(
             requests=AuthorizationRequests(
-                cast("Clients", PaperClients()), (RESOURCE, f"{RESOURCE}/"), lambda: scopes
+                cast("Clients", self.clients), (RESOURCE, f"{RESOURCE}/"), lambda: scopes
             ),
             approvals=Approvals(
                 self.sealer("apps", APPROVAL_SECONDS), JAR, self.grants, clock=unix_time
@@ -675,7 +681,10 @@ async def test_one_address_asks_so_often_and_nobody_who_is_signed_in_waits_for_i
     assert_ends_here(answer, 429, "app-rate")
     assert int(answer.one(b"Retry-After")) >= 1
     place.cookies = session
+    place.clients.people.clear()
     assert (await place.asks()).status == 200
+    (person,) = place.clients.people
+    assert person.startswith("person:"), "nor for what strangers have fetched"
 
 
 async def test_a_fault_of_ours_shows_nothing(autojump_clock: MockClock) -> None:

@@ -155,7 +155,8 @@ class AuthorizePage:
                 reason="app-rate",
             )
         try:
-            asked = await self._requests.read(request.query, request.client)
+            person = visitor.id if visitor else ""
+            asked = await self._requests.read(request.query, request.client, person)
         except ClientError as error:
             return self._consent.say(
                 _NOT_READ, error.words, status=error.status, reason=error.reason
