@@ -614,6 +614,26 @@ async def test_an_app_that_was_let_in_comes_again_without_a_question_in_this_bro
     assert (await place.asks()).status == 200
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"Sec-Fetch-Dest", b"iframe"),
+        (b"Sec-Fetch-Dest", b"empty"),
+        (b"Sec-Purpose", b"prefetch;prerender"),
+    ],
+)
+async def test_no_app_comes_again_without_a_question_where_nobody_sees_it(
+    autojump_clock: MockClock, field: tuple[bytes, bytes]
+) -> None:
+    place = await Place().signed_in()
+    heard(await place.decides(await place.asks(), "allow"))
+    answer = await place.send(f"/authorize?{query()}", field)
+    assert (answer.status, answer.one(b"X-Frame-Options")) == (200, b"DENY")
+    assert len(place.codes.made) == 1
+    seen = await place.send(f"/authorize?{query()}", (b"Sec-Fetch-Dest", b"document"))
+    assert heard(seen)["code"] == "code-2"
+
+
 async def test_a_client_that_many_people_share_is_asked_about_each_time(
     autojump_clock: MockClock,
 ) -> None:

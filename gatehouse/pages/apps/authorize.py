@@ -188,7 +188,8 @@ class AuthorizePage:
             return self._send_refusal(asked)
         if self._answered.get(_digest(asked)):
             return self._over()
-        if approval := self._approvals.find(exchange.request, visitor.subject, asked):
+        approval = self._approvals.find(exchange.request, visitor.subject, asked)
+        if approval and _is_seen(exchange.request):
             return self._let_in(exchange, visitor, asked, approval)
         return self._consent.page(visitor, self._door.form_token(visitor), asked)
 
@@ -279,6 +280,14 @@ def _opened(reply: Reply) -> Reply:
     """The reply with the dashboard's header fields, but for the one by which the page that opened the window would lose it."""
     others = tuple(pair for pair in reply.headers if pair[0] != ANY_OPENER[0])
     return dressed(Reply(reply.status, reply.body, (*others, ANY_OPENER), reply.reason))
+
+
+def _is_seen(request: Request) -> bool:
+    """False if the browser says that it asks for a frame, for a script or ahead of time: a redirect would do its work there,
+    though no page of ours does. Pages of the same site, as of a neighbouring name, have the cookies sent along.
+    """
+    places = request.values.get(b"sec-fetch-dest", ())
+    return b"sec-purpose" not in request.values and all(each == b"document" for each in places)
 
 
 def _digest(asked: AuthorizationRequest) -> bytes:
