@@ -102,7 +102,9 @@ def redirect_uris_in(document: Mapping[str, Any]) -> list[str]:
 
 def name_in(document: Mapping[str, Any]) -> str:
     """How a client calls itself, on one line, and short. Raises RegistrationError."""
-    given = document.get("client_name", "")
+    given = document.get("client_name")
+    if given is None:  # as some clients write what they leave out
+        return ""
     if not isinstance(given, str):
         raise RegistrationError("invalid_client_metadata", "client_name must be a text.")
     # Marks that turn the direction of text, controls and halves of characters could make the page around it lie.

@@ -78,6 +78,13 @@ def test_a_client_without_a_place_for_answers_is_none(document: dict[str, Any], 
     assert "evil" not in caught.value.words
 
 
+def test_what_a_client_leaves_out_may_be_null() -> None:
+    nulls = dict.fromkeys(["client_name", "scope", "logo_uri", "token_endpoint_auth_method"])
+    client, answer = registrations().register({"redirect_uris": [CALLBACK], **nulls})
+    assert client.name == ""
+    assert "client_name" not in answer
+
+
 def test_a_name_is_one_short_line_that_turns_nothing_around() -> None:
     name = "\u202eegduaL\u2066 \n\tClaude\x00\ud800 " + "x" * 500
     client, _ = registrations().register({"redirect_uris": [CALLBACK], "client_name": name})

@@ -14,7 +14,7 @@ import trio
 from gatehouse.apps.client import Client
 from gatehouse.apps.grant import GRACE_SECONDS
 from gatehouse.apps.grant_ends import ENDED_GRANTS
-from gatehouse.apps.grants import Advance, Grants
+from gatehouse.apps.grants import MAX_GRANTS_PER_PERSON, Advance, Grants
 from gatehouse.identity.rate import parse_rate
 from gatehouse.identity.subject import Subject
 from gatehouse.policy import shared_grants
@@ -110,6 +110,20 @@ async def test_of_many_at_a_time_at_both_gates_one_is_the_first(
                 for number in range(40):
                     nursery.start_soon(advance, gates[number % 2], grant, outcomes)
             assert outcomes == {FIRST: 1, AGAIN: 39}, round_
+
+
+async def test_a_grant_that_another_gate_uses_stays_though_its_person_begins_many_here(
+    redis_server: RedisServer, share: Share
+) -> None:
+    async with two_gates(redis_server, share) as (ours, theirs):
+        grant = begun(ours)
+        assert await theirs.advance(grant, 0) is FIRST
+        for _ in range(MAX_GRANTS_PER_PERSON + 1):
+            begun(ours)
+        await trio.sleep(1.5)  # an end would be known there by now
+        assert not theirs.has_ended(grant)
+        assert await ours.advance(grant, 1) is FIRST
+        assert await theirs.advance(grant, 1) is REUSED
 
 
 async def test_the_grace_is_one_for_all_gates(redis_server: RedisServer, share: Share) -> None:
