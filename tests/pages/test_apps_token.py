@@ -364,6 +364,22 @@ async def test_whoever_guesses_has_to_wait_and_nobody_with_a_good_one_does() -> 
     assert elsewhere.status == 400
 
 
+async def test_an_app_hears_that_its_grant_is_over_however_many_guess_at_its_address() -> None:
+    gate = Gate(Rate(1, 60, 1))
+    ended, stays = [await gate.signed_in() for _ in range(2)]
+    statuses = [(await gate.redeem("guess")).status for _ in range(3)]
+    assert statuses == [400, 429, 429]
+    assert (
+        await reply_to_form(gate.revoke, "/revoke", {"token": ended["access_token"]})
+    ).status == 200
+    assert error_of(await gate.refresh(ended)) == "invalid_grant"
+    assert (
+        error_of(await gate.refresh(stays, resource="https://other.example/mcp"))
+        == "invalid_target"
+    )
+    assert gate.is_good(content_of(await gate.refresh(stays)))
+
+
 @pytest.mark.parametrize("page", ["token", "revoke"])
 async def test_only_a_form_is_read_and_each_parameter_once(page: str) -> None:
     gate = Gate()

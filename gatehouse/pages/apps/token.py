@@ -49,17 +49,18 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 section 4.1
 
 
 class _RefusedError(Exception):
-    """The request gets no tokens: the reply says why."""
+    """The request gets no tokens: the reply says why. It counts as a failure if it could be a guess."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, *, counts: bool = True) -> None:
         super().__init__(reply.reason)
-        self.reply = reply
+        self.reply, self.counts = reply, counts
 
 
 class TokenEndpoint:
     """The page. Tokens are for the `resources`, the spellings of the endpoint's URL.
 
-    `failures` counts by address what was no good: a good code or refresh token does its work however many came before.
+    `failures` counts by address what was no good: a good code or refresh token does its work however many came before. One
+    that was good once is told so, since its app must hear that it has to ask its person anew.
     """
 
     def __init__(
@@ -86,9 +87,9 @@ class TokenEndpoint:
         except BadParametersError as error:
             return error.reply
         except _RefusedError as error:
-            seconds = self._failures.retry_after(exchange.request.client)
-            busy = error.reply.status == 503 or seconds is None
-            return error.reply if busy else too_many(seconds or 0.0)
+            client = exchange.request.client
+            seconds = self._failures.retry_after(client) if error.counts else None
+            return error.reply if seconds is None else too_many(seconds)
 
     async def _answer(self, exchange: Exchange, given: Parameters) -> Reply:
         """The answer to a form. Raises _RefusedError."""
@@ -104,23 +105,13 @@ class TokenEndpoint:
                 "unsupported_grant_type", "Codes and refresh tokens are taken here, nothing else."
             )
         exchange.name = grant.person.shown
-        if (
-            grant.resource not in self._resources
-        ):  # PUBLIC_URL has changed, so the app must ask anew
-            raise _refused("invalid_grant", "The grant is for another resource.")
-        if given.get("resource", grant.resource) not in self._resources:
-            raise _refused("invalid_target", "Tokens are for this MCP endpoint alone.")
-        if self._people.find(grant.person) is None:
-            raise _refused("invalid_grant", "The person may not use this server any more.")
-        scopes = _scopes_of(given, grant)
+        scopes = self._judge_grant(given, grant)
         address = exchange.request.client
         told = await self._grants.advance(grant, generation, grace=grace, address=address)
         if told is Advance.UNAVAILABLE:
-            raise _RefusedError(_UNAVAILABLE)
+            raise _RefusedError(_UNAVAILABLE, counts=False)
         if told not in {Advance.FIRST, Advance.AGAIN}:
-            raise _refused(
-                "invalid_grant", "The code or token was used before, or its grant has ended."
-            )
+            raise _of_ours("invalid_grant", _ENDED)
         if not generation:
             logger.info("an app of %s took its first tokens", grant.person.shown)
         return self._tokens_for(grant, generation + 1, scopes)
@@ -133,6 +124,17 @@ class TokenEndpoint:
         if not self._clients.knows(client_id):
             words = "This client is not registered here, or was before the gate's secret changed. Register it again."
             raise _RefusedError(oauth_error(401, "invalid_client", words, reason="client"))
+
+    def _judge_grant(self, given: Parameters, grant: Grant) -> tuple[str, ...]:
+        """The scopes of the tokens that the grant gives now."""
+        if grant.resource not in self._resources:
+            # PUBLIC_URL has changed, so the app must ask anew.
+            raise _of_ours("invalid_grant", "The grant is for another resource.")
+        if given.get("resource", grant.resource) not in self._resources:
+            raise _of_ours("invalid_target", "Tokens are for this MCP endpoint alone.")
+        if self._people.find(grant.person) is None:
+            raise _of_ours("invalid_grant", "The person may not use this server any more.")
+        return _scopes_of(given, grant)
 
     def _by_code(self, given: Parameters) -> Grant:
         """The grant of a code that this client may use."""
@@ -176,7 +178,7 @@ def _scopes_of(given: Parameters, grant: Grant) -> tuple[str, ...]:
     if not asked or not grant.scopes:
         return grant.scopes
     if not set(asked) <= set(grant.scopes):
-        raise _refused("invalid_scope", "The grant has not all of these scopes.")
+        raise _of_ours("invalid_scope", "The grant has not all of these scopes.")
     return asked
 
 
@@ -189,6 +191,13 @@ def _needed(given: Parameters, name: str) -> str:
 def _refused(error: str, words: str) -> _RefusedError:
     return _RefusedError(oauth_error(400, error, words, reason=error.replace("_", "-")))
 
+
+def _of_ours(error: str, words: str) -> _RefusedError:
+    """The refusal of a code or refresh token that this gate has made: nobody guesses one."""
+    return _RefusedError(_refused(error, words).reply, counts=False)
+
+
+_ENDED = "The code or token was used before, or its grant has ended."
 
 _UNAVAILABLE = oauth_error(
     503,
