@@ -19,75 +19,24 @@ LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
 ACTED_ON = frozenset(
     {
-        *(
-            "about",
-            "blob",
-            "chrome",
-            "chrome-extension",
-            "cid",
-            "content",
-            "data",
-            "device",
-            "dict",
-            "dns",
-        ),
-        *(
-            "edge",
-            "feed",
-            "file",
-            "filesystem",
-            "ftp",
-            "ftps",
-            "geo",
-            "gopher",
-            "http",
-            "imap",
-            "intent",
-            "irc",
-        ),
-        *(
-            "itms",
-            "jar",
-            "javascript",
-            "ldap",
-            "ldaps",
-            "magnet",
-            "mailto",
-            "market",
-            "mid",
-            "mk",
-            "moz-extension",
-        ),
-        *(
-            "ms-appinstaller",
-            "ms-help",
-            "ms-its",
-            "ms-msdt",
-            "ms-officecmd",
-            "ms-search",
-            "news",
-            "nfs",
-            "nntp",
-        ),
-        *(
-            "pop",
-            "res",
-            "resource",
-            "rtsp",
-            "search-ms",
-            "sftp",
-            "shell",
-            "sip",
-            "sips",
-            "sms",
-            "smb",
-            "ssh",
-            "tel",
-        ),
-        *("telnet", "urn", "vbscript", "view-source", "webcal", "ws", "wss", "wyciwyg", "xmpp"),
+        *("about", "android-app", "blob", "brave", "callto", "chrome"),
+        *("chrome-extension", "cid", "content", "data", "device", "dict", "dns", "edge"),
+        *("facetime", "facetime-audio", "feed", "file", "filesystem", "firefox"),
+        *("firefox-focus", "ftp", "ftps", "geo", "gopher", "http", "imap", "intent"),
+        *("irc", "jar", "javascript", "ldap", "ldaps", "magnet", "mailto", "market"),
+        *("mid", "mk", "moz-extension", "news", "nfs", "nntp", "onenote", "pop", "res"),
+        *("resource", "rtsp", "search", "search-ms", "sftp", "shell", "shortcuts", "sip"),
+        *("sips", "smb", "sms", "ssh", "tel", "telnet", "urn", "vbscript", "view-source"),
+        *("vnc", "webcal", "ws", "wss", "wyciwyg", "xmpp"),
     }
 )
 """Schemes that a browser or the system acts on by itself: no app of its own waits behind them."""
+
+BEGINNINGS = (
+    *("googlechrome", "itms", "microsoft-edge", "ms-", "opera-", "web+"),
+    *("x-apple", "x-safari-", "x-web-search"),
+)
+"""How more of them begin: those of browsers, which open any page, and of parts of the system."""
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,63}")
 # Visible ASCII that stands in URIs as it is (RFC 3986 appendix A), with percent signs before two hex digits only.
@@ -164,7 +113,7 @@ def _parts_of(uri: str) -> _Parts:
         raise ValueError("must be absolute, and its scheme in small letters")
     if scheme in {"http", "https"}:
         return _of_web(scheme, rest)
-    if scheme in ACTED_ON:
+    if scheme in ACTED_ON or scheme.startswith(BEGINNINGS):
         raise ValueError("must be https, http on this computer, or an app's own scheme")
     if len(rest) < 2:
         raise ValueError("must name more than a scheme")
