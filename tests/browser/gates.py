@@ -80,6 +80,11 @@ def headed(page: Page, words: str) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(words)
 
 
+def rested(page: Page) -> None:
+    """Wait until a click on the page that asks about an app counts: it has been in front for a moment."""
+    page.wait_for_timeout(700)
+
+
 def leave(page: Page, words: str) -> None:
     """Sign out by the menu with the person's name."""
     page.locator("details.who > summary").click()

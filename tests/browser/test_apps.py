@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from gatehouse.http.paths import DECIDE, RESUME
 from tests.browser.callers import Listener
-from tests.browser.gates import headed, in_a_space, leave, press, sign_in, visiting
+from tests.browser.gates import headed, in_a_space, leave, press, rested, sign_in, visiting
 from tests.browser.pages import serving
 from tests.browser.window import PHONE
 from tests.harness.identity.app import App
@@ -74,6 +74,7 @@ def asked(page: Page, app: App, person: str = "alice") -> None:
     page.get_by_label("Signed in as").select_option(person)
     press(page, "Authorize")
     headed(page, ASKED)
+    rested(page)
 
 
 def arrived(page: Page, app: App) -> str:
@@ -148,6 +149,7 @@ def test_a_browser_remembers_a_yes_until_it_is_told_to_ask_again(
         assert app.add() == 5  # what it has, it keeps
         page.goto(app.authorization_url())
         headed(page, ASKED)
+        rested(page)
         press(page, "Allow")
         assert app.redeem(arrived(page, app)).status_code == 200
         page.goto(f"{program.url}{APPS}")
@@ -274,9 +276,6 @@ def test_by_keyboard_alone_a_person_says_yes(
             if allow.evaluate("each => each === document.activeElement"):
                 break
         expect(allow).to_be_focused()
-        page.wait_for_timeout(
-            700
-        )  # for a while after the page has come to the front, nothing is an answer
         page.keyboard.press("Enter")
         assert app.redeem(arrived(page, app)).status_code == 200
 

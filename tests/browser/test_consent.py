@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.browser.gates import headed, press, visiting
+from tests.browser.gates import headed, press, rested, visiting
 from tests.harness.identity.app import App
 from tests.harness.only_ci import only_in_ci
 
@@ -93,6 +93,7 @@ def test_a_window_that_an_app_has_opened_comes_back_to_it_through_the_sign_in_an
         popup.get_by_label("Signed in as").select_option("alice")
         press(popup, "Authorize")
         headed(popup, "Let an app in?")
+        rested(popup)
         press(popup, "Allow")
         heard = opened.page.locator("#heard")
         expect(heard).to_contain_text("code=")
@@ -116,6 +117,32 @@ def test_the_question_is_sound_and_no_click_that_was_meant_for_another_window_an
             page.evaluate(event)
             press(page, "Allow")
             headed(page, "Let an app in?")
-        page.wait_for_timeout(700)
+        rested(page)
         press(page, "Deny")
         page.wait_for_url("**/done?error=access_denied**")
+
+
+def test_the_second_click_of_two_on_the_page_before_it_answers_nothing(
+    browser: Browser, program: Program, provider: HuggingFace
+) -> None:
+    with asked(browser, program, provider) as (opened, app):
+        page = opened.page
+        page.goto(app.authorization_url())
+        page.get_by_label("Signed in as").select_option("alice")
+        press(page, "Authorize")
+        headed(page, "Let an app in?")
+        box = page.get_by_role("button", name="Allow", exact=True).bounding_box()
+        assert box
+        place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.goto(app.redirect_uri.replace("/callback", "/"))
+        page.evaluate(
+            "url => { onclick = () => { location.href = url; }; }", app.authorization_url()
+        )
+        page.mouse.click(*place)
+        headed(page, "Let an app in?")
+        page.mouse.click(*place)
+        page.wait_for_timeout(300)
+        headed(page, "Let an app in?")
+        rested(page)
+        page.mouse.click(*place)
+        page.wait_for_url("**/done?code=**")

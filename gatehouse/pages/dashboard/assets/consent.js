@@ -1,10 +1,10 @@
-// A click that was meant for another window is no answer: a page can open one over this page, ask for a double click, and
-// close it between the two. Without this file the page works as well.
+// A click that was meant for something else is no answer: another page can ask for a double click, and between the two lead
+// here, or close a window that it has opened over this page. Without this file the page works as well.
 "use strict";
 
 const REST_MS = 600; // longer than between the two clicks of one double click
 
-let since = -REST_MS;
+let since = performance.now();
 function comesToFront() {
   since = performance.now();
 }
