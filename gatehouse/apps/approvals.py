@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from gatehouse.apps.grant import as_caller
 from gatehouse.apps.redirects import destination_of
 from gatehouse.identity.clock import clock as unix_time
+from gatehouse.identity.rate import Rate
+from gatehouse.policy.counting import counts_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -32,6 +34,13 @@ APPROVAL_SECONDS = 30 * 86_400.0
 
 MAX_APPROVALS = 16
 """How many a browser keeps; the oldest goes first. With so many, the cookie has 2 KiB, and goes along with every request."""
+
+OFTEN = Rate(20, 3600, 20)
+"""How often one approval counts. An app that comes more often, or is led here by a page, is asked about: many new grants end
+older ones of the person (`Grants`)."""
+
+MAX_COUNTED = 4096
+"""How many approvals are counted."""
 
 
 class Approval(NamedTuple):
@@ -62,14 +71,17 @@ class Approvals:
         self._jar = jar
         self._grants = grants
         self._clock = clock
+        self._counted = counts_in_memory(MAX_COUNTED)
 
     def find(
         self, request: Request, person: Subject, asked: AuthorizationRequest
     ) -> Approval | None:
-        """The approval by which the app need not be asked about; None if there is none that counts."""
+        """The approval by which the app need not be asked about now; None if there is none that counts."""
         about = _about(person, asked)
         found = next((each for each in self._read(request) if each.about == about), None)
-        return found if found and can_be_remembered(asked) and self._counts(found, person) else None
+        if found is None or not can_be_remembered(asked) or not self._counts(found, person):
+            return None
+        return found if self._counted.take(about, OFTEN) is None else None
 
     def remember(
         self,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gatehouse.apps.approvals import (
     APPROVAL_SECONDS,
     MAX_APPROVALS,
+    OFTEN,
     Approvals,
     can_be_remembered,
 )
@@ -124,6 +125,17 @@ def test_it_counts_for_thirty_days_from_the_yes_however_often_it_is_used() -> No
     browser.time.now += 2
     assert not browser.knows(asks(), ALICE)
     assert browser.approvals.listed(browser.request, ALICE) == []
+
+
+def test_an_app_that_comes_again_and_again_is_asked_about() -> None:
+    browser = Browser()
+    other = asks("other")
+    for one in (asks(), other):
+        browser.allow(one, ALICE)
+    told = [browser.knows(asks(), ALICE) for _ in range(OFTEN.burst + 5)]
+    assert told == [True] * OFTEN.burst + [False] * 5
+    assert browser.knows(other, ALICE)
+    assert browser.approvals.listed(browser.request, ALICE), "it comes in again later"
 
 
 async def test_it_counts_no_more_when_the_grant_that_the_app_got_last_has_ended() -> None:

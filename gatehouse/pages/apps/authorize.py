@@ -188,8 +188,10 @@ class AuthorizePage:
             return self._send_refusal(asked)
         if self._answered.get(_digest(asked)):
             return self._over()
-        approval = self._approvals.find(exchange.request, visitor.subject, asked)
-        if approval and _is_seen(exchange.request):
+        request = exchange.request
+        if _is_seen(request) and (
+            approval := self._approvals.find(request, visitor.subject, asked)
+        ):
             return self._let_in(exchange, visitor, asked, approval)
         return self._consent.page(visitor, self._door.form_token(visitor), asked)
 
