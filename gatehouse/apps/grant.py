@@ -18,8 +18,9 @@ MAX_GRANT_SECONDS = 90 * 86_400.0
 REFRESH_SECONDS = 30 * 86_400.0
 """How long a refresh token is good. An app that nobody uses for that long is let in again by the person."""
 
-GRACE_SECONDS = 10.0
-"""How long the last refresh token is good again: two windows of an app may use it at once, and an answer may be lost."""
+GRACE_SECONDS = 20.0
+"""How long the last refresh token is good again: two windows of an app may use it at once, and an answer may be lost, which
+clients notice after 10 seconds (Claude's connectors)."""
 
 MAX_FACTS_BYTES = 1400
 """How many bytes the facts about a person take in a seal. A token goes along with every request, and heads have bounds."""

@@ -22,7 +22,7 @@ ENDED_GRANTS = Kind(
     "grants of apps",
     "people let their apps in again",
     MAX_GRANT_SECONDS + REFRESH_SECONDS,
-    64,
+    256,  # somebody who tries clients all day must not end the app that they let in long ago
 )
 """The kind of `Ended` for grants."""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gatehouse.apps.client import key_of
 from gatehouse.apps.grant import GRACE_SECONDS
 from gatehouse.apps.grants import Advance
+from gatehouse.http.challenges import NEVER_ASKED
 from gatehouse.pages.apps.answers import (
     BadParametersError,
     before,
@@ -174,7 +175,9 @@ class TokenEndpoint:
 
 def _scopes_of(given: Parameters, grant: Grant) -> tuple[str, ...]:
     """The scopes of the access token: those of the grant, or fewer if the app asks for fewer (RFC 6749 section 6)."""
-    asked = tuple(dict.fromkeys(given.get("scope", "").split()))
+    names = dict.fromkeys(given.get("scope", "").split())
+    names.pop(NEVER_ASKED, None)  # every app gets refresh tokens, and none gets a scope for that
+    asked = tuple(names)
     if not asked or not grant.scopes:
         return grant.scopes
     if not set(asked) <= set(grant.scopes):
