@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ from gatehouse.signin.sealing import Sealer
 from tests.harness.pages import FORM, reply_of, reply_to_form
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gatehouse.apps.grant import Grant
     from gatehouse.http.reply import Reply
 
@@ -273,6 +275,24 @@ async def test_a_client_whose_registration_opens_no_more_is_told_to_register_ane
         assert b"WWW-Authenticate" not in dict(reply.headers)
 
 
+async def test_a_client_with_a_secret_hears_that_it_needs_none_and_its_code_is_not_used_up() -> (
+    None
+):
+    gate = Gate()
+    code = gate.code()
+    basic = (b"Authorization", b"Basic " + b64encode(f"{gate.client.id}:".encode()))
+    for client_id in (None, "claude"):
+        form = gate.form(code, client_id=client_id)
+        reply = await reply_to_form(gate.token, "/token", form, basic)
+        assert error_of(reply, 401) == "invalid_client"
+        assert dict(reply.headers)[b"WWW-Authenticate"].startswith(b"Basic ")
+    bearer = (b"Authorization", b"Bearer " + (await gate.signed_in())["access_token"].encode())
+    form = gate.form(code, client_id=None)
+    assert error_of(await reply_to_form(gate.token, "/token", form, bearer)) == "invalid_request"
+    form = gate.form(code, client_secret="any")
+    assert gate.is_good(content_of(await reply_to_form(gate.token, "/token", form, basic)))
+
+
 async def test_no_seal_does_for_another_purpose() -> None:
     gate = Gate()
     tokens = await gate.signed_in()
@@ -438,27 +458,49 @@ async def test_nobody_else_gives_it_back() -> None:
     assert not gate.is_good(tokens), "though the app has not said which it is"
 
 
-NAMES = st.sampled_from([*Gate().form(), "refresh_token", "scope", "token", "x"])
+NAMED = [*Gate().form(), "refresh_token", "scope", "token", "x"]  # our own words name some of them
+NAMES = st.sampled_from(NAMED)
+TEXTS = st.text() | st.sampled_from(["refresh_token", "no word of ours <b>"])
 
 
-@given(
-    st.lists(st.tuples(NAMES | st.text(), st.text() | st.sampled_from(["refresh_token"]))),
-    st.binary(max_size=40),
-)
+def judge(reply: Reply, texts: Iterable[str]) -> None:
+    """The reply is tokens, or an error, in JSON, and repeats none of the texts."""
+    assert reply.status in {200, 400, 401}
+    is_error = json.loads(reply.body).keys() == {"error", "error_description"}
+    assert is_error is (reply.status != 200)
+    for text in texts:
+        if text not in NAMED and len(text) >= 12:
+            assert text not in reply.body.decode()
+
+
+@given(st.lists(st.tuples(NAMES | st.text(), TEXTS)), st.binary(max_size=40))
 async def test_no_form_makes_the_endpoints_fail_or_repeat_it(
     form: list[tuple[str, str]], junk: bytes
 ) -> None:
     gate = Gate()
     for page in (gate.token, gate.revoke):
-        for reply in (
-            await reply_to_form(page, "/token", form),
-            await reply_of(page, "/token", FORM, body=junk),
-        ):
-            assert reply.status in {200, 400, 401, 413}
-            content = json.loads(reply.body)
-            assert content == {} or content.keys() == {"error", "error_description"}
-            for _, text in form:
-                assert len(text) < 12 or text not in reply.body.decode()
+        judge(await reply_to_form(page, "/token", form), [text for _, text in form])
+        judge(await reply_of(page, "/token", FORM, body=junk), [])
+
+
+@given(
+    st.sampled_from(["authorization_code", "refresh_token"]),
+    st.dictionaries(NAMES, st.none() | TEXTS, max_size=2),
+)
+async def test_nor_does_a_good_form_with_a_few_changes(
+    kind: str, changes: dict[str, str | None]
+) -> None:
+    gate = Gate()
+    grant = gate.grant(scopes=("read",))
+    whole = {
+        **gate.form(gate.code(grant), grant_type=kind),
+        "refresh_token": gate.tokens.refresh(grant, 1),
+        "token": gate.tokens.access(grant)[0],
+        **changes,
+    }
+    form = {name: text for name, text in whole.items() if text is not None}
+    for page in (gate.token, gate.revoke):
+        judge(await reply_to_form(page, "/token", form), form.values())
 
 
 def test_the_key_of_a_client_says_nothing_else_than_its_id() -> None:

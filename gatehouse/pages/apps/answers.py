@@ -25,6 +25,8 @@ NO_CACHE = (b"Pragma", b"no-cache")
 
 ALLOWED = b"POST, OPTIONS"
 
+_BASIC = (b"WWW-Authenticate", b'Basic realm="apps"')
+
 
 class BadParametersError(Exception):
     """The form cannot be used: the reply says why."""
@@ -47,6 +49,20 @@ def oauth_error(
     """An error (RFC 6749 section 5.2, RFC 7591 section 3.2.2): a code for programs, and words for their developers."""
     content = {"error": error, "error_description": words}
     return json_reply(status, content, NO_CACHE, ANY_PAGE, *headers, reason=reason)
+
+
+def invalid_client(request: Request, words: str) -> Reply:
+    """The error for a client that is none here. One that tried to prove itself by a secret gets a challenge with it (RFC 6749
+    section 5.2), though no secret is ever good here: all clients are public.
+    """
+    challenge = [_BASIC] if brings_secret(request) else []
+    return oauth_error(401, "invalid_client", words, *challenge, reason="client")
+
+
+def brings_secret(request: Request) -> bool:
+    """True if the client tries to prove itself by a secret in `Authorization` (RFC 6749 section 2.3.1)."""
+    scheme = (request.value(b"authorization") or b"").partition(b" ")[0]
+    return scheme.lower() == b"basic"
 
 
 def too_many(seconds: float) -> Reply:

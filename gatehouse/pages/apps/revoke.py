@@ -8,6 +8,7 @@ from gatehouse.apps.client import key_of
 from gatehouse.pages.apps.answers import (
     BadParametersError,
     before,
+    invalid_client,
     oauth_answer,
     oauth_error,
     read_parameters,
@@ -49,7 +50,7 @@ class RevokeEndpoint:
         # Whoever has a token can end it, and nothing else by that: an app that does not say which it is may do so, too.
         if "client_id" in given and key_of(given["client_id"]) != grant.client:
             words = "client_id is not the one that the token was made for."
-            return oauth_error(401, "invalid_client", words, reason="client")
+            return invalid_client(exchange.request, words)
         exchange.name = grant.person.shown
         logger.info("an app of %s ended its grant", grant.person.shown)
         await self._grants.end(grant)

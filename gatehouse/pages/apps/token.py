@@ -20,6 +20,8 @@ from gatehouse.http.challenges import NEVER_ASKED
 from gatehouse.pages.apps.answers import (
     BadParametersError,
     before,
+    brings_secret,
+    invalid_client,
     oauth_answer,
     oauth_error,
     read_parameters,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from gatehouse.apps.tokens import Tokens
     from gatehouse.downstream.exchange import Exchange
     from gatehouse.http.reply import Reply
+    from gatehouse.http.request import Request
     from gatehouse.identity.who_signs_in import PeopleWhoSignIn
     from gatehouse.policy.failures import Failures
 
@@ -94,7 +97,7 @@ class TokenEndpoint:
 
     async def _answer(self, exchange: Exchange, given: Parameters) -> Reply:
         """The answer to a form. Raises _RefusedError."""
-        self._judge_client(given)
+        self._judge_client(exchange.request, given)
         kind = _needed(given, "grant_type")
         if kind == "authorization_code":
             grant, generation, grace = self._by_code(given), 0, 0.0
@@ -117,14 +120,21 @@ class TokenEndpoint:
             logger.info("an app of %s took its first tokens", grant.person.shown)
         return self._tokens_for(grant, generation + 1, scopes)
 
-    def _judge_client(self, given: Parameters) -> None:
-        """Refuse a client that must register anew: then it forgets what it knows, and begins again."""
+    def _judge_client(self, request: Request, given: Parameters) -> None:
+        """Refuse a client that must register anew: then it forgets what it knows, and begins again.
+
+        A secret beside a client_id is not looked at: the gate has given none. Some clients try first with their id in
+        `Authorization` alone, and then in the form (Go's x/oauth2); nothing is used up by the first.
+        """
         client_id = given.get("client_id", "")
+        if not client_id and brings_secret(request):
+            words = "Clients have no secret here: send client_id in the form, and no Authorization."
+            raise _RefusedError(invalid_client(request, words))
         if not client_id:
             raise _refused("invalid_request", "client_id is missing.")
         if not self._clients.knows(client_id):
             words = "This client is not registered here, or was before the gate's secret changed. Register it again."
-            raise _RefusedError(oauth_error(401, "invalid_client", words, reason="client"))
+            raise _RefusedError(invalid_client(request, words))
 
     def _judge_grant(self, given: Parameters, grant: Grant) -> tuple[str, ...]:
         """The scopes of the tokens that the grant gives now."""
