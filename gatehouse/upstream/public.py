@@ -11,9 +11,11 @@ CARRIES_IPV4 = (
     IPv6Network("::/96"),
     IPv6Network("64:ff9b::/96"),
     IPv6Network("64:ff9b:1::/48"),
+    IPv6Network("2001::/32"),
+    IPv6Network("2002::/16"),
 )
-"""Networks whose addresses end in one of IPv4, to which some network may lead them: the old compatible ones (RFC 4291
-section 2.5.5.1), and those of NAT64 (RFC 6052, RFC 8215)."""
+"""Networks whose addresses hold one of IPv4, to which some network may lead them: the old compatible ones (RFC 4291 section
+2.5.5.1), those of NAT64 (RFC 6052, RFC 8215), Teredo (RFC 4380), and 6to4 (RFC 3056). No server of today has one."""
 
 
 def is_public(address: str) -> bool:
@@ -24,15 +26,11 @@ def is_public(address: str) -> bool:
         return False
     if isinstance(found, IPv4Address):
         return _is_global(found)
-    if found.scope_id is not None or found.is_site_local:
-        return False
-    carried = [found.ipv4_mapped, found.sixtofour, *(found.teredo or ())]
-    if any(found in network for network in CARRIES_IPV4):
-        carried.append(IPv4Address(int(found) & 0xFFFF_FFFF))
-    inner = [each for each in carried if each is not None]
     if found.ipv4_mapped is not None:
         return _is_global(found.ipv4_mapped)
-    return _is_global(found) and all(map(_is_global, inner))
+    if found.scope_id is not None or found.is_site_local:
+        return False
+    return _is_global(found) and not any(found in network for network in CARRIES_IPV4)
 
 
 def _is_global(address: IPv4Address | IPv6Address) -> bool:
