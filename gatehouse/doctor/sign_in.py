@@ -62,14 +62,11 @@ async def sign_in(visit: Visit) -> list[Finding]:
     servers = told.get("authorization_servers")
     if not isinstance(servers, list) or not servers:
         return [fine("no sign-in is offered")]
-    issuer = str(servers[0])  # clients look at no other
-    if issuer.rstrip("/") == f"{visit.target.scheme}://{visit.target.authority}":
-        return [about(visit, str(told.get("resource"))), await own_server(visit, issuer)]
-    return [
-        about(visit, str(told.get("resource"))),
-        *await at_the_host(visit, issuer),
-        *await keys_of(issuer),
-    ]
+    issuer, resource = str(servers[0]), str(told.get("resource"))  # clients look at no other
+    asked = f"{visit.target.scheme}://{visit.target.authority}"
+    if issuer.rstrip("/") in {asked, _origin_of(resource)}:  # it signs nothing that others check
+        return [about(visit, resource), await own_server(visit, issuer)]
+    return [about(visit, resource), *await at_the_host(visit, issuer), *await keys_of(issuer)]
 
 
 async def own_server(visit: Visit, issuer: str) -> Finding:
@@ -86,6 +83,12 @@ async def own_server(visit: Visit, issuer: str) -> Finding:
             "own-server", f"{path} does not offer PKCE with S256, without which clients refuse"
         )
     return fine("apps sign in here, and its metadata say how")
+
+
+def _origin_of(url: str) -> str:
+    """The scheme, host and port of a URL, as they stand there."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _is_safe(url: object, issuer: str) -> bool:

@@ -45,7 +45,8 @@ class Landing:
     """The page for the MCP endpoint. `name` is the server's, and may be set later.
 
     Clients reach the endpoint at the host of their request if `origins` know that and no public origin is set; else
-    at the URL `endpoint`.
+    at the URL `endpoint`. Those that sign in reach it only there: they compare the URL with that in the metadata
+    (RFC 9728 section 3.3).
     """
 
     def __init__(
@@ -68,7 +69,8 @@ class Landing:
         host = (request.value(b"host") or b"").lower()
         # It stands in commands to paste, so it holds nothing that a shell would read.
         plain = len(host) <= MAX_HOST and AUTHORITY.fullmatch(host.decode("latin-1"))
-        if self._origins.public or not plain or not self._origins.knows(host):
+        is_fixed = self._origins.public or self._ways.provider
+        if is_fixed or not plain or not self._origins.knows(host):
             return self._endpoint
         return f"{request.scheme.decode()}://{plain[0]}/mcp"
 
@@ -171,9 +173,13 @@ def _with_sign_in(endpoint: str, key: str, sentence: str) -> str:
         key=key,
         claude_code=_command(snippets.claude_code(endpoint, "", key)),
         vs_code=_shown(snippets.vs_code(endpoint, "", key)),
+        vs_code_command=_command(snippets.vs_code_command(endpoint, "", key)),
         cursor=_shown(snippets.cursor(endpoint, "", key)),
+        codex=_command(snippets.codex(endpoint, key)),
+        opencode=_shown(snippets.opencode(endpoint, key)),
         gemini_cli=_command(snippets.gemini_cli(endpoint, "", key)),
         mcp_remote=_shown(snippets.mcp_remote(endpoint, "", key)),
+        mcp_remote_command=_command(snippets.mcp_remote_command(endpoint, "")),
     )
 
 

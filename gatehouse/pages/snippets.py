@@ -44,13 +44,12 @@ def mcp_remote(endpoint: str, token: str, name: str) -> str:
 def mcp_remote_command(endpoint: str, token: str) -> str:
     """The same as a command, for a client that takes one."""
     options = " ".join(("--transport http-only", *_insecure(endpoint)))
-    return f"npx -y {MCP_REMOTE} {endpoint} {options} {_header(token)}"
+    return f"npx -y {MCP_REMOTE} {endpoint} {options}{_header_of(token)}"
 
 
 def claude_code(endpoint: str, token: str, name: str) -> str:
     """A command."""
-    header = f" {_header(token)}" if token else ""
-    return f"claude mcp add --transport http {name} {endpoint}{header}"
+    return f"claude mcp add --transport http {name} {endpoint}{_header_of(token)}"
 
 
 def vs_code(endpoint: str, token: str, name: str) -> str:
@@ -80,15 +79,23 @@ def cursor(endpoint: str, token: str, name: str) -> str:
 
 def gemini_cli(endpoint: str, token: str, name: str) -> str:
     """A command."""
-    header = f" {_header(token)}" if token else ""
-    return f"gemini mcp add --scope user --transport http {name} {endpoint}{header}"
+    return f"gemini mcp add --scope user --transport http {name} {endpoint}{_header_of(token)}"
+
+
+def codex(endpoint: str, name: str) -> str:
+    """A command for Codex to sign in. A token it takes from its environment alone."""
+    return f"codex mcp add {name} --url {endpoint}"
+
+
+def opencode(endpoint: str, name: str) -> str:
+    """For `opencode.json`, to sign in."""
+    return _json({"mcp": {name: {"type": "remote", "url": endpoint}}})
 
 
 def inspector(endpoint: str, token: str) -> str:
     """A command that lists the tools."""
-    return (
-        f"npx -y {INSPECTOR} --cli {endpoint} --transport http {_header(token)} --method tools/list"
-    )
+    header = _header_of(token)
+    return f"npx -y {INSPECTOR} --cli {endpoint} --transport http{header} --method tools/list"
 
 
 def url_key(endpoint: str, token: str) -> str:
@@ -136,5 +143,6 @@ def _insecure(endpoint: str) -> tuple[str, ...]:
     return ("--allow-http",) if endpoint.startswith("http:") else ()
 
 
-def _header(token: str) -> str:
-    return f'--header "Authorization: Bearer {token}"'
+def _header_of(token: str) -> str:
+    """The option that brings a token, to come behind other words; empty for a client that signs in."""
+    return f' --header "Authorization: Bearer {token}"' if token else ""

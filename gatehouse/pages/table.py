@@ -77,8 +77,8 @@ class Pages:
     async def _reply(self, exchange: Exchange) -> Reply | None:
         """The reply of a page, or that there is none; None if an exposed path leads to the upstream.
 
-        OAuth discovery (`/.well-known/` anywhere, `/register`, ...) gets a clean 404 on purpose, unless there is a page:
-        the gate is no authorization server, and a client that gets this answer goes on with its own token.
+        OAuth discovery (`/.well-known/` anywhere, `/register`, ...) gets a clean 404 on purpose where there is no page:
+        the gate is no authorization server then, and a client that gets this answer goes on with its own token.
         """
         request = exchange.request
         page = self._table.get(request.path)

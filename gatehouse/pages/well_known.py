@@ -70,7 +70,7 @@ METHOD_NOT_ALLOWED = replace(
 def _sign_in(issuer: str, origin: str) -> str:
     at = f"{origin}{METADATA.decode()}/mcp"
     if issuer == origin:
-        return f"People sign in, and apps register, here, as {at} says."
+        return f"People sign in, and apps register, at the gate itself, as {at} says."
     return (
         "The gate is no authorization server: people sign in, and apps register, at "
         f"{issuer}, as {at} says."
@@ -78,7 +78,7 @@ def _sign_in(issuer: str, origin: str) -> str:
 
 
 class WellKnown:
-    """The pages of the documents. `origin` is that of PUBLIC_URL, `name` tells the server's own name once it is known."""
+    """The pages of the documents. Clients call the gate at `origin`, and sign in at `issuer`, which may be the same; `name` tells the server's own name once it is known."""
 
     paths = RESOURCES.keys()
 
@@ -140,8 +140,8 @@ class WellKnown:
         if asked[0] not in self._hosts_told:
             self._hosts_told.add(asked[0])
             logger.warning(
-                "a client asks at %s how to sign in, and PUBLIC_URL is %s: clients refuse what they read there about "
-                "another host. Give them that URL, or set PUBLIC_URL to theirs",
+                "a client asks at %s how to sign in, and the gate is at %s by its settings: clients refuse what they read "
+                "there about another host. Give them that URL, or set PUBLIC_URL to theirs",
                 as_word(asked[0]),
                 self._origin,
             )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from gatehouse.http.address import is_loopback
 from gatehouse.identity.clock import clock
 
 if TYPE_CHECKING:
@@ -19,6 +21,18 @@ def app_disagreements(settings: Settings) -> Iterator[tuple[set[str], str]]:
     """Settings of apps that do not go together with others: their names, and a sentence."""
     if settings.sign_in_apps:
         yield from _against(settings)
+    public = urlsplit(settings.public_origin)
+    # At the dashboard's own origin, `sign_in_faults` says the same of the dashboard.
+    is_another = settings.public_origin != settings.dashboard_origin
+    in_clear = public.scheme == "http" and not is_loopback(public.hostname or "")
+    if settings.lets_apps_in and is_another and in_clear:
+        yield (
+            {"public_url", "sign_in"},
+            (
+                "PUBLIC_URL: must begin with https:// where apps sign in, since whoever is on the way could read their tokens; http:// "
+                "is for this machine (127.0.0.1, localhost)"
+            ),
+        )
     if settings.revoke_before is None:
         return
     if settings.sign_in is None:

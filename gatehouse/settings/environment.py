@@ -40,8 +40,8 @@ BLANK_MEANS_NONE = {"mcp_app", "state_db"}
 
 NO_WAY_INTO_SPACE = (
     "MCP_AUTH_TOKEN: is missing, and the gate never runs open. In the settings of the Space, make the variable SIGN_IN with the "
-    "value huggingface, and tokens are made in a browser, at /dashboard; or make the secret MCP_AUTH_TOKEN, with 32 random "
-    "characters or more (or set TOKENS_FILE)"
+    "value huggingface: clients then sign in, and tokens for those that cannot are made in a browser, at /dashboard. Or make the "
+    "secret MCP_AUTH_TOKEN, with 32 random characters or more (or set TOKENS_FILE)"
 )
 """For a Space: whoever made it may have no shell."""
 

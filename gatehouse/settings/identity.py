@@ -184,7 +184,10 @@ class IdentitySettings(FrontSettings, LocationSettings, AccessSettings, BaseMode
         if self.public_origin and issuer.lower().rstrip("/") in own:
             yield (
                 {"auth_issuer", "public_url"},
-                "AUTH_ISSUER: is the gate itself, which makes no access tokens; set the issuer of your authorization server",
+                (
+                    "AUTH_ISSUER: is the gate itself, and stands for another authorization server; set the issuer of yours, or take "
+                    "AUTH_ISSUER away: with SIGN_IN, apps sign in here without it"
+                ),
             )
         if self.auth_client_id is not None and self.auth_client_id in self.audiences:
             yield (

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from gatehouse.http.address import is_loopback
+from gatehouse.policy import origins
 from gatehouse.settings.hosts import Hosts, Listed, Origins
 from gatehouse.settings.kinds import Host, Port
 from gatehouse.settings.public_url import PublicUrl
@@ -73,7 +74,8 @@ class LocationSettings(BaseModel):
         """The scheme and host by which clients call the gate; empty if that is not known."""
         # A Space with a custom domain has several names; the first one is canonical.
         space_hosts = self.space_host if self.in_space else ()
-        callable_hosts = [host for host in space_hosts if host in self.hosts_allowed]
+        known = origins.Origins(self.hosts_allowed, (), loopback=self.on_loopback)
+        callable_hosts = [host for host in space_hosts if known.knows(host.encode("ascii"))]
         return self.public_url or (f"https://{callable_hosts[0]}" if callable_hosts else "")
 
     @property

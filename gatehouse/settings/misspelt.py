@@ -55,6 +55,8 @@ ALIASES = {
     **dict.fromkeys(("SIGN_IN_ISSUER", "SIGN_IN_ISSUER_URL", "SIGN_IN_URL"), "SIGN_IN"),
     **dict.fromkeys(("SIGN_IN_ID", "SIGN_IN_CLIENT"), "SIGN_IN_CLIENT_ID"),
     **dict.fromkeys(("SIGN_IN_KEY", "SIGN_IN_SESSION_SECRET"), "SIGN_IN_SECRET"),
+    **dict.fromkeys(("SIGN_IN_FOR_APPS", "APPS_SIGN_IN", "LET_APPS_IN"), "SIGN_IN_APPS"),
+    **dict.fromkeys(("SIGN_IN_REVOKE_BEFORE", "REVOKE_ALL_BEFORE"), "REVOKE_BEFORE"),
     **dict.fromkeys(("SIGN_IN_ADMINS", "DASHBOARD_ADMINS", "GATE_ADMINS"), "ADMINS"),
 }
 """Names by which other programs, or other documents, call these settings."""

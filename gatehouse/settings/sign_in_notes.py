@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gatehouse.identity.matches import EVERYBODY, key_of
 from gatehouse.settings.identity_kinds import shown
 from gatehouse.settings.lists import open_providers, untold_by_front, untold_by_provider
-from gatehouse.tokens.places import is_mounted
+from gatehouse.tokens.places import SPACE_DATA, has_bucket, is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,22 +27,41 @@ def on_dashboard(settings: Settings) -> Iterator[str]:
             "may come past the front"
         )
     if "SIGN_IN" in open_providers(settings) and "*" in settings.people:
-        yield "PEOPLE: has *, and anybody can join SIGN_IN, so that everybody may sign in"
+        by_apps = ", and come in by an app" if settings.lets_apps_in else ""
+        yield f"PEOPLE: has *, and anybody can join SIGN_IN, so that everybody may sign in{by_apps}"
     if not settings.has_dashboard:
         return
     if any(key_of(match) == EVERYBODY for match in settings.admins):
         yield "ADMINS: has *, so that everybody who signs in may make tokens and take them away"
     if settings.public_url and settings.public_url != settings.dashboard_origin:
+        by_apps = ", and people let apps in at that host," if settings.lets_apps_in else ""
         yield (
-            f"PUBLIC_URL: is not where the dashboard is: that is at {settings.dashboard_origin}/dashboard, since Hugging Face sends "
-            "people back only to the Space's own host"
+            f"PUBLIC_URL: is not where the dashboard is: that is at {settings.dashboard_origin}/dashboard{by_apps or ','} since "
+            "Hugging Face sends people back only to the Space's own host"
         )
+    yield from _memory_of_apps(settings)
     yield from _other_persons(settings)
     yield from _tokens_file(settings)
     if settings.expose_paths:
         yield (
             "EXPOSE_PATHS: a page of the server's is of the dashboard's origin, so that a script in it can do there what the one "
             "who opens the page may do; expose no page whose scripts you do not trust"
+        )
+
+
+def _memory_of_apps(settings: Settings) -> Iterator[str]:
+    """A sentence if a restart forgets which apps were taken away, and need not. Several gates remind each other."""
+    if not settings.lets_apps_in or settings.shared_state_url is not None:
+        return
+    if settings.state_db is None:
+        yield (
+            "STATE_DB: is empty, so that a restart forgets which apps were taken away, and an app that has kept its token is in again; "
+            "name a file on a disk that lasts"
+        )
+    elif settings.in_space and not is_mounted(settings.state_db.absolute()) and has_bucket():
+        yield (
+            "STATE_DB: is on the Space's own disk, so that a restart forgets which apps were taken away, and an app that has kept its "
+            f"token is in again; set it to {SPACE_DATA / settings.state_db.name}, in the bucket"
         )
 
 

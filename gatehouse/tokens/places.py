@@ -43,6 +43,11 @@ def is_mounted(path: Path) -> bool:
     return any(os.path.ismount(folder) for folder in path.parents[:-1])
 
 
+def has_bucket() -> bool:
+    """True if a Space has a bucket where files outlast a restart."""
+    return os.path.ismount(SPACE_DATA) and _takes_files(SPACE_DATA)
+
+
 def _takes_files(folder: Path) -> bool:
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 

@@ -46,6 +46,8 @@ FAULTS = {
     "sign-in with keys of no use": {"oauth", "no-keys"},
     "sign-in with a clock that is off": {"oauth", "clock-off"},
     "sign-in beside the front's own": {"oauth", "sign-in-twice"},
+    "sign-in of its own": {"oauth"},
+    "sign-in of its own by another URL": {"oauth", "resource-other"},
     "sign-in of its own at another name": {"oauth", "own-server"},
     "sign-in of its own without S256": {"oauth", "own-server"},
     "no keys for the token": {"no-keys"},
@@ -206,12 +208,17 @@ class SickGate:
             own = {"issuer": "https://front.example", "authorization_endpoint": "/"}
             documents["/.well-known/oauth-authorization-server"] = own
         if any(fault.startswith("sign-in of its own") for fault in self.faults):
-            documents[METADATA.decode()]["authorization_servers"] = [origin]
+            if self.has("sign-in of its own by another URL"):
+                origin = "https://gate.example"
+            told = {"resource": f"{origin}/mcp", "authorization_servers": [origin]}
+            documents[METADATA.decode()] = told
             elsewhere = "https://elsewhere.example" * self.has("sign-in of its own at another name")
             documents["/.well-known/oauth-authorization-server"] = {
                 "issuer": elsewhere or origin,
                 "authorization_endpoint": f"{origin}/authorize",
                 "token_endpoint": f"{origin}/token",
+                "code_challenge_methods_supported": ["S256"]
+                * (not self.has("sign-in of its own without S256")),
             }
         return documents.get(path.removesuffix("/mcp"))
 

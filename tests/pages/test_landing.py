@@ -60,6 +60,19 @@ def test_it_goes_by_the_host_of_the_request_unless_the_public_address_is_set(
     assert endpoint_for(given, host, FORWARDED_TLS) == endpoint
 
 
+def test_where_apps_sign_in_it_shows_the_url_that_the_metadata_have() -> None:
+    given: dict[str, Any] = LOOPBACK
+    origins = origins_of(Settings(_env_file=None, **given))
+    request = request_of([(b"Host", b"localhost:7860")])
+    for ways, shown in (
+        (WaysIn(provider="Hugging Face"), "http://127.0.0.1:7860/mcp"),
+        (WaysIn(), "http://localhost:7860/mcp"),
+    ):
+        parts = cast("Any", None)
+        landing = Landing("http://127.0.0.1:7860/mcp", parts, parts, origins, ways)
+        assert landing.endpoint_for(request) == shown
+
+
 def test_clients_cannot_fill_the_memory_with_pages() -> None:
     for number in range(3 * MAX_PAGES):
         landing_page(f"http://h{number}/mcp", "<MCP>", "ready")
@@ -76,6 +89,20 @@ def test_where_clients_sign_in_the_page_asks_for_no_token() -> None:
     assert "claude mcp add <b>--transport http</b> n https://h/mcp</code>" in page
     assert "YOUR_TOKEN" not in page
     assert "Bring a token" not in page
+
+
+def test_where_people_sign_in_the_url_comes_first_and_each_client_has_its_own_words() -> None:
+    ways = WaysIn(provider="Hugging Face")
+    page = landing_page("https://h/mcp", "N", "ready", ways=ways).body.decode()
+    sign_in, token = page.split("Or bring a token")
+    assert (
+        "the URL is all that they need. A browser opens, you sign in with Hugging Face" in sign_in
+    )
+    assert "<b>--add-mcp</b>" in sign_in
+    assert "codex mcp add n <b>--url</b> https://h/mcp</code>" in sign_in
+    assert "opencode mcp auth n</code>" in sign_in
+    assert "YOUR_TOKEN" not in sign_in
+    assert "YOUR_TOKEN" in token
 
 
 def test_beside_tokens_the_page_shows_both_ways() -> None:

@@ -65,6 +65,17 @@ def test_a_client_that_signs_in_gets_the_address_alone(
     assert not [word for word in ("Bearer", "Authorization", "input", "header") if word in text]
 
 
+def test_clients_in_a_terminal_sign_in_by_the_address_alone() -> None:
+    assert shlex.split(snippets.codex(URL, "foodwise")) == [
+        *("codex", "mcp", "add", "foodwise"),
+        *("--url", URL),
+    ]
+    read = json.loads(snippets.opencode(URL, "foodwise"))
+    assert read == {"mcp": {"foodwise": {"type": "remote", "url": URL}}}
+    words = shlex.split(snippets.mcp_remote_command(URL, ""))
+    assert words == ["npx", "-y", snippets.MCP_REMOTE, URL, "--transport", "http-only"]
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_each_snippet_of_the_command_line_has_the_token_in_a_url_only_where_there_is_no_header(
     client: str,

@@ -11,6 +11,8 @@ OPEN_SETTINGS = (
     "Save as .vscode/mcp.json, or add it with the command “MCP: Open User Configuration”."
 )
 
+BROWSER = "It opens a browser to sign in"
+
 AIM = ", to sign in"
 """Stands behind the name of a text that has no token, where the page has one with a token, too."""
 
@@ -73,17 +75,11 @@ def _in_header(endpoint: str, token: str, key: str) -> list[Way]:
         else _run("VS Code", "", snippets.vs_code_command(endpoint, token, key)),
         _pasted("Cursor", "Add to ~/.cursor/mcp.json.", snippets.cursor(endpoint, token, key)),
         _run("Gemini CLI", "", snippets.gemini_cli(endpoint, token, key)),
-        Way(
+        _both(
             "mcp-remote",
-            "For any client that starts local commands; the second text is the same as one command line.",
-            (
-                Text(
-                    snippets.mcp_remote(endpoint, token, key),
-                    "the configuration for mcp-remote",
-                    is_line=False,
-                ),
-                Text(snippets.mcp_remote_command(endpoint, token), "the command for mcp-remote"),
-            ),
+            "For any client that starts local commands",
+            snippets.mcp_remote(endpoint, token, key),
+            snippets.mcp_remote_command(endpoint, token),
         ),
         Way(
             "MCP Inspector",
@@ -108,10 +104,11 @@ def with_sign_in(endpoint: str, key: str) -> list[Way]:
             snippets.claude_code(endpoint, "", key),
             AIM,
         ),
-        _pasted(
+        _both(
             "VS Code",
-            f"{OPEN_SETTINGS} It opens a browser to sign in.",
+            f"{OPEN_SETTINGS} {BROWSER}",
             snippets.vs_code(endpoint, "", key),
+            snippets.vs_code_command(endpoint, "", key),
             AIM,
         ),
         _pasted(
@@ -120,16 +117,30 @@ def with_sign_in(endpoint: str, key: str) -> list[Way]:
             snippets.cursor(endpoint, "", key),
             AIM,
         ),
+        *_in_a_terminal(endpoint, key),
+        _both(
+            "mcp-remote",
+            f"For any client that starts local commands. {BROWSER}",
+            snippets.mcp_remote(endpoint, "", key),
+            snippets.mcp_remote_command(endpoint, ""),
+            AIM,
+        ),
+    ]
+
+
+def _in_a_terminal(endpoint: str, key: str) -> list[Way]:
+    return [
+        _run("Codex", f". {BROWSER}", snippets.codex(endpoint, key), AIM),
+        _pasted(
+            "opencode",
+            f"Add to opencode.json, then sign in with opencode mcp auth {key} in a terminal.",
+            snippets.opencode(endpoint, key),
+            AIM,
+        ),
         _run(
             "Gemini CLI",
             f", then sign in with /mcp auth {key} in Gemini CLI",
             snippets.gemini_cli(endpoint, "", key),
-            AIM,
-        ),
-        _pasted(
-            "mcp-remote",
-            "For any client that starts local commands; it opens a browser to sign in.",
-            snippets.mcp_remote(endpoint, "", key),
             AIM,
         ),
     ]
@@ -143,3 +154,11 @@ def _run(client: str, then: str, command: str, aim: str = "") -> Way:
 def _pasted(client: str, steps: str, configuration: str, aim: str = "") -> Way:
     what = f"the configuration for {client}{aim}"
     return Way(client, steps, (Text(configuration, what, is_line=False),))
+
+
+def _both(client: str, steps: str, configuration: str, command: str, aim: str = "") -> Way:
+    """A configuration, and a command that does the same."""
+    told = _pasted(
+        client, f"{steps}; the second text is the same as one command line.", configuration, aim
+    )
+    return told._replace(texts=(*told.texts, Text(command, f"the command for {client}{aim}")))
