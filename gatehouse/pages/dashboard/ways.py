@@ -94,8 +94,8 @@ def with_sign_in(endpoint: str, key: str) -> list[Way]:
     return [
         Way(
             "Claude, ChatGPT and others with connectors",
-            "Add a custom connector with this address, and sign in when it asks. ChatGPT calls it an app, and offers it in "
-            "developer mode: choose OAuth.",
+            "In Claude on the web, on the desktop or on the phone: Settings, Connectors, “Add custom connector”, this address, "
+            "then “Connect”. In ChatGPT, create an app with this address in developer mode, and choose OAuth.",
             (Text(endpoint, "the address of the server"),),
         ),
         _run(
