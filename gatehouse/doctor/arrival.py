@@ -132,7 +132,10 @@ def refusal(visit: Visit, answer: Answer) -> list[Finding]:
     if answer.status in {401, 403}:
         if visit.token:
             return [found("token-refused", f"the token gets {answer.status}")]
-        return [found("token-needed", f"without a token, the endpoint answers {answer.status}")]
+        seen = f"without a token, the endpoint answers {answer.status}"
+        if "resource_metadata=" in ", ".join(answer.all("www-authenticate")):
+            return [found("sign-in-needed", f"{seen}, and says where to sign in")]
+        return [found("token-needed", seen)]
     if answer.status == 429:
         return [found("rate-limited", "the endpoint answers 429")]
     return []

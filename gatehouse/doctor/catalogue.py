@@ -65,6 +65,10 @@ CATALOGUE = {
         "error",
         "Give the doctor a token, static or an access token: --token-file, or GATE_TOKEN in the environment",
     ),
+    "sign-in-needed": (
+        "note",
+        "Nothing, if clients sign in. With a token the doctor tries the rest, too: --token-file, or GATE_TOKEN in the environment",
+    ),
     "token-refused": (
         "error",
         "Check the token: expired, revoked, for another server, or taken off by a front",

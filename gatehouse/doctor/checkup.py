@@ -210,7 +210,7 @@ class Checkup:
             return replace(
                 found("not-from-here", f"{finding.seen}; {FROM_INSIDE}"), check=finding.check
             )
-        if finding.word == "token-needed" and not token:
+        if finding.word in {"token-needed", "sign-in-needed"} and not token:
             return replace(finding, level=Level.NOTE, remedy=MORE_WITH_ONE)
         if finding.word == "front-first" and self._behind_front:
             return replace(finding, level=Level.NOTE, remedy=LET_THROUGH_ONLY)

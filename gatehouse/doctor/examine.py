@@ -82,7 +82,7 @@ async def examine(
 def chosen(visit: Visit, words: set[str]) -> list[Check]:
     """The checks that say something about a server of which the introduction has found these words."""
     checks = list(FOR_ANYBODY)
-    if visit.legacy or visit.modern or words & {"token-needed", "token-refused"}:
+    if visit.legacy or visit.modern or words & {"token-needed", "sign-in-needed", "token-refused"}:
         checks += AT_THE_DOOR
     if visit.legacy or visit.modern:
         checks += FOR_GUESTS

@@ -176,6 +176,7 @@ def test_a_token_that_nobody_can_send_is_refused_and_not_repeated() -> None:
             Level.ERROR,
         ),
         ("token-needed", {}, "", "token-needed", Level.NOTE),
+        ("sign-in-needed", {}, "", "sign-in-needed", Level.NOTE),
         ("token-refused", {}, TOKEN, "token-refused", Level.ERROR),
         ("front-first", {}, "", "front-first", Level.ERROR),
         ("front-first", {"behind_front": True}, "", "front-first", Level.NOTE),

@@ -16,6 +16,7 @@ import trio
 from gatehouse.doctor import arrival, browsers, local, streams
 from gatehouse.doctor.client import Answer
 from gatehouse.doctor.examine import examine
+from gatehouse.doctor.finding import Level, worst
 from gatehouse.doctor.sign_in import signers
 from gatehouse.doctor.target import Target
 from gatehouse.doctor.visit import Visit
@@ -23,8 +24,10 @@ from gatehouse.settings.environment import Settings
 from tests.harness.certificates import authority
 from tests.harness.fronts import front, server_alone
 from tests.harness.house import open_house
+from tests.harness.identity.app_gates import open_to_apps
 from tests.harness.identity.authorization_server import JWKS, authorization_server
 from tests.harness.identity.house import believing
+from tests.harness.identity.openid_provider import openid_provider
 from tests.harness.program import ROOT, TOKEN, free_port
 from tests.harness.sick_gate import FAULTS, OTHER_TOKEN, SickGate
 from tests.harness.wire import Upstream
@@ -95,6 +98,15 @@ async def test_our_gate_with_an_authorization_server_has_no_fault_but_another_ad
     assert words(findings) == {"one-token", "oauth", "resource-other"}, findings
     assert server.asked
     assert all(TOKEN not in str(asked) for asked in server.asked)
+
+
+async def test_without_a_token_a_gate_where_apps_sign_in_has_no_fault() -> None:
+    settings = {"public_url": "", "admins": "alice@example.com"}
+    with openid_provider() as provider:
+        async with open_to_apps(provider, **settings) as house:
+            findings = await findings_at(house.port, idle=0)
+    assert words(findings) == {"sign-in-needed", "oauth"}, findings
+    assert worst(findings) == Level.NOTE
 
 
 async def test_our_gate_behind_a_front_tells_that_the_doctor_must_come_through_it() -> None:
